@@ -1,0 +1,267 @@
+//! Changes that a person made to a data set: `edits.jsonl`, append-only.
+//!
+//! The published files are never rewritten. A change is a patch; undoing it is one more line that names the patch, and
+//! redoing is a line that undoes the undoing, so nothing that was ever typed is lost and yesterday's edit is undone as
+//! easily as the last one.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Example;
+use crate::files::{self, FileError};
+use crate::journal::now;
+
+/// The source name of the rationale that stands in the row itself.
+pub const DEFAULT_SOURCE: &str = "default";
+
+/// What a patch changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Target {
+    pub split: String,
+    pub id: String,
+    /// Which rationale: [`DEFAULT_SOURCE`] or a file under `rationales/`.
+    pub source: String,
+}
+
+/// The new value of a field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "field", content = "value", rename_all = "snake_case")]
+pub enum Patch {
+    Rationale(Option<String>),
+    /// Ranges of characters.
+    Highlights(Vec<Range<usize>>),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Action {
+    Patch {
+        #[serde(flatten)]
+        target: Target,
+        #[serde(flatten)]
+        patch: Patch,
+    },
+    Undo {
+        undo: u64,
+    },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    seq: u64,
+    time: String,
+    #[serde(flatten)]
+    action: Action,
+}
+
+/// The edits of one data set.
+#[derive(Clone, Debug, Default)]
+pub struct Edits {
+    path: PathBuf,
+    records: Vec<Record>,
+    /// Patches that count now, by target and in order.
+    active: BTreeMap<Target, Vec<usize>>,
+}
+
+impl Edits {
+    /// Reads the log; an absent file is an empty one, and a line that can't be read is passed over.
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        let text = match files::read_to_string(path) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => String::new(),
+            text => text?,
+        };
+        let records = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let mut edits = Self { path: path.to_owned(), records, active: BTreeMap::new() };
+        edits.index();
+        Ok(edits)
+    }
+
+    /// The log itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Sets a field. The patch is on the disk when this returns.
+    pub fn set(&mut self, target: Target, patch: Patch) -> Result<(), FileError> {
+        self.append(Action::Patch { target, patch })
+    }
+
+    /// Takes back the latest edit of a target that still counts. False when there is none.
+    pub fn undo(&mut self, target: &Target) -> Result<bool, FileError> {
+        let Some(&latest) = self.active.get(target).and_then(|patches| patches.last()) else { return Ok(false) };
+        let undo = self.records[latest].seq;
+        self.append(Action::Undo { undo })?;
+        Ok(true)
+    }
+
+    /// Brings back the edit of a target that was undone last. False when there is none, or when the target was edited
+    /// since.
+    pub fn redo(&mut self, target: &Target) -> Result<bool, FileError> {
+        let Some(undo) = self.redoable(target) else { return Ok(false) };
+        self.append(Action::Undo { undo })?;
+        Ok(true)
+    }
+
+    /// How many edits of a target count now.
+    pub fn depth(&self, target: &Target) -> usize {
+        self.active.get(target).map_or(0, Vec::len)
+    }
+
+    /// Every target with an edit that counts.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.active.keys()
+    }
+
+    /// The example as edited. `source` names the rationale that `example.rationale` holds.
+    pub fn apply(&self, split: &str, source: &str, example: &mut Example) {
+        if self.active.is_empty() {
+            return;
+        }
+        let target = Target { split: split.into(), id: example.id.clone(), source: source.into() };
+        for &place in self.active.get(&target).into_iter().flatten() {
+            match &self.records[place].action {
+                Action::Patch { patch: Patch::Rationale(text), .. } => {
+                    // Highlights are places in the text that was replaced.
+                    example.highlights.clear();
+                    example.rationale = text.clone();
+                }
+                Action::Patch { patch: Patch::Highlights(ranges), .. } => example.highlights = ranges.clone(),
+                Action::Undo { .. } => {}
+            }
+        }
+    }
+
+    fn append(&mut self, action: Action) -> Result<(), FileError> {
+        let seq = self.records.last().map_or(1, |record| record.seq + 1);
+        let record = Record { seq, time: now(), action };
+        let line = serde_json::to_string(&record).expect("an edit has only text and numbers") + "\n";
+        files::append_lines(&self.path, &line)?;
+        self.records.push(record);
+        self.index();
+        Ok(())
+    }
+
+    /// Works out which patches count: a record counts unless a later one that counts undoes it.
+    fn index(&mut self) {
+        let mut undone = HashSet::new();
+        for record in self.records.iter().rev() {
+            if let Action::Undo { undo } = record.action
+                && !undone.contains(&record.seq)
+            {
+                undone.insert(undo);
+            }
+        }
+        self.active.clear();
+        for (place, record) in self.records.iter().enumerate() {
+            if let Action::Patch { target, .. } = &record.action
+                && !undone.contains(&record.seq)
+            {
+                self.active.entry(target.clone()).or_default().push(place);
+            }
+        }
+    }
+
+    /// The `seq` of the undo that a redo of this target takes back.
+    fn redoable(&self, wanted: &Target) -> Option<u64> {
+        let mut undone = HashSet::new();
+        for record in self.records.iter().rev() {
+            match &record.action {
+                Action::Patch { target, .. } if target == wanted && !undone.contains(&record.seq) => return None,
+                Action::Undo { undo } if !undone.contains(&record.seq) => {
+                    undone.insert(*undo);
+                    let of = self.records.iter().find(|other| other.seq == *undo)?;
+                    if matches!(&of.action, Action::Patch { target, .. } if target == wanted) {
+                        return Some(record.seq);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target { split: "train".into(), id: "q1".into(), source: DEFAULT_SOURCE.into() }
+    }
+
+    fn shown(edits: &Edits) -> Option<String> {
+        let mut example = Example { id: "q1".into(), rationale: Some("original".into()), ..Example::default() };
+        edits.apply("train", DEFAULT_SOURCE, &mut example);
+        example.rationale
+    }
+
+    fn rationale(text: &str) -> Patch {
+        Patch::Rationale(Some(text.into()))
+    }
+
+    #[test]
+    fn edits_can_be_undone_and_redone_days_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edits.jsonl");
+        let mut edits = Edits::load(&path).unwrap();
+        edits.set(target(), rationale("one")).unwrap();
+        edits.set(target(), rationale("two")).unwrap();
+        let reopen = || Edits::load(&path).unwrap();
+
+        let mut edits = reopen();
+        assert_eq!(shown(&edits).as_deref(), Some("two"));
+        assert!(edits.undo(&target()).unwrap());
+        assert_eq!(shown(&edits).as_deref(), Some("one"));
+        let mut edits = reopen();
+        assert!(edits.undo(&target()).unwrap());
+        assert!(!edits.undo(&target()).unwrap());
+        assert_eq!(shown(&edits).as_deref(), Some("original"));
+
+        let mut edits = reopen();
+        assert!(edits.redo(&target()).unwrap());
+        assert_eq!(shown(&edits).as_deref(), Some("one"));
+        assert!(edits.redo(&target()).unwrap());
+        assert_eq!(shown(&reopen()).as_deref(), Some("two"));
+        assert!(!edits.redo(&target()).unwrap());
+    }
+
+    #[test]
+    fn a_new_edit_ends_what_could_be_redone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut edits = Edits::load(&dir.path().join("edits.jsonl")).unwrap();
+        edits.set(target(), rationale("one")).unwrap();
+        edits.undo(&target()).unwrap();
+        edits.set(target(), rationale("three")).unwrap();
+        assert!(!edits.redo(&target()).unwrap());
+        assert_eq!(shown(&edits).as_deref(), Some("three"));
+    }
+
+    #[test]
+    fn a_torn_line_costs_only_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edits.jsonl");
+        Edits::load(&path).unwrap().set(target(), rationale("one")).unwrap();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{whole}{}", &whole[..whole.len() / 2])).unwrap();
+        let mut edits = Edits::load(&path).unwrap();
+        assert_eq!(shown(&edits).as_deref(), Some("one"));
+        edits.set(target(), rationale("two")).unwrap();
+        assert_eq!(shown(&Edits::load(&path).unwrap()).as_deref(), Some("two"));
+    }
+
+    #[test]
+    fn new_text_drops_the_highlights_of_the_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut edits = Edits::load(&dir.path().join("edits.jsonl")).unwrap();
+        edits.set(target(), Patch::Highlights(vec![0..3])).unwrap();
+        let mut example = Example { id: "q1".into(), ..Example::default() };
+        edits.apply("train", DEFAULT_SOURCE, &mut example);
+        assert_eq!(example.highlights, vec![0..3]);
+        edits.set(target(), rationale("two")).unwrap();
+        edits.apply("train", DEFAULT_SOURCE, &mut example);
+        assert!(example.highlights.is_empty());
+    }
+}

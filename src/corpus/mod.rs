@@ -1,0 +1,73 @@
+//! The questions: data sets on the disk and generated ones, their rows, rationale sources and edits.
+//!
+//! [`Catalog`] finds data sets, [`Dataset`] is one of them, [`Split`] gives its rows as [`Example`]s seen through the
+//! edits. [`formats`] reads what others publish; [`toyworld`] makes a world of its own.
+
+pub mod catalog;
+pub mod dataset;
+pub mod edits;
+pub mod example;
+pub mod rows;
+pub mod spool;
+pub mod toyworld;
+
+use std::path::PathBuf;
+
+pub use catalog::Catalog;
+pub use dataset::{Dataset, LabelStyle, Meta, Split, Template};
+pub use example::{Choice, Example, SourceRationale};
+
+use crate::files::FileError;
+use crate::text;
+use rows::RowError;
+
+/// What can go wrong with a data set.
+#[derive(Debug, thiserror::Error)]
+pub enum CorpusError {
+    #[error("there is no data set `{name}` in {}{} · `afterthought data list` shows what there is", folder.display(), did_you_mean(nearest))]
+    UnknownDataset { name: String, folder: PathBuf, nearest: Option<String> },
+    #[error("{dataset} has no split `{split}` · it has {known}")]
+    UnknownSplit { dataset: String, split: String, known: String },
+    #[error("{dataset} has no rationale source `{source_name}` · it has {known}")]
+    UnknownSource { dataset: String, source_name: String, known: String },
+    #[error(
+        "no example `{id}` in {dataset}/{split} · `afterthought data show {dataset} --split {split}` lists the ids"
+    )]
+    UnknownId { dataset: String, split: String, id: String },
+    #[error("{}: {problem}", path.display())]
+    Meta { path: PathBuf, problem: String },
+    #[error("{} holds no data set: neither dataset.yaml nor a split such as train.jsonl · `afterthought data import` makes one", path.display())]
+    NotADataset { path: PathBuf },
+    #[error(transparent)]
+    Row(#[from] RowError),
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl CorpusError {
+    fn unknown_split<'a>(dataset: &str, split: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let known = known.collect::<Vec<_>>().join(", ");
+        Self::UnknownSplit { dataset: dataset.into(), split: text::line(split).into(), known }
+    }
+
+    fn unknown_source(dataset: &str, source: &str, known: &[String]) -> Self {
+        let mut all = vec!["default".to_owned()];
+        all.extend_from_slice(known);
+        Self::UnknownSource { dataset: dataset.into(), source_name: text::line(source).into(), known: all.join(", ") }
+    }
+}
+
+/// ` · did you mean …?`, where there is something to mean.
+pub fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or_else(String::new, |name| format!(" · did you mean `{name}`?"))
+}
+
+/// The known name that is most like a wrong one, if any is like it at all.
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    known
+        .into_iter()
+        .map(|name| (strsim::normalized_damerau_levenshtein(wrong, name), name))
+        .filter(|(likeness, _)| *likeness >= 0.5)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, name)| name.to_owned())
+}

@@ -1,0 +1,315 @@
+//! The rows of a split, read where they lie.
+//!
+//! A JSONL file of ten million rows must show its first page at once and stay small in memory. So a file is never
+//! loaded: a thread walks over it once and notes the byte offset of every 64th row, and a page is read by seeking to
+//! the nearest of those.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+
+use super::Example;
+use crate::files::FileError;
+use crate::text;
+
+/// Rows between two noted offsets: 16 bytes for each stretch, so ten million rows take 2.5 MB.
+const STRETCH: usize = 64;
+
+/// A row that could not be taken as an example.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}:{line}: {problem}", path.display())]
+pub struct RowError {
+    pub path: PathBuf,
+    /// 1 for the first line of the file.
+    pub line: usize,
+    pub problem: String,
+}
+
+/// One row of a page.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// 0 for the first row of the split.
+    pub number: usize,
+    pub example: Result<Example, RowError>,
+}
+
+/// How many rows are known so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub rows: usize,
+    /// False while the index is still being built.
+    pub complete: bool,
+}
+
+/// Where the rows are.
+#[derive(Clone)]
+pub enum Rows {
+    /// A generated data set.
+    Memory(Arc<[Example]>),
+    /// A JSONL file.
+    File(Arc<LineFile>),
+}
+
+impl Rows {
+    pub fn count(&self) -> Count {
+        match self {
+            Self::Memory(examples) => Count { rows: examples.len(), complete: true },
+            Self::File(file) => file.count(),
+        }
+    }
+
+    /// Up to `limit` rows from row `start` on.
+    pub fn page(&self, start: usize, limit: usize) -> Result<Vec<Row>, FileError> {
+        let mut rows = Vec::new();
+        self.visit(start, &mut |row| {
+            rows.push(row);
+            if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    /// Every row from `start` on, until `each` breaks off.
+    pub fn visit(&self, start: usize, each: &mut dyn FnMut(Row) -> ControlFlow<()>) -> Result<(), FileError> {
+        match self {
+            Self::Memory(examples) => {
+                for (number, example) in examples.iter().enumerate().skip(start) {
+                    if each(Row { number, example: Ok(example.clone()) }).is_break() {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Self::File(file) => file.lines(start, &mut |number, line, bytes| each(file.parse(number, line, bytes))),
+        }
+    }
+}
+
+/// A JSONL file with an index of its rows that grows in the background.
+pub struct LineFile {
+    path: PathBuf,
+    index: Arc<Index>,
+}
+
+#[derive(Default)]
+struct Index {
+    /// Byte offset and line number (0 for the first line) at which rows 0, 64, 128 … begin.
+    stretches: RwLock<Vec<(u64, usize)>>,
+    rows: AtomicUsize,
+    complete: AtomicBool,
+    /// Tells the thread to end when nobody needs the file any more.
+    abandoned: AtomicBool,
+}
+
+impl Drop for LineFile {
+    fn drop(&mut self) {
+        self.index.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+impl LineFile {
+    /// Opens a file and starts to index it.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let file = File::open(path).map_err(FileError::on("read", path))?;
+        let index = Arc::new(Index::default());
+        let building = index.clone();
+        std::thread::Builder::new()
+            .name("index".into())
+            .spawn(move || building.build(file))
+            .map_err(FileError::on("index", path))?;
+        Ok(Self { path: path.to_owned(), index })
+    }
+
+    fn count(&self) -> Count {
+        // In this order: a count read before "complete" may be too small, never wrong the other way round.
+        let complete = self.index.complete.load(Ordering::Acquire);
+        Count { rows: self.index.rows.load(Ordering::Acquire), complete }
+    }
+
+    /// Calls `each` with the row number, the line number (from 1) and the bytes of every line that isn't blank.
+    fn lines(
+        &self,
+        start: usize,
+        each: &mut dyn FnMut(usize, usize, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), FileError> {
+        let (offset, mut line, mut row) = {
+            let stretches = self.index.stretches.read().unwrap_or_else(|poison| poison.into_inner());
+            match stretches.len() {
+                0 => (0, 0, 0),
+                known => {
+                    let stretch = (start / STRETCH).min(known - 1);
+                    (stretches[stretch].0, stretches[stretch].1, stretch * STRETCH)
+                }
+            }
+        };
+        let mut read = || -> std::io::Result<()> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            let mut reader = BufReader::with_capacity(1 << 16, file);
+            let mut bytes = Vec::new();
+            loop {
+                bytes.clear();
+                if reader.read_until(b'\n', &mut bytes)? == 0 {
+                    return Ok(());
+                }
+                line += 1;
+                let content = bytes.trim_ascii();
+                if content.is_empty() {
+                    continue;
+                }
+                if row >= start && each(row, line, content).is_break() {
+                    return Ok(());
+                }
+                row += 1;
+            }
+        };
+        read().map_err(FileError::on("read", &self.path))
+    }
+
+    fn parse(&self, number: usize, line: usize, bytes: &[u8]) -> Row {
+        let bytes = if line == 1 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) } else { bytes };
+        let example = serde_json::from_slice(bytes).map_err(|error| RowError {
+            path: self.path.clone(),
+            line,
+            problem: describe(&error, bytes),
+        });
+        Row { number, example }
+    }
+}
+
+/// What is wrong with a line, in words, and what to do about it.
+fn describe(error: &serde_json::Error, bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut message = error.to_string();
+    if let Some(at) = message.rfind(" at line ") {
+        message.truncate(at);
+    }
+    let message = text::line(&message).into_owned();
+    if std::str::from_utf8(bytes).is_err() {
+        return "not valid UTF-8 · convert the file, for example with iconv".into();
+    }
+    match error.classify() {
+        serde_json::error::Category::Data if message.starts_with("missing field") => {
+            format!("{message} · map the file's own fields with `afterthought data import --format mapping`")
+        }
+        serde_json::error::Category::Eof => format!("the line breaks off: {}", text::excerpt(&text, 60)),
+        _ => format!("{message} (column {}): {}", error.column(), text::excerpt(&text, 60)),
+    }
+}
+
+impl Index {
+    /// Walks over the whole file once. Any failure ends the index early; reading pages then reports it.
+    fn build(&self, mut file: File) {
+        let mut buffer = vec![0u8; 1 << 20];
+        let (mut offset, mut line_start, mut line, mut row) = (0u64, 0u64, 0usize, 0usize);
+        let mut blank = true;
+        let mut found: Vec<(u64, usize)> = Vec::new();
+        loop {
+            let read = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(_) => return,
+            };
+            if self.abandoned.load(Ordering::Relaxed) {
+                return;
+            }
+            let mut from = 0;
+            for at in memchr::memchr_iter(b'\n', &buffer[..read]) {
+                blank = blank && buffer[from..at].trim_ascii().is_empty();
+                if !blank {
+                    if row.is_multiple_of(STRETCH) {
+                        found.push((line_start, line));
+                    }
+                    row += 1;
+                }
+                from = at + 1;
+                line += 1;
+                line_start = offset + from as u64;
+                blank = true;
+            }
+            blank = blank && buffer[from..read].trim_ascii().is_empty();
+            offset += read as u64;
+            self.publish(&mut found, row);
+        }
+        if !blank {
+            if row.is_multiple_of(STRETCH) {
+                found.push((line_start, line));
+            }
+            row += 1;
+        }
+        self.publish(&mut found, row);
+        self.complete.store(true, Ordering::Release);
+    }
+
+    fn publish(&self, found: &mut Vec<(u64, usize)>, rows: usize) {
+        self.stretches.write().unwrap_or_else(|poison| poison.into_inner()).append(found);
+        self.rows.store(rows, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn wait(rows: &Rows) -> usize {
+        while !rows.count().complete {
+            std::thread::yield_now();
+        }
+        rows.count().rows
+    }
+
+    fn file_of(lines: &[String]) -> (tempfile::NamedTempFile, Rows) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(lines.join("\n").as_bytes()).unwrap();
+        let rows = Rows::File(Arc::new(LineFile::open(file.path()).unwrap()));
+        (file, rows)
+    }
+
+    fn row(number: usize) -> String {
+        format!(r#"{{"id":"q{number}","question":"{}","choices":[]}}"#, "x".repeat(number % 90))
+    }
+
+    #[test]
+    fn any_page_can_be_read_whatever_lies_between() {
+        let mut lines: Vec<String> = (0..1000).map(row).collect();
+        lines.insert(300, String::new());
+        lines.insert(301, "  \r".into());
+        let (_file, rows) = file_of(&lines);
+        assert_eq!(wait(&rows), 1000);
+        for start in [0, 1, 63, 64, 299, 300, 301, 640, 995] {
+            let page = rows.page(start, 10).unwrap();
+            assert_eq!(page.len(), 10.min(1000 - start));
+            for (place, row) in page.iter().enumerate() {
+                assert_eq!(row.number, start + place);
+                assert_eq!(row.example.as_ref().unwrap().id, format!("q{}", start + place));
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_row_names_its_line_and_the_others_are_read() {
+        let mut lines: Vec<String> = (0..5).map(row).collect();
+        lines.insert(2, String::new());
+        lines[3] = r#"{"id":"q2","choices":[]}"#.into();
+        let (file, rows) = file_of(&lines);
+        let page = rows.page(0, 10).unwrap();
+        assert_eq!(page.len(), 5);
+        let error = page[2].example.as_ref().unwrap_err();
+        assert_eq!((error.line, &error.path), (4, &file.path().to_owned()));
+        assert!(error.problem.contains("missing field `question`") && error.problem.contains("data import"));
+        assert!(page[3].example.is_ok());
+    }
+
+    #[test]
+    fn hostile_bytes_are_quoted_safely() {
+        let (_file, rows) = file_of(&["\u{1b}[2J{".into()]);
+        let page = rows.page(0, 1).unwrap();
+        let message = page[0].example.as_ref().unwrap_err().to_string();
+        assert!(message.contains("␛[2J"), "{message}");
+    }
+}

@@ -1,0 +1,371 @@
+//! What happened in a run: the events of `journal.jsonl` and the append-only log that holds them.
+//!
+//! The journal is the only thing a running fine-tune shares with whoever watches it. One JSON object per line, with
+//! `seq`, `time` and `event`; a reader skips what it doesn't know, and a half-written last line is no error.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::{self, FileError};
+
+/// Where a run stands. `Interrupted` is never written: a reader concludes it when the journal says that a run is
+/// under way and no process holds its lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    Queued,
+    Running,
+    Paused,
+    Finished,
+    Stopped,
+    Failed,
+    Interrupted,
+}
+
+impl RunState {
+    /// The word used in files, in JSON output and on the screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Whether a process should be working on the run.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Queued | Self::Running | Self::Paused)
+    }
+}
+
+/// One optimiser step. Losses are means in nats over the tokens of their role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepEvent {
+    /// 1 for the first step.
+    pub step: usize,
+    /// Epochs seen after this step, with a fraction.
+    pub epoch: f64,
+    /// The quantity that was minimised: weights and reduction applied.
+    pub loss: f64,
+    /// Mean over label tokens; `None` where the batch had none.
+    pub loss_label: Option<f64>,
+    /// Mean over rationale tokens; `None` where the batch had none.
+    pub loss_rationale: Option<f64>,
+    pub learning_rate: f64,
+    /// Global L2 norm before clipping.
+    pub gradient_norm: f64,
+    /// Tokens read so far in this run, padding not counted.
+    pub tokens: u64,
+    pub tokens_per_second: f64,
+}
+
+/// Accuracy and loss on a split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationEvent {
+    pub step: usize,
+    pub epoch: f64,
+    pub split: String,
+    pub accuracy: f64,
+    pub correct: usize,
+    pub examples: usize,
+    pub unparsable: usize,
+    /// The training objective on this split, under the run's recipe; `None` where no loss was taken.
+    pub loss: Option<f64>,
+    pub loss_label: Option<f64>,
+    pub loss_rationale: Option<f64>,
+    /// Whether this is the run's last word, with predictions kept.
+    #[serde(default)]
+    pub last: bool,
+}
+
+/// What can stand in a journal line beside `seq` and `time`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The plan, before the first step.
+    Start {
+        steps: usize,
+        examples: usize,
+        parameters: usize,
+        device: String,
+        threads: usize,
+    },
+    Step(StepEvent),
+    Evaluation(EvaluationEvent),
+    Checkpoint {
+        step: usize,
+        path: PathBuf,
+    },
+    State {
+        state: RunState,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The step from which training goes on; steps after it that stand earlier in the journal are void.
+    Resume {
+        step: usize,
+    },
+    /// Something a person should know: truncations, skipped examples, what is being prepared.
+    Note {
+        text: String,
+    },
+    /// An event of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub seq: u64,
+    /// RFC 3339, UTC.
+    pub time: String,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// The present moment as journals write it.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// Appends events. Each line is written whole; the operating system has it when [`Writer::append`] returns, so a
+/// `kill -9` loses nothing. [`Writer::sync`] makes it survive a power cut as well.
+pub struct Writer {
+    path: PathBuf,
+    file: BufWriter<File>,
+    seq: u64,
+}
+
+impl Writer {
+    /// Opens a journal to go on after its last line.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let open = || -> io::Result<(File, u64)> {
+            let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+            let mut text = String::new();
+            file.read_to_string(&mut text).or_else(|_| Ok::<_, io::Error>(0))?;
+            if !files::ends_in_newline(&mut file)? {
+                file.write_all(b"\n")?;
+            }
+            Ok((file, parse(&text).last().map_or(0, |entry| entry.seq)))
+        };
+        let (file, seq) = open().map_err(FileError::on("write", path))?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), seq })
+    }
+
+    /// Writes one event with the next number and the present time.
+    pub fn append(&mut self, event: Event) -> Result<(), FileError> {
+        self.seq += 1;
+        let entry = Entry { seq: self.seq, time: now(), event };
+        let write = |file: &mut BufWriter<File>| -> io::Result<()> {
+            serde_json::to_writer(&mut *file, &entry)?;
+            file.write_all(b"\n")?;
+            file.flush()
+        };
+        write(&mut self.file).map_err(FileError::on("write", &self.path))
+    }
+
+    /// Waits until everything is on the disk.
+    pub fn sync(&mut self) -> Result<(), FileError> {
+        self.file.get_ref().sync_data().map_err(FileError::on("write", &self.path))
+    }
+}
+
+/// The entries of a piece of a journal; lines that are no entries are skipped.
+pub fn parse(text: &str) -> impl Iterator<Item = Entry> + '_ {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok())
+}
+
+/// Reads a whole journal; an absent file is an empty one.
+pub fn read(path: &Path) -> Result<Vec<Entry>, FileError> {
+    let mut tail = Tail::new(path.to_owned());
+    tail.poll()
+}
+
+/// Follows a journal that another process appends to.
+pub struct Tail {
+    path: PathBuf,
+    offset: u64,
+    partial: Vec<u8>,
+}
+
+impl Tail {
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, offset: 0, partial: Vec::new() }
+    }
+
+    /// The entries appended since the last call. A line without its line feed waits for the rest.
+    pub fn poll(&mut self) -> Result<Vec<Entry>, FileError> {
+        let mut bytes = std::mem::take(&mut self.partial);
+        let read = |bytes: &mut Vec<u8>| -> io::Result<u64> {
+            let mut file = match File::open(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+                file => file?,
+            };
+            if file.metadata()?.len() <= self.offset {
+                return Ok(0);
+            }
+            file.seek(SeekFrom::Start(self.offset))?;
+            Ok(file.read_to_end(bytes)? as u64)
+        };
+        self.offset += read(&mut bytes).map_err(FileError::on("read", &self.path))?;
+        let end = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
+        self.partial = bytes.split_off(end);
+        Ok(parse(&String::from_utf8_lossy(&bytes)).collect())
+    }
+}
+
+/// Everything a journal says about a run, kept up to date entry by entry.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// As last written; see [`RunState::Interrupted`].
+    pub state: Option<RunState>,
+    pub reason: Option<String>,
+    pub steps_planned: usize,
+    pub examples: usize,
+    pub parameters: usize,
+    pub device: String,
+    pub threads: usize,
+    /// In order of `step`, without the steps that a resume voided.
+    pub steps: Vec<StepEvent>,
+    /// Likewise.
+    pub evaluations: Vec<EvaluationEvent>,
+    pub checkpoints: BTreeMap<usize, PathBuf>,
+    /// Steps at which training went on after an interruption.
+    pub resumes: Vec<usize>,
+    pub notes: Vec<String>,
+    pub created: Option<String>,
+    pub updated: Option<String>,
+}
+
+impl History {
+    /// Reads a journal from its file.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let mut history = Self::default();
+        read(path)?.into_iter().for_each(|entry| history.apply(entry));
+        Ok(history)
+    }
+
+    /// Takes in the next entry.
+    pub fn apply(&mut self, entry: Entry) {
+        self.created.get_or_insert_with(|| entry.time.clone());
+        self.updated = Some(entry.time);
+        match entry.event {
+            Event::Start { steps, examples, parameters, device, threads } => {
+                self.steps_planned = steps;
+                self.examples = examples;
+                self.parameters = parameters;
+                self.device = device;
+                self.threads = threads;
+            }
+            Event::Step(step) => self.steps.push(step),
+            Event::Evaluation(evaluation) => self.evaluations.push(evaluation),
+            Event::Checkpoint { step, path } => {
+                self.checkpoints.insert(step, path);
+            }
+            Event::State { state, reason } => {
+                self.state = Some(state);
+                self.reason = reason;
+            }
+            Event::Resume { step } => {
+                self.steps.retain(|event| event.step <= step);
+                self.evaluations.retain(|event| event.step <= step);
+                self.checkpoints.retain(|at, _| *at <= step);
+                self.resumes.retain(|at| *at < step);
+                self.resumes.push(step);
+            }
+            Event::Note { text } => self.notes.push(text),
+            Event::Unknown => {}
+        }
+    }
+
+    /// The last step taken, 0 before the first.
+    pub fn step(&self) -> usize {
+        self.steps.last().map_or(0, |event| event.step)
+    }
+
+    /// The run's last word on its final split, else its latest evaluation.
+    pub fn result(&self) -> Option<&EvaluationEvent> {
+        self.evaluations.iter().rev().find(|event| event.last).or(self.evaluations.last())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(step: usize) -> Event {
+        Event::Step(StepEvent {
+            step,
+            epoch: step as f64 / 10.0,
+            loss: 1.0 / step as f64,
+            loss_label: Some(0.5),
+            loss_rationale: None,
+            learning_rate: 1e-3,
+            gradient_norm: 0.9,
+            tokens: 100,
+            tokens_per_second: 1e4,
+        })
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let mut writer = Writer::open(&path).unwrap();
+        writer.append(Event::State { state: RunState::Running, reason: None }).unwrap();
+        writer.append(step(1)).unwrap();
+        let mut again = Writer::open(&path).unwrap();
+        again.append(Event::Note { text: "2 rationales were cut".into() }).unwrap();
+        let entries = read(&path).unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(entries[1].event, step(1));
+    }
+
+    #[test]
+    fn a_watcher_waits_for_the_rest_of_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let mut tail = Tail::new(path.clone());
+        assert!(tail.poll().unwrap().is_empty());
+        let line = r#"{"seq":1,"time":"t","event":"note","text":"hello"}"#;
+        std::fs::write(&path, &line[..20]).unwrap();
+        assert!(tail.poll().unwrap().is_empty());
+        std::fs::write(&path, format!("{line}\n{}", &line[..5])).unwrap();
+        assert_eq!(tail.poll().unwrap().len(), 1);
+        assert!(tail.poll().unwrap().is_empty());
+    }
+
+    #[test]
+    fn unknown_events_fields_and_torn_lines_are_skipped() {
+        let text = concat!(
+            r#"{"seq":1,"time":"t","event":"from_the_future","x":1}"#,
+            "\nnot json\n",
+            r#"{"seq":2,"time":"t","event":"note","text":"hi","more":[1]}"#,
+            "\n{\"seq\":3,"
+        );
+        let entries: Vec<_> = parse(text).collect();
+        assert_eq!(entries[0].event, Event::Unknown);
+        assert_eq!(entries[1].event, Event::Note { text: "hi".into() });
+        assert_eq!(entries.len(), 2);
+    }
+
+    #[test]
+    fn a_resume_voids_the_steps_after_it() {
+        let mut history = History::default();
+        let events = [step(1), step(2), step(3), Event::Resume { step: 2 }, step(3), step(4)];
+        for (seq, event) in events.into_iter().enumerate() {
+            history.apply(Entry { seq: seq as u64, time: String::new(), event });
+        }
+        assert_eq!(history.steps.iter().map(|event| event.step).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(history.resumes, [2]);
+    }
+}

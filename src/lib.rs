@@ -1,0 +1,7 @@
+//! afterthought: a terminal workbench that shows why chain-of-thought rationales help distillation.
+
+pub mod corpus;
+pub mod files;
+pub mod journal;
+pub mod seeds;
+pub mod text;
