@@ -1,5 +1,6 @@
 //! afterthought: a terminal workbench that shows why chain-of-thought rationales help distillation.
 
+pub mod commands;
 pub mod corpus;
 pub mod files;
 pub mod journal;
