@@ -5,4 +5,5 @@ pub mod corpus;
 pub mod files;
 pub mod journal;
 pub mod seeds;
+pub mod student;
 pub mod text;

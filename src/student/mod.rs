@@ -1,0 +1,3 @@
+//! The student: a trainable decoder, its tokenizer and its weights. It knows nothing of questions or rationales.
+
+pub mod ops;

@@ -1,0 +1,457 @@
+//! The differentiable operations in their fast form: one pass over memory each, on the CPU in `f32`.
+//!
+//! Every one has a composed twin in [`super`], made of candle's own operations, and a test holds the two together by
+//! value and gradient. Gradients of inputs that nobody trains are not computed.
+
+use std::sync::Mutex;
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail};
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::kernels;
+
+/// Rows whose gradients are summed before being added to the others: fixed, so that the sum of all rows has the same
+/// rounding whatever the number of threads.
+const ROWS_PER_SUM: usize = 256;
+
+/// The values of an operation's input, which must lie without gaps.
+pub(super) fn slice_of<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
+        None => bail!("a fused operation needs contiguous input, not {layout:?}"),
+    }
+}
+
+/// Reads a tensor's values in place.
+pub(super) fn with_slice<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(read(slice_of(storage, layout)?)),
+        _ => bail!("a fused operation runs on the CPU"),
+    }
+}
+
+fn parallelism() -> Parallelism {
+    match rayon::current_num_threads() {
+        1 => Parallelism::None,
+        threads => Parallelism::Rayon(threads),
+    }
+}
+
+/// A matrix for [`gemm`]: where it begins and how far its rows and columns are apart.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+}
+
+/// Rows one after the other.
+fn matrix(data: &[f32], width: usize) -> Matrix<'_> {
+    Matrix { data, rows: width, columns: 1 }
+}
+
+fn transposed(data: &[f32], width: usize) -> Matrix<'_> {
+    Matrix { data, rows: 1, columns: width }
+}
+
+/// c (m, n) = a (m, k) · b (k, n), added to what c holds when `accumulate`.
+fn product(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, c: &mut [f32], accumulate: bool) {
+    let reaches = |matrix: Matrix, rows: usize, columns: usize| {
+        rows == 0 || columns == 0 || (rows - 1) * matrix.rows + (columns - 1) * matrix.columns < matrix.data.len()
+    };
+    assert!(reaches(a, m, k) && reaches(b, k, n) && c.len() >= m * n, "matrix product: a slice is too short");
+    // SAFETY: the assertion above shows that every element which gemm touches lies inside its slice.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            1,
+            n as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.columns as isize,
+            a.rows as isize,
+            b.data.as_ptr(),
+            b.columns as isize,
+            b.rows as isize,
+            1f32,
+            1f32,
+            false,
+            false,
+            false,
+            parallelism(),
+        );
+    }
+}
+
+/// y = x W + b, with x (…, inputs), W (inputs, outputs), b (outputs).
+pub struct Linear;
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight, bias) =
+            (slice_of(x, x_layout)?, slice_of(weight, weight_layout)?, slice_of(bias, bias_layout)?);
+        let (inputs, outputs) = weight_layout.shape().dims2()?;
+        let rows = x.len() / inputs;
+        let mut y = Vec::with_capacity(rows * outputs);
+        (0..rows).for_each(|_| y.extend_from_slice(bias));
+        product(rows, outputs, inputs, matrix(x, inputs), matrix(weight, outputs), &mut y, true);
+        let mut shape = x_layout.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = outputs;
+        }
+        Ok((CpuStorage::F32(y), shape.into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (inputs, outputs) = weight.dims2()?;
+        let rows = x.elem_count() / inputs;
+        let dx = if x.track_op() {
+            let mut dx = vec![0f32; rows * inputs];
+            with_slice(dy, |dy| {
+                with_slice(weight, |weight| {
+                    product(rows, inputs, outputs, matrix(dy, outputs), transposed(weight, outputs), &mut dx, false);
+                })
+            })??;
+            Some(Tensor::from_vec(dx, x.shape(), x.device())?)
+        } else {
+            None
+        };
+        let dweight = if weight.track_op() {
+            let mut dweight = vec![0f32; inputs * outputs];
+            with_slice(dy, |dy| {
+                with_slice(x, |x| {
+                    product(inputs, outputs, rows, transposed(x, inputs), matrix(dy, outputs), &mut dweight, false);
+                })
+            })??;
+            Some(Tensor::from_vec(dweight, weight.shape(), x.device())?)
+        } else {
+            None
+        };
+        let dbias = if bias.track_op() {
+            let sums = with_slice(dy, |dy| sum_rows(dy, outputs))?;
+            Some(Tensor::from_vec(sums, bias.shape(), x.device())?)
+        } else {
+            None
+        };
+        Ok((dx, dweight, dbias))
+    }
+}
+
+/// The sum of all rows, in blocks of a fixed size.
+fn sum_rows(x: &[f32], width: usize) -> Vec<f32> {
+    let blocks: Vec<Vec<f32>> = x
+        .par_chunks(width * ROWS_PER_SUM)
+        .map(|block| {
+            let mut sum = vec![0f32; width];
+            block.chunks_exact(width).for_each(|row| kernels::add(&mut sum, row));
+            sum
+        })
+        .collect();
+    add_up(blocks, width)
+}
+
+fn add_up(blocks: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
+    blocks.into_iter().fold(vec![0f32; width], |mut sum, block| {
+        kernels::add(&mut sum, &block);
+        sum
+    })
+}
+
+/// GELU as GPT-2 computes it.
+pub struct Gelu;
+
+/// Elements handled by one task.
+const ELEMENTS: usize = 1 << 15;
+
+impl CustomOp1 for Gelu {
+    fn name(&self) -> &'static str {
+        "gelu"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = slice_of(x, layout)?;
+        let mut y = vec![0f32; x.len()];
+        x.par_chunks(ELEMENTS).zip(y.par_chunks_mut(ELEMENTS)).for_each(|(x, y)| kernels::gelu(x, y));
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let mut dx = vec![0f32; x.elem_count()];
+        with_slice(x, |x| {
+            with_slice(dy, |dy| {
+                x.par_chunks(ELEMENTS)
+                    .zip(dy.par_chunks(ELEMENTS))
+                    .zip(dx.par_chunks_mut(ELEMENTS))
+                    .for_each(|((x, dy), dx)| kernels::gelu_backward(x, dy, dx));
+            })
+        })??;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    }
+}
+
+/// Layer norm over the last dimension.
+pub struct LayerNorm {
+    pub eps: f32,
+}
+
+impl CustomOp3 for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight, bias) =
+            (slice_of(x, x_layout)?, slice_of(weight, weight_layout)?, slice_of(bias, bias_layout)?);
+        let width = weight.len();
+        let mut y = vec![0f32; x.len()];
+        x.par_chunks(width * ROWS_PER_SUM).zip(y.par_chunks_mut(width * ROWS_PER_SUM)).for_each(|(x, y)| {
+            for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+                kernels::layer_norm(x, weight, bias, self.eps, y);
+            }
+        });
+        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _bias: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let width = weight.elem_count();
+        let mut dx = vec![0f32; x.elem_count()];
+        let sums = with_slice(x, |x| {
+            with_slice(weight, |weight| {
+                with_slice(dy, |dy| {
+                    x.par_chunks(width * ROWS_PER_SUM)
+                        .zip(dy.par_chunks(width * ROWS_PER_SUM))
+                        .zip(dx.par_chunks_mut(width * ROWS_PER_SUM))
+                        .map(|((x, dy), dx)| {
+                            // Both sums in one vector, so that the blocks are added up together.
+                            let mut sums = vec![0f32; 2 * width];
+                            let (dweight, dbias) = sums.split_at_mut(width);
+                            for ((x, dy), dx) in
+                                x.chunks_exact(width).zip(dy.chunks_exact(width)).zip(dx.chunks_exact_mut(width))
+                            {
+                                kernels::layer_norm_backward(x, weight, self.eps, dy, dx, dweight, dbias);
+                            }
+                            sums
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+        })???;
+        let mut dweight = add_up(sums, 2 * width);
+        let dbias = dweight.split_off(width);
+        let device = x.device();
+        Ok((
+            Some(Tensor::from_vec(dx, x.shape(), device)?),
+            weight.track_op().then(|| Tensor::from_vec(dweight, width, device)).transpose()?,
+            weight.track_op().then(|| Tensor::from_vec(dbias, width, device)).transpose()?,
+        ))
+    }
+}
+
+/// x + dropout(r).
+pub struct AddDropped {
+    pub probability: f32,
+    pub key: u32,
+}
+
+impl CustomOp2 for AddDropped {
+    fn name(&self) -> &'static str {
+        "add-dropped"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        r: &CpuStorage,
+        r_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, r) = (slice_of(x, x_layout)?, slice_of(r, r_layout)?);
+        let mut y = vec![0f32; x.len()];
+        x.par_chunks(ELEMENTS).zip(r.par_chunks(ELEMENTS)).zip(y.par_chunks_mut(ELEMENTS)).enumerate().for_each(
+            |(chunk, ((x, r), y))| {
+                kernels::add_dropped(x, r, y, (chunk * ELEMENTS) as u32, self.key, self.probability);
+            },
+        );
+        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, r: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut dr = with_slice(dy, <[f32]>::to_vec)?;
+        dr.par_chunks_mut(ELEMENTS).enumerate().for_each(|(chunk, dr)| {
+            kernels::dropout(dr, (chunk * ELEMENTS) as u32, self.key, self.probability);
+        });
+        Ok((Some(dy.clone()), Some(Tensor::from_vec(dr, r.shape(), r.device())?)))
+    }
+}
+
+/// Σ weight · cross-entropy over rows, from hidden states h (rows, width) and the output matrix (vocabulary, width).
+/// The logits exist for a chunk of rows at a time, and their gradient is taken while they do: a second pass over a
+/// vocabulary of 50,000 words would cost as much as the first.
+pub struct LinearCrossEntropy {
+    pub targets: Vec<u32>,
+    pub weights: Vec<f32>,
+    /// Cross-entropy of each row in nats, unweighted: an output beside the tensor that is differentiated.
+    pub losses: std::sync::Arc<Mutex<Vec<f32>>>,
+    pub with_matrix_gradient: bool,
+    pub gradients: Mutex<(Vec<f32>, Vec<f32>)>,
+}
+
+/// Rows of logits that exist at once.
+const LOGIT_ROWS: usize = 256;
+
+impl CustomOp2 for LinearCrossEntropy {
+    fn name(&self) -> &'static str {
+        "linear-cross-entropy"
+    }
+
+    fn cpu_fwd(
+        &self,
+        h: &CpuStorage,
+        h_layout: &Layout,
+        matrix_storage: &CpuStorage,
+        matrix_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (h, output) = (slice_of(h, h_layout)?, slice_of(matrix_storage, matrix_layout)?);
+        let (vocabulary, width) = matrix_layout.shape().dims2()?;
+        let rows = h.len() / width;
+        let mut losses = vec![0f32; rows];
+        let mut dh = vec![0f32; h.len()];
+        let mut doutput = vec![0f32; if self.with_matrix_gradient { output.len() } else { 0 }];
+        let mut logits = vec![0f32; LOGIT_ROWS.min(rows) * vocabulary];
+        for first in (0..rows).step_by(LOGIT_ROWS) {
+            let count = LOGIT_ROWS.min(rows - first);
+            let h = &h[first * width..][..count * width];
+            let logits = &mut logits[..count * vocabulary];
+            product(count, vocabulary, width, matrix(h, width), transposed(output, width), logits, false);
+            logits
+                .par_chunks_mut(vocabulary)
+                .zip(&mut losses[first..first + count])
+                .zip(&self.targets[first..first + count])
+                .zip(&self.weights[first..first + count])
+                .for_each(|(((logits, loss), target), weight)| {
+                    *loss = kernels::cross_entropy(logits, *target as usize, *weight);
+                });
+            let dh = &mut dh[first * width..][..count * width];
+            product(count, width, vocabulary, matrix(logits, vocabulary), matrix(output, width), dh, false);
+            if self.with_matrix_gradient {
+                let by_word = transposed(logits, vocabulary);
+                product(vocabulary, width, count, by_word, matrix(h, width), &mut doutput, first > 0);
+            }
+        }
+        let total: f64 =
+            losses.iter().zip(&self.weights).map(|(loss, weight)| f64::from(*loss) * f64::from(*weight)).sum();
+        *self.losses.lock().unwrap_or_else(|poison| poison.into_inner()) = losses;
+        *self.gradients.lock().unwrap_or_else(|poison| poison.into_inner()) = (dh, doutput);
+        Ok((CpuStorage::F32(vec![total as f32]), Shape::from(())))
+    }
+
+    fn bwd(&self, h: &Tensor, output: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dh, doutput) = std::mem::take(&mut *self.gradients.lock().unwrap_or_else(|poison| poison.into_inner()));
+        if dh.len() != h.elem_count() {
+            bail!("linear-cross-entropy: backward was called twice");
+        }
+        let factor = f64::from(dy.to_scalar::<f32>()?);
+        let scaled = |values: Vec<f32>, like: &Tensor| -> Result<Tensor> {
+            let gradient = Tensor::from_vec(values, like.shape(), like.device())?;
+            if factor == 1.0 { Ok(gradient) } else { gradient * factor }
+        };
+        let dh = scaled(dh, h)?;
+        let doutput = self.with_matrix_gradient.then(|| scaled(doutput, output)).transpose()?;
+        Ok((Some(dh), doutput))
+    }
+}
+
+/// Word vectors plus position vectors: (batch, time, width) from the two tables.
+pub struct Embed {
+    /// Token ids, (batch, time).
+    pub ids: Vec<u32>,
+    pub batch: usize,
+}
+
+impl CustomOp2 for Embed {
+    fn name(&self) -> &'static str {
+        "embed"
+    }
+
+    fn cpu_fwd(
+        &self,
+        words: &CpuStorage,
+        words_layout: &Layout,
+        positions: &CpuStorage,
+        positions_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (words, positions) = (slice_of(words, words_layout)?, slice_of(positions, positions_layout)?);
+        let width = words_layout.shape().dims2()?.1;
+        let time = self.ids.len() / self.batch;
+        let mut y = Vec::with_capacity(self.ids.len() * width);
+        for (place, id) in self.ids.iter().enumerate() {
+            let from = y.len();
+            y.extend_from_slice(&words[*id as usize * width..][..width]);
+            kernels::add(&mut y[from..], &positions[place % time * width..][..width]);
+        }
+        Ok((CpuStorage::F32(y), (self.batch, time, width).into()))
+    }
+
+    fn bwd(
+        &self,
+        words: &Tensor,
+        positions: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let width = words.dim(1)?;
+        let time = self.ids.len() / self.batch;
+        let (mut dwords, mut dpositions) = (vec![0f32; words.elem_count()], vec![0f32; positions.elem_count()]);
+        with_slice(dy, |dy| {
+            for (place, (id, dy)) in self.ids.iter().zip(dy.chunks_exact(width)).enumerate() {
+                kernels::add(&mut dwords[*id as usize * width..][..width], dy);
+                kernels::add(&mut dpositions[place % time * width..][..width], dy);
+            }
+        })?;
+        let device = words.device();
+        Ok((
+            Some(Tensor::from_vec(dwords, words.shape(), device)?),
+            Some(Tensor::from_vec(dpositions, positions.shape(), device)?),
+        ))
+    }
+}

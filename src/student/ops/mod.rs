@@ -1,0 +1,297 @@
+//! The decoder's differentiable operations, each in two forms: *composed* of candle's own operations (any device, any
+//! float type; the reference) and *fused* (CPU, `f32`; one pass over memory). [`Ops`] chooses; a test holds the two
+//! together by value and gradient.
+//!
+//! Candle drops gradients silently in several operations that look differentiable (`softmax_last_dim`, `layer_norm`,
+//! `rope`, `slice_set`); none of them is used on a path that trains.
+
+mod attention;
+mod fused;
+pub mod kernels;
+mod small_matmul;
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{D, DType, Device, Result, Tensor};
+
+use attention::Attention;
+
+/// Which form of the operations to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ops {
+    Fused,
+    Composed,
+}
+
+/// A dropout site: the probability, and the key that its mask depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Drop {
+    pub probability: f32,
+    pub key: u32,
+}
+
+/// The sum that is minimised, and the cross-entropy of each row behind it.
+pub struct CrossEntropy {
+    /// Σ weight · cross-entropy, a scalar.
+    pub total: Tensor,
+    /// In nats, unweighted, one for each row.
+    pub losses: Vec<f32>,
+}
+
+impl Ops {
+    /// The fast form where it exists, else the composed one.
+    pub fn for_device(device: &Device, dtype: DType) -> Self {
+        if device.is_cpu() && dtype == DType::F32 { Self::Fused } else { Self::Composed }
+    }
+
+    /// y = x W + b, with x (…, inputs), W (inputs, outputs), b (outputs).
+    pub fn linear(self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        if self == Self::Fused {
+            return x.contiguous()?.apply_op3(weight, bias, fused::Linear);
+        }
+        let mut shape = x.dims().to_vec();
+        let (inputs, outputs) = weight.dims2()?;
+        if let Some(last) = shape.last_mut() {
+            *last = outputs;
+        }
+        x.reshape(((), inputs))?.matmul(weight)?.broadcast_add(bias)?.reshape(shape)
+    }
+
+    /// Layer norm over the last dimension.
+    pub fn layer_norm(self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+        if self == Self::Fused {
+            return x.contiguous()?.apply_op3(weight, bias, fused::LayerNorm { eps: eps as f32 });
+        }
+        // candle_nn's `layer_norm_slow` would do, but it takes eps as f32, which is not f64's 1e-5.
+        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+        centred.broadcast_div(&(variance + eps)?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)
+    }
+
+    /// GELU as GPT-2 computes it (the tanh form).
+    pub fn gelu(self, x: &Tensor) -> Result<Tensor> {
+        if self == Self::Fused {
+            return x.contiguous()?.apply_op1(fused::Gelu);
+        }
+        // x · σ(2u) is the tanh form; candle's own gelu has an approximate backward.
+        let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+        let doubled = ((x + (x.powf(3.0)? * 0.044715)?)? * scale)?;
+        x / (doubled.neg()?.exp()? + 1.0)?
+    }
+
+    /// Causal attention: (batch, time, 3 · width) to (batch, time, width).
+    pub fn attention(self, packed: &Tensor, heads: usize, drop: Option<Drop>) -> Result<Tensor> {
+        if self == Self::Fused {
+            let dropout = drop.map(|drop| (drop.probability, drop.key));
+            return packed.contiguous()?.apply_op1(Attention { heads, dropout, log_sums: Mutex::default() });
+        }
+        let (batch, time, columns) = packed.dims3()?;
+        let (width, head) = (columns / 3, columns / 3 / heads);
+        let part = |place: usize| {
+            packed.narrow(2, place * width, width)?.reshape((batch, time, heads, head))?.transpose(1, 2)?.contiguous()
+        };
+        let (queries, keys, values) = (part(0)?, part(1)?, part(2)?);
+        let scores = (queries.matmul(&keys.t()?)? * (1.0 / (head as f64).sqrt()))?;
+        let scores = scores.broadcast_add(&causal_mask(time, packed.device(), packed.dtype())?)?;
+        let mut weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+        if let Some(drop) = drop {
+            weights = (&weights * drop.mask(&weights)?)?;
+        }
+        weights.matmul(&values)?.transpose(1, 2)?.reshape((batch, time, width))
+    }
+
+    /// x + dropout(r); x + r where nothing is dropped.
+    pub fn add_dropped(self, x: &Tensor, r: &Tensor, drop: Option<Drop>) -> Result<Tensor> {
+        match drop {
+            None => x + r,
+            Some(Drop { probability, key }) if self == Self::Fused => {
+                x.contiguous()?.apply_op2(&r.contiguous()?, fused::AddDropped { probability, key })
+            }
+            Some(drop) => x + (r * drop.mask(r)?)?,
+        }
+    }
+
+    /// dropout(x).
+    pub fn dropped(self, x: &Tensor, drop: Option<Drop>) -> Result<Tensor> {
+        match drop {
+            None => Ok(x.clone()),
+            Some(_) => self.add_dropped(&x.zeros_like()?, x, drop),
+        }
+    }
+
+    /// Word vectors plus position vectors for ids (batch, time), from tables (vocabulary, width) and (context, width).
+    pub fn embed(self, ids: &[u32], batch: usize, words: &Tensor, positions: &Tensor) -> Result<Tensor> {
+        if self == Self::Fused {
+            return words.apply_op2(positions, fused::Embed { ids: ids.to_vec(), batch });
+        }
+        let time = ids.len() / batch;
+        let rows = words.index_select(&Tensor::from_slice(ids, ids.len(), words.device())?, 0)?;
+        rows.reshape((batch, time, ()))?.broadcast_add(&positions.narrow(0, 0, time)?)
+    }
+
+    /// Σ weight · cross-entropy of h (rows, width) through the output matrix (vocabulary, width).
+    pub fn linear_cross_entropy(
+        self,
+        h: &Tensor,
+        output: &Tensor,
+        targets: &[u32],
+        weights: &[f32],
+    ) -> Result<CrossEntropy> {
+        if self == Self::Fused {
+            let losses = Arc::new(Mutex::default());
+            let op = fused::LinearCrossEntropy {
+                targets: targets.to_vec(),
+                weights: weights.to_vec(),
+                losses: losses.clone(),
+                with_matrix_gradient: output.track_op(),
+                gradients: Mutex::default(),
+            };
+            let total = h.contiguous()?.apply_op2(output, op)?;
+            let losses = std::mem::take(&mut *losses.lock().unwrap_or_else(|poison| poison.into_inner()));
+            return Ok(CrossEntropy { total, losses });
+        }
+        let logits = h.matmul(&output.t()?)?;
+        let targets = Tensor::from_slice(targets, (targets.len(), 1), h.device())?;
+        let losses = candle_nn::ops::log_softmax(&logits, D::Minus1)?.gather(&targets, 1)?.squeeze(1)?.neg()?;
+        let weights = Tensor::from_slice(weights, weights.len(), h.device())?.to_dtype(h.dtype())?;
+        let total = (&losses * weights)?.sum_all()?;
+        Ok(CrossEntropy { total, losses: losses.detach().to_dtype(DType::F32)?.to_vec1()? })
+    }
+}
+
+impl Drop {
+    /// The mask of this site, of the shape of `like`: 0 or 1 / (1 - p).
+    fn mask(self, like: &Tensor) -> Result<Tensor> {
+        let keep = 1.0 / (1.0 - f64::from(self.probability));
+        if like.device().is_cpu() {
+            let mut mask = vec![1f32; like.elem_count()];
+            kernels::dropout(&mut mask, 0, self.key, self.probability);
+            return Tensor::from_vec(mask, like.shape(), like.device())?.to_dtype(like.dtype());
+        }
+        // On a GPU the mask is drawn there; copying millions of numbers each step would stall it.
+        like.device().set_seed(u64::from(self.key))?;
+        let drawn = Tensor::rand(0f32, 1f32, like.shape(), like.device())?;
+        drawn.ge(f64::from(self.probability))?.to_dtype(like.dtype())? * keep
+    }
+}
+
+/// 0 where a query (row) may look at a key (column), minus infinity where the key is later.
+fn causal_mask(time: usize, device: &Device, dtype: DType) -> Result<Tensor> {
+    let mask: Vec<f32> = (0..time * time).map(|i| if i % time > i / time { f32::NEG_INFINITY } else { 0.0 }).collect();
+    Tensor::from_vec(mask, (time, time), device)?.to_dtype(dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Var;
+
+    /// Largest difference over the largest reference value.
+    fn gap(got: &Tensor, want: &Tensor) -> f64 {
+        let largest = |t: Tensor| t.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
+        let (got, want) = (got.to_dtype(DType::F64).unwrap(), want.to_dtype(DType::F64).unwrap());
+        assert_eq!(got.dims(), want.dims());
+        largest((got - &want).unwrap()) / largest(want).max(1e-30)
+    }
+
+    fn var(shape: &[usize], seed: f32) -> Var {
+        let n: usize = shape.iter().product();
+        let values: Vec<f32> = (0..n).map(|i| ((i as f32 * 0.61 + seed) * 1.7).sin() * 0.8).collect();
+        Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
+    }
+
+    /// Runs an operation fused in f32 and composed in f64 and compares the value and every gradient.
+    fn agree(shapes: &[&[usize]], op: impl Fn(Ops, &[Tensor]) -> Result<Tensor>) {
+        let fused: Vec<Var> = shapes.iter().enumerate().map(|(i, shape)| var(shape, i as f32)).collect();
+        let composed: Vec<Var> =
+            fused.iter().map(|var| Var::from_tensor(&var.to_dtype(DType::F64).unwrap()).unwrap()).collect();
+        let run = |ops: Ops, vars: &[Var]| {
+            let inputs: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+            let y = op(ops, &inputs).unwrap();
+            // A weighting that is different for every element, so that no gradient is constant, and positive, so that
+            // no sum is a small difference of large ones.
+            let slope = (var(y.dims(), 9.0).to_dtype(y.dtype()).unwrap() + 1.0).unwrap();
+            let gradients = (&y * slope).unwrap().sum_all().unwrap().backward().unwrap();
+            (y, vars.iter().map(|var| gradients.get(var).unwrap().clone()).collect::<Vec<_>>())
+        };
+        let ((y, dy), (want, dwant)) = (run(Ops::Fused, &fused), run(Ops::Composed, &composed));
+        assert!(gap(&y, &want) < 1e-6, "value: {:e}", gap(&y, &want));
+        for (place, (got, want)) in dy.iter().zip(&dwant).enumerate() {
+            assert!(gap(got, want) < 1e-6, "gradient {place}: {:e}", gap(got, want));
+        }
+    }
+
+    #[test]
+    fn linear_agrees_with_its_twin() {
+        agree(&[&[2, 300, 24], &[24, 40], &[40]], |ops, x| ops.linear(&(&x[0] + 1.0)?, &x[1], &x[2]));
+    }
+
+    #[test]
+    fn layer_norm_agrees_with_its_twin() {
+        agree(&[&[3, 200, 48], &[48], &[48]], |ops, x| ops.layer_norm(&x[0], &x[1], &x[2], 1e-5));
+    }
+
+    #[test]
+    fn gelu_agrees_with_its_twin() {
+        agree(&[&[7, 301]], |ops, x| ops.gelu(&(&x[0] * 4.0)?));
+    }
+
+    #[test]
+    fn attention_agrees_with_its_twin() {
+        for time in [1, 7, 12, 13, 40] {
+            agree(&[&[3, time, 3 * 24]], |ops, x| ops.attention(&x[0], 3, None));
+        }
+    }
+
+    #[test]
+    fn dropout_agrees_with_its_twin() {
+        let drop = Some(Drop { probability: 0.3, key: 17 });
+        agree(&[&[2, 37, 3 * 16]], |ops, x| ops.attention(&x[0], 2, drop));
+        agree(&[&[2, 30, 16], &[2, 30, 16]], |ops, x| ops.add_dropped(&x[0], &x[1], drop));
+        agree(&[&[2, 30, 16]], |ops, x| ops.dropped(&x[0], drop));
+    }
+
+    #[test]
+    fn embedding_agrees_with_its_twin() {
+        let ids = [3, 1, 1, 0, 4, 3, 2, 1];
+        agree(&[&[5, 12], &[6, 12]], |ops, x| ops.embed(&ids, 2, &x[0], &x[1]));
+    }
+
+    #[test]
+    fn cross_entropy_agrees_with_its_twin() {
+        let targets: Vec<u32> = (0..600).map(|i| i * 7 % 31).collect();
+        let weights: Vec<f32> = (0..600).map(|i| (i % 3) as f32 * 0.1).collect();
+        agree(&[&[600, 20], &[31, 20]], |ops, x| {
+            let result = ops.linear_cross_entropy(&x[0], &x[1], &targets, &weights)?;
+            // The losses beside the total are those that it sums.
+            let sum: f64 = result.losses.iter().zip(&weights).map(|(loss, w)| f64::from(*loss) * f64::from(*w)).sum();
+            let total = result.total.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            assert!((sum / total - 1.0).abs() < 1e-5);
+            Ok(result.total)
+        });
+    }
+
+    #[test]
+    fn a_plain_tensor_gets_no_gradient() {
+        let (x, weight, bias) = (var(&[4, 8], 0.0), var(&[8, 6], 1.0), var(&[6], 2.0));
+        let frozen = weight.as_tensor().detach();
+        let y = Ops::Fused.linear(&x, &frozen, &bias.as_tensor().detach()).unwrap();
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        assert!(gradients.get(&x).is_some() && gradients.get(&frozen).is_none());
+    }
+
+    #[test]
+    fn results_do_not_depend_on_the_number_of_threads() {
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let (x, weight, bias) = (var(&[8, 200, 48], 0.0), var(&[48], 1.0), var(&[48], 2.0));
+                let y = Ops::Fused.layer_norm(&x, &weight, &bias, 1e-5).unwrap();
+                let y = Ops::Fused.attention(&y, 4, None).unwrap();
+                let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+                [&x, &weight, &bias].map(|v| gradients.get(v).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            })
+        };
+        assert_eq!(run(1), run(3));
+    }
+}
