@@ -1,0 +1,28 @@
+//! The toy student: one layer, 64 columns, a word-level vocabulary. Trained from scratch it learns a small world in
+//! seconds, which is what makes an ablation something to try while others watch.
+
+use super::{Architecture, StudentError, Tokenizer};
+
+/// Words at most in the vocabulary; natural text has more, and the rest are one unknown word.
+const WORDS: usize = 8192;
+/// Tokens in the longest sequence.
+const CONTEXT: usize = 256;
+
+/// A tokenizer made from the texts that the student will see.
+pub fn tokenizer(texts: impl Iterator<Item = String> + Send) -> Result<Tokenizer, StudentError> {
+    Tokenizer::words(texts, WORDS)
+}
+
+/// The toy student's shape for a vocabulary.
+pub fn architecture(vocabulary: usize) -> Architecture {
+    Architecture {
+        vocabulary,
+        context: CONTEXT,
+        width: 64,
+        layers: 1,
+        heads: 4,
+        inner: 256,
+        norm_epsilon: 1e-5,
+        tied: true,
+    }
+}

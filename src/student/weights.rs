@@ -1,0 +1,191 @@
+//! A student on the disk: the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`).
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
+
+use super::families::Family;
+use super::tokenizer::Specials;
+use super::{Architecture, StudentError, Tokenizer};
+use crate::files;
+use crate::seeds::Stream;
+
+/// What a folder holds, before it becomes a student.
+pub struct Pretrained {
+    pub family: Family,
+    pub architecture: Architecture,
+    pub tokenizer: Tokenizer,
+    pub weights: HashMap<String, Tensor>,
+}
+
+/// Reads `config.json` alone: enough to say what a student would be.
+pub fn read_config(folder: &Path) -> Result<(Family, Architecture, Value), StudentError> {
+    let path = folder.join("config.json");
+    let file = |problem: String| StudentError::File { path: path.clone(), problem };
+    if !folder.is_dir() {
+        return Err(StudentError::NoFolder { path: folder.to_owned() });
+    }
+    let text = files::read_to_string(&path)?;
+    let config: Value = serde_json::from_str(&text).map_err(|error| file(error.to_string()))?;
+    let (family, architecture) = Family::read(&config).map_err(file)?;
+    Ok((family, architecture, config))
+}
+
+/// Reads a student's tokenizer and checks that its ids have rows in the word table.
+pub fn read_tokenizer(folder: &Path, config: &Value, architecture: &Architecture) -> Result<Tokenizer, StudentError> {
+    let id = |key: &str| config.get(key).and_then(Value::as_u64).map(|id| id as u32);
+    let path = folder.join("tokenizer.json");
+    let eos = id("eos_token_id").ok_or_else(|| StudentError::File {
+        path: folder.join("config.json"),
+        problem: "`eos_token_id` is missing: the student could not learn where to stop".into(),
+    })?;
+    let mut specials = Specials { bos: None, eos, mask: None, unknown: None };
+    let mut tokenizer = Tokenizer::from_file(&path, specials)?;
+    // A sequence begins with bos only where the student has one of its own: GPT-2's is the same as its eos and was
+    // never put before a text in training.
+    specials.bos = id("bos_token_id").filter(|bos| *bos != eos);
+    let find = |token: &str| tokenizer.id_of(token);
+    specials.mask = find("<mask>").or_else(|| find("[MASK]"));
+    specials.unknown = find("<unk>").or_else(|| find("[UNK]"));
+    tokenizer.specials = specials;
+    if tokenizer.size() > architecture.vocabulary {
+        return Err(StudentError::File {
+            path,
+            problem: format!(
+                "the tokenizer has {} ids but the model's word table only {} rows · use the tokenizer.json that was \
+                 published with this model",
+                tokenizer.size(),
+                architecture.vocabulary
+            ),
+        });
+    }
+    Ok(tokenizer)
+}
+
+/// Reads everything.
+pub fn read(folder: &Path, device: &Device) -> Result<Pretrained, StudentError> {
+    let (family, architecture, config) = read_config(folder)?;
+    let tokenizer = read_tokenizer(folder, &config, &architecture)?;
+    let weights = read_weights(folder, family, &architecture, device)?;
+    Ok(Pretrained { family, architecture, tokenizer, weights })
+}
+
+fn read_weights(
+    folder: &Path,
+    family: Family,
+    architecture: &Architecture,
+    device: &Device,
+) -> Result<HashMap<String, Tensor>, StudentError> {
+    let path = folder.join("model.safetensors");
+    if !path.exists() {
+        return Err(StudentError::File { path: path.clone(), problem: missing_weights(folder) });
+    }
+    let mut published = read_tensors(&path, device)?;
+    let wrong = |problem: String| StudentError::File { path: path.clone(), problem };
+    let mut weights = HashMap::new();
+    for parameter in architecture.parameters() {
+        let name = family.published_name(&parameter.name);
+        // Some published files leave out the outermost name.
+        let bare = name.split_once('.').map_or("", |(_, bare)| bare);
+        let tensor = published
+            .remove(&name)
+            .or_else(|| published.remove(bare))
+            .ok_or_else(|| wrong(format!("the tensor `{name}` is missing")))?;
+        if tensor.dims() != parameter.shape {
+            let (got, want) = (tensor.dims(), &parameter.shape);
+            return Err(wrong(format!("`{name}` has shape {got:?} where config.json makes it {want:?}")));
+        }
+        weights.insert(parameter.name, tensor.to_dtype(DType::F32)?);
+    }
+    if let Some(name) = published.keys().filter(|name| !family.is_buffer(name)).min() {
+        return Err(wrong(format!(
+            "the tensor `{name}` has no place in a {} model of this config.json",
+            family.name()
+        )));
+    }
+    Ok(weights)
+}
+
+/// Reads a safetensors file; a broken one is named, with what to do.
+pub fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>, StudentError> {
+    candle_core::safetensors::load(path, device).map_err(|error| {
+        let mut problem = error.to_string();
+        problem.truncate(problem.find('\n').unwrap_or(problem.len()));
+        StudentError::File {
+            path: path.to_owned(),
+            problem: format!("{problem} · the file is broken or cut short; fetch it again"),
+        }
+    })
+}
+
+fn missing_weights(folder: &Path) -> String {
+    if folder.join("pytorch_model.bin").exists() {
+        "only pytorch_model.bin is there, and unpickling it could run any code · convert it to safetensors first".into()
+    } else if folder.join("model.safetensors.index.json").exists() {
+        "the weights are in several files, which this version does not read".into()
+    } else {
+        "the file is missing · a student needs config.json, model.safetensors and tokenizer.json".into()
+    }
+}
+
+/// Fresh weights. Each tensor has a random stream of its own, so that a layer more changes no other layer.
+pub fn initial(
+    architecture: &Architecture,
+    seed: u64,
+    device: &Device,
+) -> Result<HashMap<String, Tensor>, StudentError> {
+    use super::architecture::Initial;
+    let mut weights = HashMap::new();
+    for parameter in architecture.parameters() {
+        let count = parameter.shape.iter().product();
+        let values: Vec<f32> = match parameter.initial {
+            Initial::Zeros => vec![0.0; count],
+            Initial::Ones => vec![1.0; count],
+            Initial::Normal(deviation) => {
+                let mut stream = Stream::new(seed, &["init", &parameter.name]);
+                (0..count).map(|_| (stream.normal() * deviation) as f32).collect()
+            }
+        };
+        weights.insert(parameter.name, Tensor::from_vec(values, parameter.shape, device)?);
+    }
+    Ok(weights)
+}
+
+/// Writes the files of a student into a folder that exists. `weights` gives the tensor of each of our names.
+pub fn write(
+    folder: &Path,
+    family: Family,
+    architecture: &Architecture,
+    tokenizer: &Tokenizer,
+    weights: impl Fn(&str) -> Option<Tensor>,
+) -> Result<(), StudentError> {
+    let mut tensors = HashMap::new();
+    for parameter in architecture.parameters() {
+        let missing = || StudentError::Vocabulary { problem: format!("no weights for `{}`", parameter.name) };
+        let tensor = weights(&parameter.name).ok_or_else(missing)?;
+        tensors.insert(family.published_name(&parameter.name), tensor.to_device(&Device::Cpu)?);
+    }
+    write_tensors(&folder.join("model.safetensors"), &tensors)?;
+    let config = family.config(architecture, tokenizer.specials.bos, tokenizer.specials.eos);
+    write_json(&folder.join("config.json"), &config)?;
+    write_json(&folder.join("tokenizer_config.json"), &tokenizer.config())?;
+    let json = tokenizer.to_json()?;
+    files::replace(&folder.join("tokenizer.json"), |out| out.write_all(json.as_bytes()))?;
+    Ok(())
+}
+
+/// Writes a safetensors file, with the mark that transformers looks for.
+pub fn write_tensors(path: &Path, tensors: &HashMap<String, Tensor>) -> Result<(), StudentError> {
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let bytes = safetensors::serialize(tensors, Some(metadata))
+        .map_err(|error| StudentError::File { path: path.to_owned(), problem: error.to_string() })?;
+    files::replace(path, |out| out.write_all(&bytes))?;
+    Ok(())
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), StudentError> {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+    Ok(files::replace(path, |out| out.write_all(text.as_bytes()))?)
+}
