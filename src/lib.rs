@@ -4,6 +4,8 @@ pub mod commands;
 pub mod corpus;
 pub mod files;
 pub mod journal;
+pub mod rationale;
 pub mod seeds;
 pub mod student;
 pub mod text;
+pub mod training;

@@ -97,7 +97,10 @@ fn every_parameter_gets_a_gradient_also_with_dropout() {
     let gradients = loss.total.backward().unwrap();
     for (name, variable) in &student.parameters {
         let gradient = gradients.get(variable).unwrap_or_else(|| panic!("{name} has no gradient"));
-        assert!(gradient.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() > 0.0, "{name} is never changed");
+        assert!(
+            gradient.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() > 0.0,
+            "{name} is never changed"
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! A data set: what `dataset.yaml` says of it, its splits, its rationale sources and its edits.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -78,11 +78,11 @@ impl Default for Template {
 }
 
 impl Template {
-    /// The question with its choices. `question` may differ from the example's own, where something is hidden.
-    pub fn prompt_text(&self, example: &Example, question: &str) -> String {
-        let choice = |choice: &super::Choice| fill(&self.choice, &[("label", &choice.label), ("text", &choice.text)]);
+    /// The question with its choices, and the bytes of it that are the question.
+    pub fn prompt_text(&self, example: &Example) -> (String, Range<usize>) {
+        let choice = |choice: &super::Choice| fill(&self.choice, &[("label", &choice.label), ("text", &choice.text)]).0;
         let choices: Vec<String> = example.choices.iter().map(choice).collect();
-        fill(&self.prompt, &[("question", question), ("choices", &choices.join(&self.choice_separator))])
+        fill(&self.prompt, &[("question", &example.question), ("choices", &choices.join(&self.choice_separator))])
     }
 
     /// What the student writes for a choice, with its leading space.
@@ -94,16 +94,22 @@ impl Template {
     }
 }
 
-/// Fills `{name}` in one pass, so that braces inside a value are never taken for a name.
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
+/// Fills `{name}` in one pass, so that braces inside a value are never taken for a name. Also gives the bytes at which
+/// the first value stands.
+fn fill(template: &str, values: &[(&str, &str)]) -> (String, Range<usize>) {
     let mut out = String::with_capacity(template.len() + 128);
+    let mut first = 0..0;
     let mut rest = template;
     while let Some(open) = rest.find('{') {
         out.push_str(&rest[..open]);
         let tail = &rest[open + 1..];
-        let known = values.iter().find(|(name, _)| tail.strip_prefix(name).is_some_and(|tail| tail.starts_with('}')));
-        match known {
-            Some((name, value)) => {
+        let named = |name: &str| tail.strip_prefix(name).is_some_and(|tail| tail.starts_with('}'));
+        match values.iter().position(|(name, _)| named(name)) {
+            Some(place) => {
+                let (name, value) = values[place];
+                if place == 0 {
+                    first = out.len()..out.len() + value.len();
+                }
                 out.push_str(value);
                 rest = &tail[name.len() + 1..];
             }
@@ -113,7 +119,8 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
             }
         }
     }
-    out + rest
+    out.push_str(rest);
+    (out, first)
 }
 
 /// Where a data set comes from.
@@ -394,9 +401,10 @@ mod tests {
             choices: vec![super::super::Choice { label: "A".into(), text: "{question}".into() }],
             ..Example::default()
         };
-        let text = Template::default().prompt_text(&example, &example.question);
+        let (text, question) = Template::default().prompt_text(&example);
         assert_eq!(text, "Question: what is {choices} ?\nChoices: A: {question}");
-        assert_eq!(fill("{a}{b}{", &[("a", "{b}")]), "{b}{b}{");
+        assert_eq!(text[question], example.question);
+        assert_eq!(fill("{a}{b}{", &[("a", "{b}")]).0, "{b}{b}{");
     }
 
     #[test]

@@ -1,0 +1,207 @@
+//! The ablations: pure functions from tokens to tokens, deterministic in (seed, example id).
+
+mod fill;
+mod keep;
+mod mask;
+mod shuffle;
+
+use super::recipe::Ablation;
+use super::tokens::Token;
+use crate::seeds::Stream;
+use crate::student::tokenizer::Piece;
+
+/// What an ablation may draw on beside the tokens.
+pub struct Material<'a> {
+    /// The `ablation` seed of the run.
+    pub seed: u64,
+    pub example_id: &'a str,
+    /// The rationale of the example that [`donor`] chose; `None` where no other example has one.
+    pub donor: Option<&'a [Token]>,
+    /// The mask token.
+    pub mask: &'a Piece,
+    /// Tokenises the text of `with`.
+    pub tokenise: &'a dyn Fn(&str) -> Vec<Piece>,
+}
+
+/// Applies the ablations in order.
+pub fn apply(ablations: &[Ablation], mut tokens: Vec<Token>, material: &Material) -> Vec<Token> {
+    for (place, ablation) in ablations.iter().enumerate() {
+        // The place keeps two shuffles of one recipe from being the same shuffle.
+        let path = [ablation.name(), &place.to_string(), material.example_id];
+        let mut stream = Stream::new(material.seed, &path);
+        tokens = match ablation {
+            Ablation::Shuffle(settings) => shuffle::shuffle(tokens, settings.unit, &mut stream),
+            Ablation::Mask(settings) => mask::mask(tokens, settings, &material.pieces(&settings.with), &mut stream),
+            Ablation::Keep(settings) => keep::keep(tokens, settings, &mut stream),
+            Ablation::Swap(_) => material.donor.map_or_else(Vec::new, <[Token]>::to_vec),
+            Ablation::Fill(settings) => fill::fill(tokens, settings, &material.pieces(&settings.with)),
+        };
+    }
+    tokens
+}
+
+impl Material<'_> {
+    /// The tokens of a replacement text, or the mask.
+    fn pieces(&self, with: &Option<String>) -> Vec<Piece> {
+        let pieces = with.as_deref().map(|text| (self.tokenise)(&format!(" {}", text.trim()))).unwrap_or_default();
+        if pieces.is_empty() { vec![self.mask.clone()] } else { pieces }
+    }
+}
+
+/// Which of `count` examples lends its rationale to the one at `place`: never itself.
+pub fn donor(seed: u64, example_id: &str, place: usize, count: usize) -> Option<usize> {
+    if count < 2 {
+        return None;
+    }
+    let other = Stream::new(seed, &["donor", example_id]).below(count - 1);
+    Some(if other < place { other } else { other + 1 })
+}
+
+/// A token that stands where `of` stood but says something else.
+fn replaced(of: &Token, with: &Piece, in_loss: bool) -> Token {
+    Token {
+        id: with.id,
+        text: if of.text.starts_with(char::is_whitespace) { with.text.clone() } else { with.text.trim_start().into() },
+        origin: None,
+        score: None,
+        highlighted: false,
+        in_loss,
+        ..of.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rationale::recipe::*;
+    use crate::rationale::tokens::tokens;
+    use crate::student::Tokenizer;
+    use proptest::prelude::*;
+
+    const TEXT: &str =
+        "it has to do with gills and scales . neither barn nor hive would go with that . so it is clear !";
+
+    fn tokenizer() -> Tokenizer {
+        Tokenizer::words([TEXT.to_owned()].into_iter(), 100).unwrap()
+    }
+
+    fn run(ablations: &[Ablation], seed: u64, id: &str) -> Vec<Token> {
+        let tokenizer = tokenizer();
+        let scores: Vec<f32> = (0..23).map(|place| ((place * 7) % 11) as f32).collect();
+        let own = tokens(&tokenizer, TEXT, &[3..6, 18..23], Some(&scores)).unwrap();
+        let donor = tokens(&tokenizer, "that is barn .", &[], None).unwrap();
+        let mask = Piece { id: 3, text: " <mask>".into(), start: 0 };
+        let tokenise = |text: &str| tokenizer.pieces(text).unwrap();
+        apply(ablations, own, &Material { seed, example_id: id, donor: Some(&donor), mask: &mask, tokenise: &tokenise })
+    }
+
+    fn text(tokens: &[Token]) -> String {
+        tokens.iter().map(|token| token.text.as_str()).collect::<String>().trim().to_owned()
+    }
+
+    fn shuffle(unit: Unit) -> Ablation {
+        Ablation::Shuffle(Shuffle { unit })
+    }
+
+    fn keep(by: KeepBy, count: Option<usize>) -> Ablation {
+        Ablation::Keep(Keep { by, count, scorer: None, baseline: None })
+    }
+
+    #[test]
+    fn a_shuffle_keeps_every_token_and_moves_most() {
+        let (plain, mixed) = (run(&[], 1, "q1"), run(&[shuffle(Unit::Token)], 1, "q1"));
+        let moved = plain.iter().zip(&mixed).filter(|(one, other)| one.origin != other.origin).count();
+        assert!(moved > plain.len() / 2);
+        let mut places: Vec<_> = mixed.iter().map(|token| token.origin.unwrap()).collect();
+        places.sort_unstable();
+        assert_eq!(places, (0..plain.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn sentences_move_whole() {
+        let mixed = run(&[shuffle(Unit::Sentence)], 5, "q1");
+        let order: Vec<_> = mixed.iter().map(|token| token.sentence).collect();
+        let mut seen = order.clone();
+        seen.dedup();
+        assert_eq!(seen.len(), 3, "{order:?}");
+        assert_ne!(seen, [0, 1, 2], "this seed changes the order");
+    }
+
+    #[test]
+    fn a_draw_depends_on_seed_and_example_alone() {
+        let recipe = [shuffle(Unit::Word), Ablation::Mask(Mask::default())];
+        assert_eq!(run(&recipe, 1, "q1"), run(&recipe, 1, "q1"));
+        assert_ne!(run(&recipe, 1, "q1"), run(&recipe, 2, "q1"));
+        assert_ne!(run(&recipe, 1, "q1"), run(&recipe, 1, "q2"));
+        let twice = run(&[shuffle(Unit::Token), shuffle(Unit::Token)], 1, "q1");
+        assert_ne!(twice, run(&[shuffle(Unit::Token)], 1, "q1"));
+    }
+
+    #[test]
+    fn masks_stand_in_or_tokens_go() {
+        let masked = run(&[Ablation::Mask(Mask { fraction: 0.5, ..Mask::default() })], 1, "q1");
+        assert_eq!(masked.len(), 23);
+        let masks: Vec<_> = masked.iter().filter(|token| token.id == 3).collect();
+        assert_eq!(masks.len(), 12);
+        assert!(masks.iter().all(|mask| !mask.in_loss && mask.origin.is_none()));
+        let dropped = Mask { fraction: 0.5, how: MaskHow::Drop, ..Mask::default() };
+        assert_eq!(run(&[Ablation::Mask(dropped)], 1, "q1").len(), 11);
+        let written = Mask { fraction: 1.0, with: Some("barn".into()), in_loss: true, ..Mask::default() };
+        let written = run(&[Ablation::Mask(written)], 1, "q1");
+        assert!(written.iter().all(|token| token.text == " barn" && token.in_loss));
+    }
+
+    #[test]
+    fn keys_stay_in_their_order() {
+        assert_eq!(text(&run(&[keep(KeepBy::First, Some(2))], 1, "q1")), "it has");
+        assert_eq!(text(&run(&[keep(KeepBy::Last, Some(2))], 1, "q1")), "clear !");
+        assert_eq!(text(&run(&[keep(KeepBy::Highlight, None)], 1, "q1")), "has gills");
+        let key = run(&[keep(KeepBy::Attribution, Some(4))], 1, "q1");
+        let scores: Vec<_> = key.iter().map(|token| token.score.unwrap()).collect();
+        assert_eq!(scores, [10.0, 9.0, 10.0, 9.0]);
+        let places: Vec<_> = key.iter().map(|token| token.origin.unwrap()).collect();
+        assert!(places.is_sorted());
+        assert_eq!(run(&[keep(KeepBy::Random, Some(99))], 1, "q1").len(), 23);
+    }
+
+    #[test]
+    fn another_example_and_filler_say_nothing_of_this_one() {
+        assert_eq!(text(&run(&[Ablation::Swap(Swap::default())], 1, "q1")), "that is barn .");
+        let filler = run(&[Ablation::Fill(Fill::default())], 1, "q1");
+        assert!(filler.len() == 23 && filler.iter().all(|token| token.id == 3 && !token.in_loss));
+        let dots = run(&[Ablation::Fill(Fill { with: Some("that is".into()), in_loss: true })], 1, "q1");
+        assert!(text(&dots).starts_with("that is that is that"));
+    }
+
+    #[test]
+    fn nobody_lends_to_himself() {
+        for place in 0..50 {
+            let other = donor(3, &format!("q{place}"), place, 50).unwrap();
+            assert!(other != place && other < 50);
+        }
+        assert_eq!(donor(3, "q", 0, 1), None);
+    }
+
+    fn any_ablation() -> impl Strategy<Value = Ablation> {
+        let count = 0usize..30;
+        prop_oneof![
+            prop_oneof![Just(Unit::Token), Just(Unit::Word), Just(Unit::Sentence)].prop_map(shuffle),
+            (0.0..=1.0f64, any::<bool>()).prop_map(|(fraction, replace)| {
+                let how = if replace { MaskHow::Replace } else { MaskHow::Drop };
+                Ablation::Mask(Mask { fraction, how, ..Mask::default() })
+            }),
+            (prop::sample::select(KeepBy::ALL.to_vec()), count).prop_map(|(by, count)| keep(by, Some(count))),
+            Just(Ablation::Swap(Swap::default())),
+            any::<bool>().prop_map(|in_loss| Ablation::Fill(Fill { with: None, in_loss })),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_recipe_can_be_applied_and_never_adds_tokens(recipe in prop::collection::vec(any_ablation(), 0..5), seed: u64) {
+            let out = run(&recipe, seed, "q1");
+            prop_assert!(out.len() <= 23);
+            prop_assert_eq!(&out, &run(&recipe, seed, "q1"));
+        }
+    }
+}

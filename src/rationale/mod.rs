@@ -1,0 +1,12 @@
+//! The rationale: what the user wants done to it ([`Recipe`]), the ablations that do it, and the rendering of an
+//! example into tokens with roles. Pure and deterministic; no tensor is seen here.
+
+pub mod ablation;
+pub mod batch;
+pub mod recipe;
+pub mod render;
+pub mod tokens;
+
+pub use batch::{Batch, Encoded};
+pub use recipe::{Ablation, Placement, Recipe};
+pub use render::{Borrowed, LossWeights, RenderError, Rendered, RenderedToken, Renderer, Role};

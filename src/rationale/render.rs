@@ -1,0 +1,486 @@
+//! An example and a recipe become the tokens that the student sees, each with its role and its weight in the loss.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::ablation::{self, Material};
+use super::recipe::{Hide, Placement, Recipe};
+use super::tokens::{Token, tokens};
+use crate::corpus::{Choice, Example, Template};
+use crate::student::tokenizer::Piece;
+use crate::student::{StudentError, Tokenizer};
+
+/// What a token is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The question and its choices.
+    Prompt,
+    Label,
+    Rationale,
+    /// What announces the label or the rationale.
+    Separator,
+    Padding,
+    End,
+}
+
+/// What a token's cross-entropy is multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossWeights {
+    pub label: f64,
+    pub rationale: f64,
+    pub prompt: f64,
+}
+
+/// A token as the student sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RenderedToken {
+    pub id: u32,
+    pub text: String,
+    pub role: Role,
+    /// Its weight in the loss; 0 where the student is not trained to write it.
+    pub loss: f32,
+    /// Which token of the teacher's rationale it is.
+    #[serde(skip)]
+    pub origin: Option<usize>,
+    #[serde(skip)]
+    pub score: Option<f32>,
+    #[serde(skip)]
+    pub highlighted: bool,
+}
+
+/// An example, rendered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rendered {
+    pub tokens: Vec<RenderedToken>,
+    /// Rationale tokens cut off to fit the longest sequence.
+    pub truncated: usize,
+    /// The recipe wants a rationale and the example has none: it was rendered with its label alone.
+    pub without_rationale: bool,
+}
+
+impl Rendered {
+    pub fn ids(&self) -> Vec<u32> {
+        self.tokens.iter().map(|token| token.id).collect()
+    }
+
+    /// The text of all tokens, special ones included.
+    pub fn text(&self) -> String {
+        self.tokens.iter().map(|token| token.text.as_str()).collect()
+    }
+
+    /// Where the tokens of a role stand.
+    pub fn places(&self, role: Role) -> Range<usize> {
+        let first = self.tokens.iter().position(|token| token.role == role);
+        let last = self.tokens.iter().rposition(|token| token.role == role);
+        first.zip(last).map_or(0..0, |(first, last)| first..last + 1)
+    }
+}
+
+/// An example that can't be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    #[error("example `{id}` has no answer among its choices · `afterthought data validate` lists such rows")]
+    NoAnswer { id: String },
+    #[error(
+        "example `{id}` is too long: its label would be cut off ({needed} tokens, room for {limit}) · raise training.max_length or leave the row out"
+    )]
+    LabelCutOff { id: String, needed: usize, limit: usize },
+    #[error(
+        "example `{id}` has no field `{field}` to hide · use hide: question, or name the field as `subject` in dataset.yaml"
+    )]
+    NothingToHide { id: String, field: String },
+    #[error(transparent)]
+    Student(#[from] StudentError),
+}
+
+/// Everything that rendering needs beside the example.
+#[derive(Clone)]
+pub struct Renderer {
+    pub tokenizer: Tokenizer,
+    pub template: Template,
+    /// The field that [`Hide::Subject`] hides.
+    pub subject: Option<String>,
+    pub recipe: Recipe,
+    pub loss: LossWeights,
+    /// The longest sequence, in tokens.
+    pub max_length: usize,
+    /// The run's `ablation` seed.
+    pub seed: u64,
+}
+
+/// What other examples and runs contribute to one rendering.
+#[derive(Clone, Copy, Default)]
+pub struct Borrowed<'a> {
+    /// The example whose rationale `swap` takes.
+    pub donor: Option<&'a Example>,
+    /// Attributions of the rationale's tokens, for `keep: {by: attribution}`.
+    pub scores: Option<&'a [f32]>,
+}
+
+impl Renderer {
+    /// The whole sequence to train on.
+    pub fn render(&self, example: &Example, borrowed: Borrowed) -> Result<Rendered, RenderError> {
+        let gold = example.gold().ok_or_else(|| RenderError::NoAnswer { id: example.id.clone() })?;
+        let wanted = self.recipe.placement != Placement::None;
+        let rationale = if wanted { self.rationale(example, borrowed)? } else { None };
+        let without_rationale = wanted && rationale.is_none();
+        self.assemble(example, gold, rationale, without_rationale)
+    }
+
+    /// The rationale after the ablations; `None` where the example has none.
+    pub fn rationale(&self, example: &Example, borrowed: Borrowed) -> Result<Option<Vec<Token>>, RenderError> {
+        let own = |example: &Example, scores| -> Result<Option<Vec<Token>>, StudentError> {
+            let Some(text) = example.rationale.as_deref().filter(|_| example.has_rationale()) else { return Ok(None) };
+            tokens(&self.tokenizer, text, &example.highlights, scores).map(Some)
+        };
+        let Some(tokens) = own(example, borrowed.scores)? else { return Ok(None) };
+        let donor = match borrowed.donor {
+            Some(donor) => own(donor, None)?,
+            None => None,
+        };
+        let mask = self.mask()?;
+        let tokenise = |text: &str| self.tokenizer.pieces(text).unwrap_or_default();
+        let material = Material {
+            seed: self.seed,
+            example_id: &example.id,
+            donor: donor.as_deref(),
+            mask: &mask,
+            tokenise: &tokenise,
+        };
+        Ok(Some(ablation::apply(&self.recipe.ablations, tokens, &material)))
+    }
+
+    /// What stands before the text that the student writes when it is asked: the prompt, and what announces its
+    /// rationale (`pre`) or its label (else).
+    pub fn prompt(&self, example: &Example) -> Result<Vec<u32>, RenderError> {
+        let mut out = self.opening(example)?;
+        let lead =
+            if self.recipe.placement == Placement::Pre { &self.template.rationale } else { &self.template.answer };
+        self.push(&mut out, lead, Role::Separator, 0.0)?;
+        Ok(out.into_iter().map(|token| token.id).collect())
+    }
+
+    /// The sequence up to the label, with the rationale given: what a reader is asked.
+    pub fn prompt_with_rationale(&self, example: &Example, borrowed: Borrowed) -> Result<Vec<u32>, RenderError> {
+        let mut out = self.opening(example)?;
+        if let Some(rationale) = self.rationale(example, borrowed)? {
+            self.push(&mut out, &self.template.rationale, Role::Separator, 0.0)?;
+            out.extend(rationale.into_iter().map(|token| rendered(token, 0.0)));
+        }
+        self.push(&mut out, &self.template.answer, Role::Separator, 0.0)?;
+        Ok(out.into_iter().map(|token| token.id).collect())
+    }
+
+    /// The tokens of a choice as the student writes it.
+    pub fn label_ids(&self, choice: &Choice) -> Result<Vec<u32>, StudentError> {
+        self.tokenizer.ids(&self.template.label_text(choice))
+    }
+
+    /// The tokens that announce the label: where a student's own rationale ends.
+    pub fn answer_ids(&self) -> Result<Vec<u32>, StudentError> {
+        self.tokenizer.ids(&self.template.answer)
+    }
+
+    /// The tokens that announce the rationale: where a label written first ends.
+    pub fn rationale_ids(&self) -> Result<Vec<u32>, StudentError> {
+        self.tokenizer.ids(&self.template.rationale)
+    }
+
+    fn assemble(
+        &self,
+        example: &Example,
+        gold: &Choice,
+        rationale: Option<Vec<Token>>,
+        without_rationale: bool,
+    ) -> Result<Rendered, RenderError> {
+        let (label_weight, rationale_weight) = (self.loss.label as f32, self.loss.rationale as f32);
+        let mut head = self.opening(example)?;
+        let mut label = Vec::new();
+        let mut middle = Vec::new();
+        let lead = |out: &mut Vec<RenderedToken>, text: &str, weight| self.push(out, text, Role::Separator, weight);
+        let end = |weight: f32| RenderedToken {
+            id: self.tokenizer.specials.eos,
+            text: self.tokenizer.token(self.tokenizer.specials.eos).unwrap_or_default(),
+            role: Role::End,
+            loss: weight,
+            origin: None,
+            score: None,
+            highlighted: false,
+        };
+        self.push(&mut label, &self.template.label_text(gold), Role::Label, label_weight)?;
+        let rationale: Option<Vec<RenderedToken>> =
+            rationale.map(|tokens| tokens.into_iter().map(|token| rendered(token, rationale_weight)).collect());
+        // The student writes what follows the prompt, so whatever ends one of its parts is trained with that part's
+        // weight; what begins the first part is given to it.
+        let pre = self.recipe.placement == Placement::Pre && rationale.is_some();
+        let mut tail = Vec::new();
+        if pre {
+            lead(&mut head, &self.template.rationale, self.loss.prompt as f32)?;
+            lead(&mut middle, &self.template.answer, rationale_weight)?;
+            middle.append(&mut label);
+            tail.push(end(label_weight));
+        } else {
+            lead(&mut head, &self.template.answer, self.loss.prompt as f32)?;
+            head.append(&mut label);
+            if rationale.is_some() {
+                lead(&mut head, &self.template.rationale, rationale_weight)?;
+            }
+            tail.push(end(if rationale.is_some() { rationale_weight } else { label_weight }));
+        }
+        let mut rationale = rationale.unwrap_or_default();
+        let needed = head.len() + middle.len() + tail.len();
+        if needed > self.max_length {
+            return Err(RenderError::LabelCutOff { id: example.id.clone(), needed, limit: self.max_length });
+        }
+        let room = self.max_length - needed;
+        let truncated = rationale.len().saturating_sub(room);
+        rationale.truncate(room);
+        let tokens = head.into_iter().chain(rationale).chain(middle).chain(tail).collect();
+        Ok(Rendered { tokens, truncated, without_rationale })
+    }
+
+    /// The begin token, if the student has one, and the question with its choices.
+    fn opening(&self, example: &Example) -> Result<Vec<RenderedToken>, RenderError> {
+        let mut out = Vec::new();
+        let weight = self.loss.prompt as f32;
+        if let Some(bos) = self.tokenizer.specials.bos {
+            let text = self.tokenizer.token(bos).unwrap_or_default();
+            let (role, origin) = (Role::Prompt, None);
+            out.push(RenderedToken { id: bos, text, role, loss: 0.0, origin, score: None, highlighted: false });
+        }
+        let (text, question) = self.template.prompt_text(example);
+        let hidden = self.hidden(example, &text, question)?;
+        let mask = if hidden.is_empty() { None } else { Some(self.mask()?) };
+        for piece in self.tokenizer.pieces(&text)? {
+            let Piece { mut id, text: mut shown, start } = piece;
+            let own = start + (shown.len() - shown.trim_start().len())..start + shown.len();
+            if let Some(mask) = &mask
+                && hidden.iter().any(|span| span.start < own.end && own.start < span.end)
+            {
+                id = mask.id;
+                shown = if own.start > start { mask.text.clone() } else { mask.text.trim_start().into() };
+            }
+            // The very first token has nothing before it to be predicted from.
+            let loss = if out.is_empty() { 0.0 } else { weight };
+            out.push(RenderedToken {
+                id,
+                text: shown,
+                role: Role::Prompt,
+                loss,
+                origin: None,
+                score: None,
+                highlighted: false,
+            });
+        }
+        Ok(out)
+    }
+
+    /// The bytes of the prompt that the student must not see.
+    fn hidden(
+        &self,
+        example: &Example,
+        prompt: &str,
+        question: Range<usize>,
+    ) -> Result<Vec<Range<usize>>, RenderError> {
+        match self.recipe.hide {
+            Hide::Nothing => Ok(vec![]),
+            Hide::Question => Ok(vec![question]),
+            Hide::Subject => {
+                let field = self.subject.as_deref().unwrap_or("subject");
+                let missing =
+                    || RenderError::NothingToHide { id: example.id.clone(), field: crate::text::line(field).into() };
+                let subject = example.extra_text(field).filter(|word| !word.is_empty()).ok_or_else(missing)?;
+                let found = whole_words(&prompt[question.clone()], subject)
+                    .map(|at| question.start + at..question.start + at + subject.len())
+                    .collect::<Vec<_>>();
+                if found.is_empty() { Err(missing()) } else { Ok(found) }
+            }
+        }
+    }
+
+    fn push(&self, out: &mut Vec<RenderedToken>, text: &str, role: Role, loss: f32) -> Result<(), StudentError> {
+        out.extend(self.tokenizer.pieces(text)?.into_iter().map(|piece| RenderedToken {
+            id: piece.id,
+            text: piece.text,
+            role,
+            loss,
+            origin: None,
+            score: None,
+            highlighted: false,
+        }));
+        Ok(())
+    }
+
+    /// The mask token, or `_` for tokenizers that have none.
+    fn mask(&self) -> Result<Piece, StudentError> {
+        match self.tokenizer.specials.mask {
+            Some(id) => {
+                let text = self.tokenizer.token(id).unwrap_or_default();
+                Ok(Piece { id, text: format!(" {text}"), start: 0 })
+            }
+            None => {
+                let problem = || StudentError::Vocabulary { problem: "the tokenizer has no token for ` _`".into() };
+                self.tokenizer.pieces(" _")?.into_iter().next().ok_or_else(problem)
+            }
+        }
+    }
+}
+
+fn rendered(token: Token, weight: f32) -> RenderedToken {
+    RenderedToken {
+        id: token.id,
+        text: token.text,
+        role: Role::Rationale,
+        loss: if token.in_loss { weight } else { 0.0 },
+        origin: token.origin,
+        score: token.score,
+        highlighted: token.highlighted,
+    }
+}
+
+/// Where `word` stands in `text` with no letter or digit beside it.
+fn whole_words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    text.match_indices(word).map(|(at, _)| at).filter(move |at| {
+        let before = text[..*at].chars().next_back();
+        let after = text[at + word.len()..].chars().next();
+        !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::toyworld::World;
+    use crate::rationale::recipe::*;
+
+    fn world() -> (Renderer, Vec<Example>) {
+        let world = World { seed: 1, noise: 0.0 };
+        let examples = world.generate().train.to_vec();
+        let template = world.meta("toyworld").template;
+        let texts = examples.iter().flat_map(|example| {
+            [template.prompt_text(example).0, example.rationale.clone().unwrap_or_default(), "answer : because".into()]
+        });
+        let tokenizer = Tokenizer::words(texts.collect::<Vec<_>>().into_iter(), 5000).unwrap();
+        let renderer = Renderer {
+            tokenizer,
+            template,
+            subject: Some("subject".into()),
+            recipe: Recipe::default(),
+            loss: LossWeights { label: 1.0, rationale: 0.3, prompt: 0.0 },
+            max_length: 128,
+            seed: 0,
+        };
+        (renderer, examples)
+    }
+
+    fn roles(rendered: &Rendered) -> Vec<(Role, f32)> {
+        let mut roles: Vec<_> = rendered.tokens.iter().map(|token| (token.role, token.loss)).collect();
+        roles.dedup();
+        roles
+    }
+
+    #[test]
+    fn each_placement_has_its_order_and_its_loss() {
+        let (mut renderer, examples) = world();
+        let example = &examples[0];
+        let mut render = |placement| {
+            renderer.recipe.placement = placement;
+            renderer.render(example, Borrowed::default()).unwrap()
+        };
+        use Role::{End, Label, Prompt, Rationale, Separator};
+        assert_eq!(roles(&render(Placement::None)), [(Prompt, 0.0), (Separator, 0.0), (Label, 1.0), (End, 1.0)]);
+        let post = render(Placement::Post);
+        assert_eq!(
+            roles(&post),
+            [(Prompt, 0.0), (Separator, 0.0), (Label, 1.0), (Separator, 0.3), (Rationale, 0.3), (End, 0.3)]
+        );
+        let pre = render(Placement::Pre);
+        assert_eq!(
+            roles(&pre),
+            [(Prompt, 0.0), (Separator, 0.0), (Rationale, 0.3), (Separator, 0.3), (Label, 1.0), (End, 1.0)]
+        );
+        let answer = &example.gold().unwrap().text;
+        assert!(post.text().contains(&format!("answer : {answer} because :")), "{}", post.text());
+        assert!(pre.text().ends_with(&format!("answer : {answer}<eos>")), "{}", pre.text());
+        assert_eq!(pre.tokens.len(), post.tokens.len());
+    }
+
+    #[test]
+    fn what_the_student_is_asked_is_the_front_of_what_it_learns() {
+        let (mut renderer, examples) = world();
+        for placement in Placement::ALL {
+            renderer.recipe.placement = placement;
+            let whole = renderer.render(&examples[3], Borrowed::default()).unwrap().ids();
+            let asked = renderer.prompt(&examples[3]).unwrap();
+            assert_eq!(whole[..asked.len()], asked);
+        }
+        let reader = renderer.prompt_with_rationale(&examples[3], Borrowed::default()).unwrap();
+        renderer.recipe.placement = Placement::Pre;
+        assert_eq!(renderer.render(&examples[3], Borrowed::default()).unwrap().ids()[..reader.len()], reader);
+    }
+
+    #[test]
+    fn a_long_rationale_is_cut_and_counted_but_a_label_never() {
+        let (mut renderer, examples) = world();
+        for placement in [Placement::Pre, Placement::Post] {
+            renderer.recipe.placement = placement;
+            renderer.max_length = 128;
+            let whole = renderer.render(&examples[0], Borrowed::default()).unwrap();
+            renderer.max_length = whole.tokens.len() - 10;
+            let cut = renderer.render(&examples[0], Borrowed::default()).unwrap();
+            assert_eq!((cut.truncated, cut.tokens.len()), (10, whole.tokens.len() - 10));
+            assert_eq!(cut.places(Role::Label).len(), 1);
+            renderer.max_length = 20;
+            let error = renderer.render(&examples[0], Borrowed::default()).unwrap_err().to_string();
+            assert!(error.contains(&examples[0].id) && error.contains("cut off"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_seen() {
+        let (mut renderer, examples) = world();
+        let subject = examples[0].extra_text("subject").unwrap().to_owned();
+        let plain = renderer.render(&examples[0], Borrowed::default()).unwrap();
+        assert!(plain.text().contains(&subject));
+        renderer.recipe.hide = Hide::Subject;
+        let hidden = renderer.render(&examples[0], Borrowed::default()).unwrap();
+        assert!(!hidden.text().contains(&subject) && hidden.text().contains(" <mask> "), "{}", hidden.text());
+        assert_eq!(hidden.tokens.len(), plain.tokens.len());
+        renderer.recipe.hide = Hide::Question;
+        let hidden = renderer.render(&examples[0], Borrowed::default()).unwrap();
+        let masks = hidden.tokens.iter().filter(|token| token.text.contains("<mask>")).count();
+        assert_eq!(masks, examples[0].question.split(' ').count());
+        let mut odd = examples[0].clone();
+        odd.extra.clear();
+        renderer.recipe.hide = Hide::Subject;
+        let error = renderer.render(&odd, Borrowed::default()).unwrap_err().to_string();
+        assert!(error.contains("hide: question"), "{error}");
+    }
+
+    #[test]
+    fn an_example_without_rationale_is_told_apart() {
+        let (renderer, examples) = world();
+        let mut bare = examples[0].clone();
+        bare.rationale = Some("  ".into());
+        let rendered = renderer.render(&bare, Borrowed::default()).unwrap();
+        assert!(rendered.without_rationale && rendered.places(Role::Rationale).is_empty());
+        bare.answer = Some("Z".into());
+        let error = renderer.render(&bare, Borrowed::default()).unwrap_err().to_string();
+        assert!(error.contains(&bare.id), "{error}");
+    }
+
+    #[test]
+    fn masks_are_in_the_loss_only_when_asked() {
+        let (mut renderer, examples) = world();
+        let mut weights = |in_loss| {
+            renderer.recipe.ablations = vec![Ablation::Fill(Fill { with: None, in_loss })];
+            let rendered = renderer.render(&examples[0], Borrowed::default()).unwrap();
+            rendered.tokens[rendered.places(Role::Rationale)].iter().map(|token| token.loss).sum::<f32>()
+        };
+        assert_eq!(weights(false), 0.0);
+        assert!(weights(true) > 5.0);
+    }
+}

@@ -1,0 +1,263 @@
+//! A run's state on the disk, written so that a crash at any moment leaves the checkpoint before it.
+//!
+//! `checkpoints/step-N/` is a student that transformers opens, plus `optimizer.safetensors` and `state.json`. It is
+//! written under a hidden name and renamed when every byte is on the disk.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::TrainingError;
+use super::trainer::Trainer;
+use crate::files::{self, FileError};
+use crate::student::weights;
+
+/// `state.json`: where a run stood.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub step: usize,
+    pub steps: usize,
+    pub tokens: u64,
+    /// The `order` seed, which also seeds the dropout.
+    pub order_seed: u64,
+}
+
+const STATE: &str = "state.json";
+const OPTIMIZER: &str = "optimizer.safetensors";
+
+/// The folder of a checkpoint within `checkpoints/`.
+pub fn folder_name(step: usize) -> String {
+    format!("step-{step}")
+}
+
+/// All checkpoints in a folder, oldest first. An absent folder has none.
+pub fn list(checkpoints: &Path) -> Vec<(usize, PathBuf)> {
+    let mut found: Vec<(usize, PathBuf)> = fs::read_dir(checkpoints)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
+            Some((step, entry.path()))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+impl Trainer {
+    /// Writes a checkpoint under `checkpoints/` and removes all but the newest `keep`.
+    pub fn save(&self, checkpoints: &Path, keep: usize) -> Result<PathBuf, TrainingError> {
+        let to = checkpoints.join(folder_name(self.steps_done()));
+        if to.exists() {
+            return Ok(to);
+        }
+        files::create_dir(checkpoints)?;
+        let hidden = checkpoints.join(format!(".{}", folder_name(self.steps_done())));
+        remove(&hidden)?;
+        files::create_dir(&hidden)?;
+        self.student.save(&hidden)?;
+        weights::write_tensors(&hidden.join(OPTIMIZER), &self.optimizer.state()?)?;
+        let state = State { step: self.step, steps: self.steps(), tokens: self.tokens, order_seed: self.order_seed() };
+        let text = serde_json::to_string_pretty(&state).unwrap_or_default() + "\n";
+        files::replace(&hidden.join(STATE), |out| out.write_all(text.as_bytes()))?;
+        files::publish_dir(&hidden, &to)?;
+        let all = list(checkpoints);
+        for (_, old) in &all[..all.len().saturating_sub(keep.max(1))] {
+            remove(old)?;
+        }
+        Ok(to)
+    }
+
+    /// Goes back to where a checkpoint was written.
+    pub fn restore(&mut self, checkpoint: &Path) -> Result<(), TrainingError> {
+        let device = self.student.decoder.device().clone();
+        let path = checkpoint.join(STATE);
+        let broken = |path: &Path, problem: String| TrainingError::Checkpoint { path: path.to_owned(), problem };
+        let state: State =
+            serde_json::from_str(&files::read_to_string(&path)?).map_err(|error| broken(&path, error.to_string()))?;
+        if state.order_seed != self.order_seed() || state.step > self.steps() {
+            return Err(broken(&path, "it was written by a run with other settings".into()));
+        }
+        let saved = weights::read(checkpoint, &device)?;
+        let optimizer: HashMap<String, Tensor> = weights::read_tensors(&checkpoint.join(OPTIMIZER), &device)?;
+        self.optimizer
+            .restore(optimizer, state.step)
+            .map_err(|error| broken(&checkpoint.join(OPTIMIZER), error.to_string()))?;
+        for (name, variable) in &self.student.parameters {
+            let tensor = saved.weights.get(name);
+            let tensor = tensor.ok_or_else(|| broken(checkpoint, format!("no weights for `{name}`")))?;
+            variable.set(tensor)?;
+        }
+        self.step = state.step;
+        self.tokens = state.tokens;
+        Ok(())
+    }
+
+    /// Goes back to the newest checkpoint that can be read. Gives its step, and what was wrong with newer ones.
+    pub fn restore_newest(&mut self, checkpoints: &Path) -> (Option<usize>, Vec<String>) {
+        let mut problems = Vec::new();
+        for (step, path) in list(checkpoints).into_iter().rev() {
+            match self.restore(&path) {
+                Ok(()) => return (Some(step), problems),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        (None, problems)
+    }
+}
+
+/// Removes a folder if it is there.
+fn remove(folder: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(FileError::on("remove", folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::rationale::batch::{Encoded, Target};
+    use crate::rationale::{LossWeights, Role};
+    use crate::student::{Architecture, DropoutRates, Family, Student, Tokenizer};
+    use crate::training::schedule::Shape;
+    use crate::training::settings::*;
+
+    fn settings(accumulate: usize) -> TrainingSettings {
+        TrainingSettings {
+            epochs: 3,
+            steps: None,
+            batch_size: 8 / accumulate,
+            accumulate,
+            learning_rate: 0.01,
+            schedule: Shape::Cosine,
+            warmup: 0.1,
+            floor: 0.1,
+            beta1: 0.9,
+            beta2: 0.98,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            clip: 1.0,
+            dropout: DropoutRates::default(),
+            loss: LossWeights { label: 1.0, rationale: 1.0, prompt: 0.0 },
+            reduction: Reduction::TokenMean,
+            max_length: None,
+            bucket: true,
+            checkpoint: CheckpointSettings { every: Every::Epoch, keep: 2 },
+            unusable: Unusable::Stop,
+            threads: None,
+        }
+    }
+
+    /// Sequences in which each token names the next.
+    fn trainer(settings: TrainingSettings) -> Trainer {
+        let tokenizer = Tokenizer::words(["a b c d e f g h".to_owned()].into_iter(), 50).unwrap();
+        let architecture = Architecture {
+            vocabulary: tokenizer.size(),
+            context: 16,
+            width: 16,
+            layers: 2,
+            heads: 2,
+            inner: 32,
+            norm_epsilon: 1e-5,
+            tied: true,
+        };
+        let examples: Arc<[Encoded]> = (0..40usize)
+            .map(|i| {
+                let length = 4 + i % 5;
+                let ids = (0..length).map(|place| (5 + (i + place) % 8) as u32).collect();
+                let role = |place| if place == 1 { Role::Label } else { Role::Rationale };
+                let target = |place| Target { place, role: role(place), weight: 1.0 };
+                Encoded { id: i.to_string(), ids, supervised: (1..length).map(target).collect() }
+            })
+            .collect();
+        let student = Student::fresh(Family::Gpt2, architecture, tokenizer, 1, &Device::Cpu).unwrap();
+        Trainer::new(student, examples, settings, 3).unwrap()
+    }
+
+    fn weights_of(trainer: &Trainer) -> Vec<Vec<f32>> {
+        let values = |(_, variable): &(String, candle_core::Var)| variable.flatten_all().unwrap().to_vec1().unwrap();
+        trainer.student.parameters.iter().map(values).collect()
+    }
+
+    fn run(trainer: &mut Trainer) -> Vec<f64> {
+        let mut losses = Vec::new();
+        while !trainer.is_finished() {
+            losses.push(trainer.step().unwrap().loss);
+        }
+        losses
+    }
+
+    #[test]
+    fn the_student_learns() {
+        let mut trainer = trainer(TrainingSettings { epochs: 20, ..settings(1) });
+        let losses = run(&mut trainer);
+        assert_eq!(losses.len(), 100);
+        assert!(losses[0] > 2.0 && losses[99] < 0.5, "{} to {}", losses[0], losses[99]);
+    }
+
+    #[test]
+    fn a_resumed_run_has_the_same_losses_and_weights_bit_for_bit() {
+        let dropout = DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.1 };
+        let settings = TrainingSettings { dropout, ..settings(1) };
+        let dir = tempfile::tempdir().unwrap();
+        let mut straight = trainer(settings.clone());
+        let losses = run(&mut straight);
+        let mut first = trainer(settings.clone());
+        for step in 0..7 {
+            assert_eq!(first.step().unwrap().loss, losses[step]);
+        }
+        first.save(dir.path(), 2).unwrap();
+        let mut second = trainer(settings);
+        assert_eq!(second.restore_newest(dir.path()), (Some(7), vec![]));
+        assert_eq!(run(&mut second), losses[7..]);
+        assert_eq!(weights_of(&second), weights_of(&straight));
+        assert_eq!(second.tokens, straight.tokens);
+    }
+
+    #[test]
+    fn accumulated_batches_are_one_large_batch() {
+        let (mut whole, mut parts) = (trainer(settings(1)), trainer(settings(4)));
+        for _ in 0..5 {
+            let (one, other) = (whole.step().unwrap(), parts.step().unwrap());
+            assert!((one.loss - other.loss).abs() < 1e-5 && (one.gradient_norm - other.gradient_norm).abs() < 1e-4);
+            assert_eq!(one.tokens, other.tokens);
+        }
+    }
+
+    #[test]
+    fn a_broken_checkpoint_costs_only_the_steps_since_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut trainer = trainer(settings(1));
+        for _ in 0..3 {
+            trainer.step().unwrap();
+            trainer.save(dir.path(), 2).unwrap();
+        }
+        assert_eq!(list(dir.path()).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [2, 3]);
+        let weights = dir.path().join("step-3/model.safetensors");
+        let bytes = fs::read(&weights).unwrap();
+        fs::write(&weights, &bytes[..100]).unwrap();
+        let (step, problems) = trainer.restore_newest(dir.path());
+        assert_eq!(step, Some(2));
+        assert!(problems[0].contains("step-3/model.safetensors"), "{problems:?}");
+        assert_eq!(trainer.steps_done(), 2);
+    }
+
+    #[test]
+    fn a_loss_without_number_stops_the_run_before_it_spoils_the_weights() {
+        let mut trainer = trainer(settings(1));
+        let (_, variable) = &trainer.student.parameters[0];
+        variable.set(&(variable.as_tensor() * f64::NAN).unwrap()).unwrap();
+        let error = trainer.step().unwrap_err().to_string();
+        assert!(error.contains("step 1") && error.contains("learning_rate"), "{error}");
+        assert_eq!(trainer.steps_done(), 0);
+    }
+}

@@ -1,0 +1,223 @@
+//! The `training` section of a run.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::schedule::{Schedule, Shape};
+use crate::rationale::LossWeights;
+use crate::student::DropoutRates;
+
+/// How a student is trained; every value is written out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSettings {
+    /// Passes over the training split; ignored where `steps` is set.
+    pub epochs: usize,
+    /// Optimiser steps.
+    pub steps: Option<usize>,
+    /// Sequences that go through the student together.
+    pub batch_size: usize,
+    /// Batches whose gradients are added up for one step.
+    pub accumulate: usize,
+    pub learning_rate: f64,
+    pub schedule: Shape,
+    /// Below 1 a share of the steps, else a number of steps.
+    pub warmup: f64,
+    /// What the learning rate falls to, as a share of its peak.
+    pub floor: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    /// On matrices and tables only.
+    pub weight_decay: f64,
+    /// Global gradient norm; 0 for no clipping.
+    pub clip: f64,
+    pub dropout: DropoutRates,
+    pub loss: LossWeights,
+    pub reduction: Reduction,
+    /// Longest sequence in tokens; the student's context when absent.
+    pub max_length: Option<usize>,
+    /// Whether examples of like length go into one batch.
+    pub bucket: bool,
+    pub checkpoint: CheckpointSettings,
+    /// What to do with rows that can't be used (no answer, label cut off): stop, or leave them out.
+    pub unusable: Unusable,
+    /// CPU threads; all cores when absent.
+    pub threads: Option<usize>,
+}
+
+/// How the token losses of a step become one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// The weighted mean over all counted tokens, as the usual trainers do it.
+    TokenMean,
+    /// The weighted sum over each example's tokens, averaged over examples: a longer rationale weighs more.
+    ExampleSum,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unusable {
+    Stop,
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointSettings {
+    pub every: Every,
+    /// How many are kept, the newest ones; the last of a run is always kept.
+    pub keep: usize,
+}
+
+/// How often something is done. In files `epoch`, `end` or a number of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    Epoch,
+    /// After the last step only.
+    End,
+    Steps(usize),
+}
+
+impl Every {
+    /// Whether it is due after `step` steps (1 for the first); the last step is always due.
+    pub fn is_due(self, step: usize, steps: usize, steps_per_epoch: usize) -> bool {
+        step == steps
+            || match self {
+                Self::Epoch => step.is_multiple_of(steps_per_epoch.max(1)),
+                Self::End => false,
+                Self::Steps(every) => step.is_multiple_of(every.max(1)),
+            }
+    }
+}
+
+impl fmt::Display for Every {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epoch => f.write_str("epoch"),
+            Self::End => f.write_str("end"),
+            Self::Steps(steps) => write!(f, "{steps} steps"),
+        }
+    }
+}
+
+impl Serialize for Every {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Epoch => serializer.serialize_str("epoch"),
+            Self::End => serializer.serialize_str("end"),
+            Self::Steps(steps) => serializer.serialize_u64(*steps as u64),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Every {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Steps(usize),
+            Word(String),
+        }
+        let wrong = || serde::de::Error::custom("write `epoch`, `end` or a number of steps");
+        match Form::deserialize(deserializer).map_err(|_: D::Error| wrong())? {
+            Form::Steps(0) => Err(wrong()),
+            Form::Steps(steps) => Ok(Self::Steps(steps)),
+            Form::Word(word) => match word.as_str() {
+                "epoch" => Ok(Self::Epoch),
+                "end" => Ok(Self::End),
+                _ => Err(wrong()),
+            },
+        }
+    }
+}
+
+impl TrainingSettings {
+    /// All steps of a run over `examples` examples.
+    pub fn total_steps(&self, examples: usize) -> usize {
+        self.steps.unwrap_or(self.epochs * examples.div_ceil(self.examples_per_step()))
+    }
+
+    pub fn examples_per_step(&self) -> usize {
+        self.batch_size * self.accumulate
+    }
+
+    /// The learning rate over `steps` steps.
+    pub fn learning_rates(&self, steps: usize) -> Schedule {
+        let warmup = if self.warmup < 1.0 { self.warmup * steps as f64 } else { self.warmup };
+        let (peak, floor) = (self.learning_rate, self.floor);
+        Schedule { shape: self.schedule, peak, warmup: warmup.round() as usize, steps, floor }
+    }
+
+    /// Refuses values that mean nothing, by their name.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("batch_size", self.batch_size as f64),
+            ("accumulate", self.accumulate as f64),
+            ("learning_rate", self.learning_rate),
+            ("epochs", if self.steps.is_some() { 1.0 } else { self.epochs as f64 }),
+            ("steps", self.steps.unwrap_or(1) as f64),
+            ("threads", self.threads.unwrap_or(1) as f64),
+            ("epsilon", self.epsilon),
+        ];
+        for (name, value) in positive {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(format!("training.{name} is {value}; it must be above 0"));
+            }
+        }
+        let shares = [
+            ("dropout.embedding", self.dropout.embedding),
+            ("dropout.residual", self.dropout.residual),
+            ("dropout.attention", self.dropout.attention),
+            ("beta1", self.beta1),
+            ("beta2", self.beta2),
+        ];
+        for (name, value) in shares {
+            if !(0.0..1.0).contains(&value) {
+                return Err(format!("training.{name} is {value}; it must be at least 0 and below 1"));
+            }
+        }
+        let not_negative = [
+            ("warmup", self.warmup),
+            ("floor", self.floor),
+            ("weight_decay", self.weight_decay),
+            ("clip", self.clip),
+            ("loss.label", self.loss.label),
+            ("loss.rationale", self.loss.rationale),
+            ("loss.prompt", self.loss.prompt),
+        ];
+        for (name, value) in not_negative {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(format!("training.{name} is {value}; it must not be negative"));
+            }
+        }
+        if self.loss.label == 0.0 {
+            return Err("training.loss.label is 0: the student would never learn to answer".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_is_a_word_or_a_number() {
+        for (text, want) in [("epoch", Every::Epoch), ("end", Every::End), ("50", Every::Steps(50))] {
+            assert_eq!(serde_yaml::from_str::<Every>(text).unwrap(), want);
+        }
+        assert!(serde_yaml::from_str::<Every>("0").is_err());
+        let error = serde_yaml::from_str::<Every>("daily").unwrap_err().to_string();
+        assert!(error.contains("number of steps"), "{error}");
+    }
+
+    #[test]
+    fn the_last_step_is_always_due() {
+        assert!(Every::End.is_due(7, 7, 3) && !Every::End.is_due(6, 7, 3));
+        assert!(Every::Epoch.is_due(6, 7, 3) && !Every::Epoch.is_due(5, 7, 3));
+        assert!(Every::Steps(5).is_due(5, 7, 3));
+    }
+}

@@ -1,0 +1,197 @@
+//! The loop: one optimiser step at a time, so that whoever runs it can pause, evaluate and save in between.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::Tensor;
+
+use super::TrainingError;
+use super::optimizer::{AdamW, AdamWSettings, global_norm};
+use super::order::Order;
+use super::schedule::Schedule;
+use super::settings::{Reduction, TrainingSettings};
+use crate::journal::StepEvent;
+use crate::rationale::batch::Mean;
+use crate::rationale::{Batch, Encoded, Role};
+use crate::seeds::Stream;
+use crate::student::{Dropout, Student, Supervised};
+
+/// A student on its way through its examples.
+pub struct Trainer {
+    pub student: Student,
+    pub(super) optimizer: AdamW,
+    examples: Arc<[Encoded]>,
+    settings: TrainingSettings,
+    schedule: Schedule,
+    order: Order,
+    /// Also seeds the dropout.
+    order_seed: u64,
+    /// Steps taken.
+    pub(super) step: usize,
+    steps: usize,
+    /// Tokens read, padding not counted.
+    pub(super) tokens: u64,
+    speed: Speed,
+}
+
+impl Trainer {
+    pub fn new(
+        student: Student,
+        examples: Arc<[Encoded]>,
+        settings: TrainingSettings,
+        order_seed: u64,
+    ) -> Result<Self, TrainingError> {
+        if examples.is_empty() {
+            return Err(TrainingError::NoExamples);
+        }
+        let adamw = AdamWSettings {
+            beta1: settings.beta1,
+            beta2: settings.beta2,
+            epsilon: settings.epsilon,
+            weight_decay: settings.weight_decay,
+            clip: settings.clip,
+        };
+        let lengths = examples.iter().map(|example| example.ids.len()).collect();
+        let steps = settings.total_steps(examples.len());
+        Ok(Self {
+            optimizer: AdamW::new(&student.parameters, adamw)?,
+            schedule: settings.learning_rates(steps),
+            order: Order::new(lengths, settings.examples_per_step(), order_seed, settings.bucket),
+            order_seed,
+            step: 0,
+            steps,
+            tokens: 0,
+            speed: Speed::default(),
+            student,
+            examples,
+            settings,
+        })
+    }
+
+    /// Steps taken.
+    pub fn steps_done(&self) -> usize {
+        self.step
+    }
+
+    /// Steps in all.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    pub fn steps_per_epoch(&self) -> usize {
+        self.order.steps_per_epoch()
+    }
+
+    /// Epochs seen, with a fraction.
+    pub fn epoch(&self) -> f64 {
+        self.step as f64 / self.steps_per_epoch() as f64
+    }
+
+    pub(super) fn order_seed(&self) -> u64 {
+        self.order_seed
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.step >= self.steps
+    }
+
+    /// Takes one step. Nothing of the student has changed when it fails.
+    pub fn step(&mut self) -> Result<StepEvent, TrainingError> {
+        let started = Instant::now();
+        let chosen: Vec<&Encoded> = self.order.step(self.step).iter().map(|place| &self.examples[*place]).collect();
+        let batches: Vec<Batch> = chosen.chunks(self.settings.batch_size).map(Batch::of).collect();
+        let scale = 1.0 / self.weight_of(&batches, chosen.len());
+
+        let mut loss = 0.0;
+        let (mut label, mut rationale) = (Mean::default(), Mean::default());
+        let mut gradients: Vec<Tensor> = Vec::new();
+        for (place, batch) in batches.iter().enumerate() {
+            let weights: Vec<f32> = batch.weights.iter().map(|weight| weight * scale as f32).collect();
+            let supervised = Supervised {
+                ids: &batch.ids,
+                batch: batch.size,
+                rows: &batch.rows,
+                targets: &batch.targets,
+                weights: &weights,
+            };
+            let result = self.student.decoder.loss(&supervised, self.dropout(place))?;
+            loss += f64::from(result.total.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
+            label = label.and(batch.mean_loss(Role::Label, &result.losses));
+            rationale = rationale.and(batch.mean_loss(Role::Rationale, &result.losses));
+            self.add_gradients(&mut gradients, &result.total)?;
+        }
+        if !loss.is_finite() {
+            return Err(TrainingError::Diverged { step: self.step + 1, what: "loss" });
+        }
+        let gradient_norm = global_norm(&gradients)?;
+        if !gradient_norm.is_finite() {
+            return Err(TrainingError::Diverged { step: self.step + 1, what: "gradient" });
+        }
+        let learning_rate = self.schedule.rate(self.step + 1);
+        self.optimizer.step(&gradients, gradient_norm, learning_rate)?;
+
+        let tokens: usize = batches.iter().map(|batch| batch.tokens).sum();
+        self.step += 1;
+        self.tokens += tokens as u64;
+        Ok(StepEvent {
+            step: self.step,
+            epoch: self.epoch(),
+            loss,
+            loss_label: label.value(),
+            loss_rationale: rationale.value(),
+            learning_rate,
+            gradient_norm,
+            tokens: self.tokens,
+            tokens_per_second: self.speed.update(tokens, started),
+        })
+    }
+
+    /// What the summed losses of a step are divided by.
+    fn weight_of(&self, batches: &[Batch], examples: usize) -> f64 {
+        match self.settings.reduction {
+            Reduction::ExampleSum => examples as f64,
+            Reduction::TokenMean => {
+                let total: f64 = batches.iter().flat_map(|batch| &batch.weights).map(|weight| f64::from(*weight)).sum();
+                total.max(f64::MIN_POSITIVE)
+            }
+        }
+    }
+
+    /// The dropout of a batch: a function of the seed, the step and the batch's place in it.
+    fn dropout(&self, place: usize) -> Option<Dropout> {
+        let rates = self.settings.dropout;
+        let key = Stream::new(self.order_seed, &["dropout", &self.step.to_string(), &place.to_string()]).bits() as u32;
+        (rates != Default::default()).then_some(Dropout { rates, key })
+    }
+
+    /// Adds the gradient of every parameter. Candle leaves a gradient out, without an error, where an operation has no
+    /// backward pass; a parameter that would silently stay as it is must stop the run.
+    fn add_gradients(&self, sums: &mut Vec<Tensor>, loss: &Tensor) -> Result<(), TrainingError> {
+        let gradients = loss.backward()?;
+        let first = sums.is_empty();
+        for (place, (name, variable)) in self.student.parameters.iter().enumerate() {
+            let gradient = gradients.get(variable).ok_or_else(|| TrainingError::NoGradient { name: name.clone() })?;
+            if first {
+                sums.push(gradient.clone());
+            } else {
+                sums[place] = (&sums[place] + gradient)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tokens a second, smoothed over the last steps.
+#[derive(Default)]
+struct Speed {
+    tokens_per_second: f64,
+}
+
+impl Speed {
+    fn update(&mut self, tokens: usize, started: Instant) -> f64 {
+        let now = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
+        self.tokens_per_second =
+            if self.tokens_per_second == 0.0 { now } else { 0.9 * self.tokens_per_second + 0.1 * now };
+        self.tokens_per_second
+    }
+}
