@@ -1,7 +1,9 @@
 //! afterthought: a terminal workbench that shows why chain-of-thought rationales help distillation.
 
+pub mod attribution;
 pub mod commands;
 pub mod corpus;
+pub mod evaluation;
 pub mod files;
 pub mod journal;
 pub mod rationale;

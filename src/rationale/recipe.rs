@@ -170,7 +170,7 @@ pub enum Baseline {
     Zero,
     /// The vector of the padding or end token.
     Pad,
-    /// The mean vector of the tokens that are attributed to.
+    /// The mean of all word vectors.
     #[default]
     Mean,
 }

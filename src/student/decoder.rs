@@ -147,9 +147,9 @@ impl Decoder {
         self.words.index_select(&Tensor::from_slice(ids, ids.len(), self.device())?, 0)
     }
 
-    /// The mean word vector over ids, a neutral input for attributions.
-    pub fn mean_word_vector(&self, ids: &[u32]) -> Result<Tensor> {
-        self.word_vectors(ids)?.mean(0)
+    /// The mean of all word vectors, a neutral input for attributions: (width).
+    pub fn mean_word_vector(&self) -> Result<Tensor> {
+        self.words.mean(0)
     }
 
     /// Hidden vectors after the last norm for ids (batch, time): all of them, or those at the places `rows`, as

@@ -71,7 +71,7 @@ def log_p_label(vectors):
 
 
 vectors = model.transformer.wte(sequence).detach()
-mean = model.transformer.wte.weight[2:].mean(0).detach()
+mean = model.transformer.wte.weight.mean(0).detach()
 for name, baseline in (("zero", torch.zeros_like(vectors)), ("mean", mean.expand_as(vectors).contiguous())):
     attributions, delta = IntegratedGradients(log_p_label).attribute(
         vectors, baseline, n_steps=20, method="gausslegendre", return_convergence_delta=True)

@@ -1,0 +1,166 @@
+//! Evaluation: the student's answers, how many are right, and how sure that is. It never trains.
+
+pub mod answers;
+pub mod statistics;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use answers::{Answer, Asking, Given, Prediction, Score, predict};
+
+use crate::files::{self, FileError};
+use crate::rationale::batch::Mean;
+use crate::rationale::{Batch, Encoded, RenderError, Role};
+use crate::student::{Decoder, StudentError, Supervised};
+
+/// What can go wrong while evaluating.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluationError {
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error(transparent)]
+    Student(#[from] StudentError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{}:{line}: {problem}", path.display())]
+    Predictions { path: std::path::PathBuf, line: usize, problem: String },
+    #[error("the evaluation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// How many answers are right. Examples without a known answer are not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    pub correct: usize,
+    pub examples: usize,
+    /// Of those examples: answers in which no label could be read. They count as wrong.
+    pub unparsable: usize,
+}
+
+impl Accuracy {
+    pub fn of(predictions: &[Prediction]) -> Self {
+        let known = predictions.iter().filter(|prediction| prediction.answer.is_some());
+        known.fold(Self::default(), |sum, prediction| Self {
+            correct: sum.correct + usize::from(prediction.is_correct()),
+            examples: sum.examples + 1,
+            unparsable: sum.unparsable + usize::from(prediction.predicted.is_none()),
+        })
+    }
+
+    /// The share of right answers; `None` where no answer is known.
+    pub fn share(&self) -> Option<f64> {
+        (self.examples > 0).then(|| self.correct as f64 / self.examples as f64)
+    }
+
+    /// Wilson's 95 % interval.
+    pub fn interval(&self) -> (f64, f64) {
+        statistics::wilson(self.correct, self.examples)
+    }
+}
+
+/// Mean losses over a split, under the run's own weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Losses {
+    /// Weighted mean over the counted tokens.
+    pub total: Option<f64>,
+    pub label: Option<f64>,
+    pub rationale: Option<f64>,
+}
+
+/// Examples whose losses are taken together.
+const BATCH: usize = 32;
+
+/// The losses of examples, without dropout.
+pub fn losses(decoder: &Decoder, examples: &[Encoded]) -> Result<Losses, EvaluationError> {
+    let mut by_length: Vec<&Encoded> = examples.iter().filter(|example| !example.supervised.is_empty()).collect();
+    by_length.sort_by_key(|example| example.ids.len());
+    let (mut total, mut weight) = (0.0, 0.0);
+    let (mut label, mut rationale) = (Mean::default(), Mean::default());
+    for chunk in by_length.chunks(BATCH) {
+        let batch = Batch::of(chunk);
+        let supervised = Supervised {
+            ids: &batch.ids,
+            batch: batch.size,
+            rows: &batch.rows,
+            targets: &batch.targets,
+            weights: &batch.weights,
+        };
+        let result = decoder.loss(&supervised, None)?;
+        for (loss, own) in result.losses.iter().zip(&batch.weights) {
+            total += f64::from(*loss) * f64::from(*own);
+            weight += f64::from(*own);
+        }
+        label = label.and(batch.mean_loss(Role::Label, &result.losses));
+        rationale = rationale.and(batch.mean_loss(Role::Rationale, &result.losses));
+    }
+    Ok(Losses { total: (weight > 0.0).then(|| total / weight), label: label.value(), rationale: rationale.value() })
+}
+
+/// Writes `predictions.jsonl`.
+pub fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<(), FileError> {
+    files::replace(path, |out| {
+        for prediction in predictions {
+            serde_json::to_writer(&mut *out, prediction)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads `predictions.jsonl`.
+pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>, EvaluationError> {
+    files::read_to_string(path)?
+        .lines()
+        .enumerate()
+        .map(|(place, line)| {
+            serde_json::from_str(line).map_err(|error| EvaluationError::Predictions {
+                path: path.to_owned(),
+                line: place + 1,
+                problem: error.to_string(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(answer: Option<&str>, predicted: Option<&str>) -> Prediction {
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        Prediction {
+            id: "q".into(),
+            answer: own(answer),
+            predicted: own(predicted),
+            text: String::new(),
+            choices: None,
+        }
+    }
+
+    #[test]
+    fn unparsable_answers_are_wrong_and_counted_apart() {
+        let predictions = [
+            prediction(Some("A"), Some("A")),
+            prediction(Some("A"), Some("B")),
+            prediction(Some("A"), None),
+            prediction(None, Some("A")),
+        ];
+        let accuracy = Accuracy::of(&predictions);
+        assert_eq!(accuracy, Accuracy { correct: 1, examples: 3, unparsable: 1 });
+        assert_eq!(accuracy.share(), Some(1.0 / 3.0));
+        assert_eq!(Accuracy::of(&predictions[3..]).share(), None);
+    }
+
+    #[test]
+    fn predictions_come_back_from_their_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("predictions.jsonl");
+        let predictions = vec![prediction(Some("A"), None), prediction(None, Some("C"))];
+        write_predictions(&path, &predictions).unwrap();
+        assert_eq!(read_predictions(&path).unwrap(), predictions);
+        std::fs::write(&path, "{}\nnot json").unwrap();
+        let error = read_predictions(&path).unwrap_err().to_string();
+        assert!(error.contains("predictions.jsonl:1"), "{error}");
+    }
+}
