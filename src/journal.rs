@@ -113,6 +113,12 @@ pub enum Event {
     Resume {
         step: usize,
     },
+    /// A part of the work before or between the steps: "attributing", say.
+    Progress {
+        what: String,
+        done: usize,
+        total: usize,
+    },
     /// Something a person should know: truncations, skipped examples, what is being prepared.
     Note {
         text: String,
@@ -242,6 +248,8 @@ pub struct History {
     /// Steps at which training went on after an interruption.
     pub resumes: Vec<usize>,
     pub notes: Vec<String>,
+    /// What is being done now, if it is not training: what, how much of it, of how much.
+    pub progress: Option<(String, usize, usize)>,
     pub created: Option<String>,
     pub updated: Option<String>,
 }
@@ -258,7 +266,11 @@ impl History {
     pub fn apply(&mut self, entry: Entry) {
         self.created.get_or_insert_with(|| entry.time.clone());
         self.updated = Some(entry.time);
+        if !matches!(entry.event, Event::Note { .. } | Event::Unknown) {
+            self.progress = None;
+        }
         match entry.event {
+            Event::Progress { what, done, total } => self.progress = Some((what, done, total)),
             Event::Start { steps, examples, parameters, device, threads } => {
                 self.steps_planned = steps;
                 self.examples = examples;

@@ -7,6 +7,7 @@ pub mod evaluation;
 pub mod files;
 pub mod journal;
 pub mod rationale;
+pub mod runs;
 pub mod seeds;
 pub mod student;
 pub mod text;

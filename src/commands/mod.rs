@@ -6,6 +6,7 @@
 
 pub mod data;
 pub mod output;
+pub mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,10 @@ enum Command {
     /// Data sets: list, show, check, import, export, generate
     #[command(subcommand)]
     Data(data::DataCommand),
+    /// Train a student
+    Train(train::TrainArgs),
+    #[command(hide = true)]
+    Worker(train::WorkerArgs),
 }
 
 /// Runs the program and says how it went.
@@ -56,6 +61,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => Ok(()),
         Some(Command::Data(command)) => data::run(command, &context),
+        Some(Command::Train(args)) => train::run(args, &context),
+        Some(Command::Worker(args)) => train::work(args, &context),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

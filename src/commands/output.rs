@@ -62,6 +62,11 @@ fn draw_target() -> ProgressDrawTarget {
     if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr_with_hz(4) } else { ProgressDrawTarget::hidden() }
 }
 
+/// Whether a person watches standard error.
+pub fn is_interactive() -> bool {
+    std::io::stderr().is_terminal()
+}
+
 /// Writes to standard output. A reader that went away, such as `head`, ends the program quietly.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

@@ -53,6 +53,11 @@ pub struct Asking {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     pub id: String,
+    /// Where the example is from.
+    #[serde(default)]
+    pub dataset: String,
+    #[serde(default)]
+    pub split: String,
     /// The right label, where it is known.
     pub answer: Option<String>,
     /// `None` when no label could be read.
@@ -105,7 +110,7 @@ pub fn predict<'a>(
     let mut questions = Vec::with_capacity(examples.len());
     for (place, example) in examples.iter().enumerate() {
         let context = match (renderer.recipe.placement, asking.rationale) {
-            (Placement::Pre, Given::Teacher) => renderer.prompt_with_rationale(example, borrow(place))?,
+            (Placement::Pre, Given::Teacher) => renderer.prompt_with_rationale(example, borrow(place))?.ids(),
             _ => renderer.prompt(example)?,
         };
         questions.push(Question { example, context, text: String::new(), reached: true });
@@ -180,6 +185,8 @@ fn read_answers(
         };
         predictions.push(Prediction {
             id: question.example.id.clone(),
+            dataset: String::new(),
+            split: String::new(),
             answer: question.example.answer.clone(),
             predicted: read_label(&written, &question.example.choices, renderer.template.label),
             text: renderer.tokenizer.text(&text)?,
@@ -266,6 +273,8 @@ fn score_choices(
             let best = scored.iter().reduce(|best, choice| if value(choice) > value(best) { choice } else { best });
             Prediction {
                 id: question.example.id.clone(),
+                dataset: String::new(),
+                split: String::new(),
                 answer: question.example.answer.clone(),
                 predicted: best.map(|choice| choice.label.clone()),
                 text: question.text.clone(),

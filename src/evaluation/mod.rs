@@ -97,15 +97,28 @@ pub fn losses(decoder: &Decoder, examples: &[Encoded]) -> Result<Losses, Evaluat
     Ok(Losses { total: (weight > 0.0).then(|| total / weight), label: label.value(), rationale: rationale.value() })
 }
 
-/// Writes `predictions.jsonl`.
-pub fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<(), FileError> {
+/// Puts the predictions of one split into `predictions.jsonl`, in the place of older ones of the same split.
+pub fn merge_predictions(
+    path: &Path,
+    dataset: &str,
+    split: &str,
+    predictions: &[Prediction],
+) -> Result<(), EvaluationError> {
+    let mut all = if path.exists() { read_predictions(path)? } else { vec![] };
+    all.retain(|prediction| prediction.dataset != dataset || prediction.split != split);
+    all.extend(predictions.iter().cloned().map(|prediction| Prediction {
+        dataset: dataset.into(),
+        split: split.into(),
+        ..prediction
+    }));
     files::replace(path, |out| {
-        for prediction in predictions {
+        for prediction in &all {
             serde_json::to_writer(&mut *out, prediction)?;
             out.write_all(b"\n")?;
         }
         Ok(())
-    })
+    })?;
+    Ok(())
 }
 
 /// Reads `predictions.jsonl`.
@@ -131,6 +144,8 @@ mod tests {
         let own = |text: Option<&str>| text.map(str::to_owned);
         Prediction {
             id: "q".into(),
+            dataset: String::new(),
+            split: String::new(),
             answer: own(answer),
             predicted: own(predicted),
             text: String::new(),
@@ -153,12 +168,19 @@ mod tests {
     }
 
     #[test]
-    fn predictions_come_back_from_their_file() {
+    fn each_split_has_its_latest_predictions() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("predictions.jsonl");
-        let predictions = vec![prediction(Some("A"), None), prediction(None, Some("C"))];
-        write_predictions(&path, &predictions).unwrap();
-        assert_eq!(read_predictions(&path).unwrap(), predictions);
+        let merge = |split: &str, predictions: &[Prediction]| {
+            merge_predictions(&path, "toyworld", split, predictions).unwrap();
+        };
+        merge("test", &[prediction(Some("A"), None), prediction(None, Some("C"))]);
+        merge("validation", &[prediction(Some("B"), Some("B"))]);
+        merge("test", &[prediction(Some("A"), Some("A"))]);
+        let all = read_predictions(&path).unwrap();
+        let splits: Vec<_> = all.iter().map(|prediction| prediction.split.as_str()).collect();
+        assert_eq!(splits, ["validation", "test"]);
+        assert!(all[1].is_correct());
         std::fs::write(&path, "{}\nnot json").unwrap();
         let error = read_predictions(&path).unwrap_err().to_string();
         assert!(error.contains("predictions.jsonl:1"), "{error}");

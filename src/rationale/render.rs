@@ -27,11 +27,17 @@ pub enum Role {
 
 /// What a token's cross-entropy is multiplied by.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct LossWeights {
     pub label: f64,
     pub rationale: f64,
     pub prompt: f64,
+}
+
+impl Default for LossWeights {
+    fn default() -> Self {
+        Self { label: 1.0, rationale: 1.0, prompt: 0.0 }
+    }
 }
 
 /// A token as the student sees it.
@@ -118,6 +124,8 @@ pub struct Borrowed<'a> {
     pub donor: Option<&'a Example>,
     /// Attributions of the rationale's tokens, for `keep: {by: attribution}`.
     pub scores: Option<&'a [f32]>,
+    /// Likewise, of the donor's.
+    pub donor_scores: Option<&'a [f32]>,
 }
 
 impl Renderer {
@@ -138,7 +146,7 @@ impl Renderer {
         };
         let Some(tokens) = own(example, borrowed.scores)? else { return Ok(None) };
         let donor = match borrowed.donor {
-            Some(donor) => own(donor, None)?,
+            Some(donor) => own(donor, borrowed.donor_scores)?,
             None => None,
         };
         let mask = self.mask()?;
@@ -163,15 +171,27 @@ impl Renderer {
         Ok(out.into_iter().map(|token| token.id).collect())
     }
 
-    /// The sequence up to the label, with the rationale given: what a reader is asked.
-    pub fn prompt_with_rationale(&self, example: &Example, borrowed: Borrowed) -> Result<Vec<u32>, RenderError> {
-        let mut out = self.opening(example)?;
-        if let Some(rationale) = self.rationale(example, borrowed)? {
-            self.push(&mut out, &self.template.rationale, Role::Separator, 0.0)?;
-            out.extend(rationale.into_iter().map(|token| rendered(token, 0.0)));
+    /// The sequence up to the label, with the rationale given: what a reader is asked, and what attributions are taken
+    /// of. A rationale that leaves no room for the label is cut.
+    pub fn prompt_with_rationale(&self, example: &Example, borrowed: Borrowed) -> Result<Rendered, RenderError> {
+        let mut tokens = self.opening(example)?;
+        let (mut lead, mut rationale, mut answer) = (Vec::new(), Vec::new(), Vec::new());
+        self.push(&mut answer, &self.template.answer, Role::Separator, 0.0)?;
+        if let Some(own) = self.rationale(example, borrowed)? {
+            self.push(&mut lead, &self.template.rationale, Role::Separator, 0.0)?;
+            rationale.extend(own.into_iter().map(|token| rendered(token, 0.0)));
         }
-        self.push(&mut out, &self.template.answer, Role::Separator, 0.0)?;
-        Ok(out.into_iter().map(|token| token.id).collect())
+        let without_rationale = rationale.is_empty();
+        let longest = example.choices.iter().map(|choice| self.label_ids(choice).map(|ids| ids.len()));
+        let label = longest.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(1);
+        let needed = tokens.len() + lead.len() + answer.len() + label;
+        if needed > self.max_length {
+            return Err(RenderError::LabelCutOff { id: example.id.clone(), needed, limit: self.max_length });
+        }
+        let truncated = rationale.len().saturating_sub(self.max_length - needed);
+        rationale.truncate(self.max_length - needed);
+        tokens.extend(lead.into_iter().chain(rationale).chain(answer));
+        Ok(Rendered { tokens, truncated, without_rationale })
     }
 
     /// The tokens of a choice as the student writes it.
@@ -417,7 +437,7 @@ mod tests {
             let asked = renderer.prompt(&examples[3]).unwrap();
             assert_eq!(whole[..asked.len()], asked);
         }
-        let reader = renderer.prompt_with_rationale(&examples[3], Borrowed::default()).unwrap();
+        let reader = renderer.prompt_with_rationale(&examples[3], Borrowed::default()).unwrap().ids();
         renderer.recipe.placement = Placement::Pre;
         assert_eq!(renderer.render(&examples[3], Borrowed::default()).unwrap().ids()[..reader.len()], reader);
     }

@@ -45,7 +45,7 @@ impl Affine {
 
 /// How often a number is dropped in training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct DropoutRates {
     pub embedding: f64,
     pub residual: f64,

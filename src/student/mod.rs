@@ -7,6 +7,7 @@ pub mod architecture;
 pub mod decoder;
 pub mod families;
 pub mod generate;
+pub mod hub;
 pub mod ops;
 pub mod tokenizer;
 pub mod toy;
@@ -31,6 +32,8 @@ pub enum StudentError {
     NoFolder { path: PathBuf },
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
+    #[error("can't fetch {id} from the hub: {problem}")]
+    Hub { id: String, problem: String },
     #[error("{problem}")]
     Vocabulary { problem: String },
     #[error(transparent)]

@@ -125,35 +125,21 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::rationale::Role;
     use crate::rationale::batch::{Encoded, Target};
-    use crate::rationale::{LossWeights, Role};
     use crate::student::{Architecture, DropoutRates, Family, Student, Tokenizer};
+    use crate::training::TrainingSettings;
     use crate::training::schedule::Shape;
-    use crate::training::settings::*;
 
     fn settings(accumulate: usize) -> TrainingSettings {
         TrainingSettings {
-            epochs: 3,
-            steps: None,
             batch_size: 8 / accumulate,
             accumulate,
             learning_rate: 0.01,
             schedule: Shape::Cosine,
             warmup: 0.1,
-            floor: 0.1,
-            beta1: 0.9,
-            beta2: 0.98,
-            epsilon: 1e-8,
-            weight_decay: 0.1,
-            clip: 1.0,
             dropout: DropoutRates::default(),
-            loss: LossWeights { label: 1.0, rationale: 1.0, prompt: 0.0 },
-            reduction: Reduction::TokenMean,
-            max_length: None,
-            bucket: true,
-            checkpoint: CheckpointSettings { every: Every::Epoch, keep: 2 },
-            unusable: Unusable::Stop,
-            threads: None,
+            ..TrainingSettings::default()
         }
     }
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::seeds::Stream;
 
-/// Batches whose examples are sorted by length together: enough for little padding, few enough to stay random.
+/// Batches whose examples are sorted by length together, at most: enough for little padding. An epoch has at least
+/// four buckets; in a single one the batches of every epoch would be the same kinds of question, which teaches badly.
 const BATCHES_PER_BUCKET: usize = 50;
+const BUCKETS: usize = 4;
 
 /// The order of examples over a whole run. Any step can be asked for, so a resumed run sees what it would have seen.
 #[derive(Clone)]
@@ -45,7 +47,8 @@ impl Order {
             return all.chunks(self.batch).map(<[usize]>::to_vec).collect();
         }
         let mut batches: Vec<Vec<usize>> = Vec::with_capacity(self.steps_per_epoch());
-        for bucket in all.chunks_mut(self.batch * BATCHES_PER_BUCKET) {
+        let in_bucket = (self.steps_per_epoch() / BUCKETS).clamp(1, BATCHES_PER_BUCKET);
+        for bucket in all.chunks_mut(self.batch * in_bucket) {
             bucket.sort_by_key(|example| self.lengths[*example]);
             batches.extend(bucket.chunks(self.batch).map(<[usize]>::to_vec));
         }

@@ -8,9 +8,9 @@ use super::schedule::{Schedule, Shape};
 use crate::rationale::LossWeights;
 use crate::student::DropoutRates;
 
-/// How a student is trained; every value is written out.
+/// How a student is trained; every value is written out. The default suits a pretrained student.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct TrainingSettings {
     /// Passes over the training split; ignored where `steps` is set.
     pub epochs: usize,
@@ -65,11 +65,45 @@ pub enum Unusable {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct CheckpointSettings {
     pub every: Every,
     /// How many are kept, the newest ones; the last of a run is always kept.
     pub keep: usize,
+}
+
+impl Default for CheckpointSettings {
+    fn default() -> Self {
+        Self { every: Every::Epoch, keep: 2 }
+    }
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            steps: None,
+            batch_size: 8,
+            accumulate: 1,
+            learning_rate: 5e-5,
+            schedule: Shape::Linear,
+            warmup: 0.06,
+            floor: 0.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.01,
+            clip: 1.0,
+            dropout: DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.1 },
+            loss: LossWeights { label: 1.0, rationale: 1.0, prompt: 0.0 },
+            reduction: Reduction::TokenMean,
+            max_length: None,
+            bucket: true,
+            checkpoint: CheckpointSettings::default(),
+            unusable: Unusable::Stop,
+            threads: None,
+        }
+    }
 }
 
 /// How often something is done. In files `epoch`, `end` or a number of steps.
@@ -135,6 +169,27 @@ impl<'de> Deserialize<'de> for Every {
 }
 
 impl TrainingSettings {
+    /// What suits the toy student, trained from scratch; chosen on the toy world's validation split.
+    pub fn toy() -> Self {
+        Self {
+            steps: Some(800),
+            batch_size: 32,
+            learning_rate: 1e-2,
+            schedule: Shape::Cosine,
+            warmup: 30.0,
+            floor: 0.1,
+            beta2: 0.98,
+            weight_decay: 1.0,
+            dropout: DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.0 },
+            loss: LossWeights { label: 1.0, rationale: 0.3, prompt: 0.0 },
+            reduction: Reduction::ExampleSum,
+            bucket: false,
+            checkpoint: CheckpointSettings { every: Every::Steps(200), keep: 1 },
+            threads: Some(1),
+            ..Self::default()
+        }
+    }
+
     /// All steps of a run over `examples` examples.
     pub fn total_steps(&self, examples: usize) -> usize {
         self.steps.unwrap_or(self.epochs * examples.div_ceil(self.examples_per_step()))

@@ -78,6 +78,11 @@ impl Trainer {
         self.steps
     }
 
+    /// Examples in an epoch.
+    pub fn examples(&self) -> usize {
+        self.examples.len()
+    }
+
     pub fn steps_per_epoch(&self) -> usize {
         self.order.steps_per_epoch()
     }

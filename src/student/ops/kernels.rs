@@ -8,7 +8,8 @@ use pulp::Arch;
 /// Partial sums kept side by side; two AVX-512 registers.
 const LANES: usize = 32;
 
-/// Compiles a loop for this machine's widest vectors.
+/// Compiles a loop for this machine's widest vectors. The loop must be `#[inline(always)]`: as a function of its own it
+/// would be compiled for every machine.
 #[inline(always)]
 fn vectorised<R>(body: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(body)
@@ -78,59 +79,83 @@ fn maximum(x: &[f32]) -> f32 {
     x[whole..].iter().chain(&partial).fold(f32::NEG_INFINITY, |max, x| if *x > max { *x } else { max })
 }
 
-/// Replaces each x by e^(x * scale - shift) and gives their sum.
+/// Replaces each x by e^(x * scale - shift) and gives their sum. `scale` must not be negative.
 #[inline(always)]
 fn exp_in_place(x: &mut [f32], scale: f32, shift: f32) -> f32 {
-    let mut partial = [0f32; LANES];
-    let whole = x.len() / LANES * LANES;
-    let (body, tail) = x.split_at_mut(whole);
-    for x in body.chunks_exact_mut(LANES) {
+    #[inline(always)]
+    fn lanes(x: &mut [f32; LANES], partial: &mut [f32; LANES], scale: f32, shift: f32) {
         for lane in 0..LANES {
             x[lane] = exp(x[lane] * scale - shift);
             partial[lane] += x[lane];
         }
     }
-    let mut rest = 0.0;
-    for x in tail {
-        *x = exp(*x * scale - shift);
-        rest += *x;
+    let mut partial = [0f32; LANES];
+    let (body, tail) = x.as_chunks_mut::<LANES>();
+    for x in body {
+        lanes(x, &mut partial, scale, shift);
     }
-    lanes_sum(partial) + rest
+    if !tail.is_empty() {
+        // One vector more is cheaper than a few numbers one by one; what fills it up adds 1e-38.
+        let mut padded = [f32::NEG_INFINITY; LANES];
+        padded[..tail.len()].copy_from_slice(tail);
+        lanes(&mut padded, &mut partial, scale, shift);
+        tail.copy_from_slice(&padded[..tail.len()]);
+    }
+    lanes_sum(partial)
 }
 
 /// y += x.
 pub fn add(y: &mut [f32], x: &[f32]) {
-    vectorised(|| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
+    vectorised(
+        #[inline(always)]
+        || y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+    );
 }
 
 /// Sum of squares, in double precision over blocks, for the global gradient norm.
 pub fn sum_of_squares(x: &[f32]) -> f64 {
-    x.chunks(4096).map(|block| f64::from(vectorised(|| sum_of(block, block, |x, y| x * y)))).sum()
+    x.chunks(4096)
+        .map(|block| {
+            f64::from(vectorised(
+                #[inline(always)]
+                || sum_of(block, block, |x, y| x * y),
+            ))
+        })
+        .sum()
 }
 
 /// Σ x·y.
 pub fn dot(x: &[f32], y: &[f32]) -> f32 {
-    vectorised(|| sum_of(x, y, |x, y| x * y))
+    vectorised(
+        #[inline(always)]
+        || sum_of(x, y, |x, y| x * y),
+    )
 }
 
 /// GELU as GPT-2 computes it, x·σ(2u) with u = √(2/π)·(x + 0.044715·x³); the same as its tanh form.
 pub fn gelu(x: &[f32], y: &mut [f32]) {
-    vectorised(|| {
-        for (x, y) in x.iter().zip(y) {
-            *y = x * gelu_gate(*x);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (x, y) in x.iter().zip(y) {
+                *y = x * gelu_gate(*x);
+            }
+        },
+    );
 }
 
 /// dx = dy · d gelu(x) / dx.
 pub fn gelu_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) {
-    vectorised(|| {
-        for ((x, dy), dx) in x.iter().zip(dy).zip(dx) {
-            let gate = gelu_gate(*x);
-            let slope = GELU_SCALE * (2.0 + 6.0 * GELU_CUBE * x * x);
-            *dx = dy * (gate + x * gate * (1.0 - gate) * slope);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for ((x, dy), dx) in x.iter().zip(dy).zip(dx) {
+                let gate = gelu_gate(*x);
+                let slope = GELU_SCALE * (2.0 + 6.0 * GELU_CUBE * x * x);
+                *dx = dy * (gate + x * gate * (1.0 - gate) * slope);
+            }
+        },
+    );
 }
 
 const GELU_SCALE: f32 = 0.797_884_6; // √(2/π)
@@ -143,14 +168,17 @@ fn gelu_gate(x: f32) -> f32 {
 
 /// One row of layer norm: y = (x - mean) / sqrt(variance + eps) * weight + bias.
 pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32]) {
-    vectorised(|| {
-        let n = x.len() as f32;
-        let mean = sum_of(x, x, |x, _| x) / n;
-        let scale = 1.0 / (sum_of(x, x, |x, _| (x - mean) * (x - mean)) / n + eps).sqrt();
-        for (((x, y), weight), bias) in x.iter().zip(y).zip(weight).zip(bias) {
-            *y = (x - mean) * scale * weight + bias;
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            let n = x.len() as f32;
+            let mean = sum_of(x, x, |x, _| x) / n;
+            let scale = 1.0 / (sum_of(x, x, |x, _| (x - mean) * (x - mean)) / n + eps).sqrt();
+            for (((x, y), weight), bias) in x.iter().zip(y).zip(weight).zip(bias) {
+                *y = (x - mean) * scale * weight + bias;
+            }
+        },
+    );
 }
 
 /// Gradients of one row of layer norm. `dx` is set; `dweight` and `dbias` are added to.
@@ -163,59 +191,74 @@ pub fn layer_norm_backward(
     dweight: &mut [f32],
     dbias: &mut [f32],
 ) {
-    vectorised(|| {
-        let n = x.len() as f32;
-        let mean = sum_of(x, x, |x, _| x) / n;
-        let scale = 1.0 / (sum_of(x, x, |x, _| (x - mean) * (x - mean)) / n + eps).sqrt();
-        for ((((x, dy), weight), dx), (dweight, dbias)) in
-            x.iter().zip(dy).zip(weight).zip(dx.iter_mut()).zip(dweight.iter_mut().zip(dbias))
-        {
-            *dweight += dy * (x - mean) * scale;
-            *dbias += dy;
-            *dx = dy * weight;
-        }
-        let mean_dx = sum_of(dx, dx, |dx, _| dx) / n;
-        let along = sum_of(dx, x, |dx, x| dx * (x - mean)) * scale / n;
-        for (dx, x) in dx.iter_mut().zip(x) {
-            *dx = scale * (*dx - mean_dx - (x - mean) * scale * along);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            let n = x.len() as f32;
+            let mean = sum_of(x, x, |x, _| x) / n;
+            let scale = 1.0 / (sum_of(x, x, |x, _| (x - mean) * (x - mean)) / n + eps).sqrt();
+            for ((((x, dy), weight), dx), (dweight, dbias)) in
+                x.iter().zip(dy).zip(weight).zip(dx.iter_mut()).zip(dweight.iter_mut().zip(dbias))
+            {
+                *dweight += dy * (x - mean) * scale;
+                *dbias += dy;
+                *dx = dy * weight;
+            }
+            let mean_dx = sum_of(dx, dx, |dx, _| dx) / n;
+            let along = sum_of(dx, x, |dx, x| dx * (x - mean)) * scale / n;
+            for (dx, x) in dx.iter_mut().zip(x) {
+                *dx = scale * (*dx - mean_dx - (x - mean) * scale * along);
+            }
+        },
+    );
 }
 
 /// Softmax of `x * scale` in place; gives the log of the sum of exponentials.
 pub fn softmax(x: &mut [f32], scale: f32) -> f32 {
-    vectorised(|| {
-        let max = maximum(x) * scale;
-        let sum = exp_in_place(x, scale, max);
-        let norm = 1.0 / sum;
-        x.iter_mut().for_each(|x| *x *= norm);
-        max + sum.ln()
-    })
+    vectorised(
+        #[inline(always)]
+        || {
+            let max = maximum(x) * scale;
+            let sum = exp_in_place(x, scale, max);
+            let norm = 1.0 / sum;
+            x.iter_mut().for_each(|x| *x *= norm);
+            max + sum.ln()
+        },
+    )
 }
 
 /// The softmax of `x * scale` again, from the log sum that [`softmax`] gave.
 pub fn softmax_again(x: &mut [f32], scale: f32, log_sum: f32) {
-    vectorised(|| {
-        exp_in_place(x, scale, log_sum);
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            exp_in_place(x, scale, log_sum);
+        },
+    );
 }
 
 /// Gradient of softmax(s * scale) in place: ds = p · (dp - Σ p·dp) · scale, where `along` is that sum.
 pub fn softmax_backward(p: &[f32], dp: &mut [f32], along: f32, scale: f32) {
-    vectorised(|| p.iter().zip(dp).for_each(|(p, dp)| *dp = p * (*dp - along) * scale));
+    vectorised(
+        #[inline(always)]
+        || p.iter().zip(dp).for_each(|(p, dp)| *dp = p * (*dp - along) * scale),
+    );
 }
 
 /// Turns logits into `weight · (softmax - onehot(target))` in place and gives the cross-entropy in nats.
 pub fn cross_entropy(logits: &mut [f32], target: usize, weight: f32) -> f32 {
-    vectorised(|| {
-        let max = maximum(logits);
-        let wanted = logits[target];
-        let sum = exp_in_place(logits, 1.0, max);
-        let norm = weight / sum;
-        logits.iter_mut().for_each(|x| *x *= norm);
-        logits[target] -= weight;
-        sum.ln() + max - wanted
-    })
+    vectorised(
+        #[inline(always)]
+        || {
+            let max = maximum(logits);
+            let wanted = logits[target];
+            let sum = exp_in_place(logits, 1.0, max);
+            let norm = weight / sum;
+            logits.iter_mut().for_each(|x| *x *= norm);
+            logits[target] -= weight;
+            sum.ln() + max - wanted
+        },
+    )
 }
 
 /// Settings of one AdamW step for one tensor; the bias corrections are `1 / (1 - beta^step)`.
@@ -234,39 +277,48 @@ pub struct AdamW {
 
 /// One AdamW step in place (Loshchilov and Hutter 2019, as torch.optim.AdamW does it).
 pub fn adamw(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], step: AdamW) {
-    vectorised(|| {
-        let keep = 1.0 - step.learning_rate * step.weight_decay;
-        for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
-            let g = g * step.gradient_scale;
-            *m = step.beta1 * *m + (1.0 - step.beta1) * g;
-            *v = step.beta2 * *v + (1.0 - step.beta2) * g * g;
-            let denominator = (*v * step.correction2).sqrt() + step.epsilon;
-            *p = *p * keep - step.learning_rate * (*m * step.correction1) / denominator;
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            let keep = 1.0 - step.learning_rate * step.weight_decay;
+            for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+                let g = g * step.gradient_scale;
+                *m = step.beta1 * *m + (1.0 - step.beta1) * g;
+                *v = step.beta2 * *v + (1.0 - step.beta2) * g * g;
+                let denominator = (*v * step.correction2).sqrt() + step.epsilon;
+                *p = *p * keep - step.learning_rate * (*m * step.correction1) / denominator;
+            }
+        },
+    );
 }
 
 /// Multiplies x by a dropout mask: element `i` survives, scaled up, if its random number says so. The mask depends on
 /// `key` and the element's number alone, so the backward pass draws it again instead of keeping it.
 pub fn dropout(x: &mut [f32], first: u32, key: u32, probability: f32) {
     let (threshold, scale) = (threshold(probability), 1.0 / (1.0 - probability));
-    vectorised(|| {
-        for (place, x) in x.iter_mut().enumerate() {
-            let kept = scramble(first.wrapping_add(place as u32), key) >= threshold;
-            *x *= if kept { scale } else { 0.0 };
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (place, x) in x.iter_mut().enumerate() {
+                let kept = scramble(first.wrapping_add(place as u32), key) >= threshold;
+                *x *= if kept { scale } else { 0.0 };
+            }
+        },
+    );
 }
 
 /// y = x + dropout(r), all of one length.
 pub fn add_dropped(x: &[f32], r: &[f32], y: &mut [f32], first: u32, key: u32, probability: f32) {
     let (threshold, scale) = (threshold(probability), 1.0 / (1.0 - probability));
-    vectorised(|| {
-        for (place, ((x, r), y)) in x.iter().zip(r).zip(y).enumerate() {
-            let kept = scramble(first.wrapping_add(place as u32), key) >= threshold;
-            *y = x + r * if kept { scale } else { 0.0 };
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (place, ((x, r), y)) in x.iter().zip(r).zip(y).enumerate() {
+                let kept = scramble(first.wrapping_add(place as u32), key) >= threshold;
+                *y = x + r * if kept { scale } else { 0.0 };
+            }
+        },
+    );
 }
 
 fn threshold(probability: f32) -> u32 {

@@ -46,49 +46,52 @@ impl WithSimd for Product<'_> {
         while column < self.n {
             let left = self.n - column;
             if left >= 2 * lanes {
-                self.columns::<S, 2>(simd, column, lanes);
+                self.columns::<S, 2, false>(simd, column, lanes);
                 column += 2 * lanes;
+            } else if left >= lanes {
+                self.columns::<S, 1, false>(simd, column, lanes);
+                column += lanes;
             } else {
-                let width = left.min(lanes);
-                self.columns::<S, 1>(simd, column, width);
-                column += width;
+                self.columns::<S, 1, true>(simd, column, left);
+                column = self.n;
             }
         }
     }
 }
 
 impl Product<'_> {
-    /// All rows of `V` vectors of columns; the last vector has `width` lanes in use.
+    /// All rows of `V` vectors of columns. When `PARTIAL`, only `width` lanes of the one vector are in use.
     #[inline(always)]
-    fn columns<S: Simd, const V: usize>(&mut self, simd: S, column: usize, width: usize) {
+    fn columns<S: Simd, const V: usize, const PARTIAL: bool>(&mut self, simd: S, column: usize, width: usize) {
         let mut row = 0;
         while row < self.m {
-            match self.m - row {
-                1 => self.tile::<S, 1, V>(simd, row, column, width),
-                2 => self.tile::<S, 2, V>(simd, row, column, width),
-                3 => self.tile::<S, 3, V>(simd, row, column, width),
-                4 | 5 => self.tile::<S, 4, V>(simd, row, column, width),
-                _ => self.tile::<S, 6, V>(simd, row, column, width),
+            let left = self.m - row;
+            match left {
+                1 => self.tile::<S, 1, V, PARTIAL>(simd, row, column, width),
+                2 => self.tile::<S, 2, V, PARTIAL>(simd, row, column, width),
+                3 => self.tile::<S, 3, V, PARTIAL>(simd, row, column, width),
+                4 | 5 => self.tile::<S, 4, V, PARTIAL>(simd, row, column, width),
+                _ => self.tile::<S, 6, V, PARTIAL>(simd, row, column, width),
             }
-            row += match self.m - row {
+            row += match left {
+                1..=3 => left,
                 4 | 5 => 4,
-                few @ 1..=3 => few,
                 _ => 6,
             };
         }
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, row: usize, column: usize, width: usize) {
-        let lanes = S::F32_LANES;
+    fn tile<S: Simd, const R: usize, const V: usize, const PARTIAL: bool>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        width: usize,
+    ) {
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
         for depth in 0..self.k {
-            let line = &self.b.data[depth * self.b.rows + column..];
-            let mut values = [simd.splat_f32s(0.0); V];
-            for (vector, value) in values.iter_mut().enumerate() {
-                let used = if vector + 1 == V { width } else { lanes };
-                *value = simd.partial_load_f32s(&line[vector * lanes..][..used]);
-            }
+            let values = load::<S, V, PARTIAL>(simd, &self.b.data[depth * self.b.rows + column..], width);
             for (r, sums) in sums.iter_mut().enumerate() {
                 let factor = simd.splat_f32s(self.a.data[(row + r) * self.a.rows + depth * self.a.columns]);
                 for (sum, value) in sums.iter_mut().zip(values) {
@@ -96,16 +99,34 @@ impl Product<'_> {
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
+        for (r, mut sums) in sums.into_iter().enumerate() {
             let line = &mut self.c[(row + r) * self.stride + column..];
-            for (vector, sum) in sums.iter().enumerate() {
-                let used = if vector + 1 == V { width } else { lanes };
-                let out = &mut line[vector * lanes..][..used];
-                let sum = if self.accumulate { simd.add_f32s(*sum, simd.partial_load_f32s(out)) } else { *sum };
-                simd.partial_store_f32s(out, sum);
+            if self.accumulate {
+                let before = load::<S, V, PARTIAL>(simd, line, width);
+                for (sum, before) in sums.iter_mut().zip(before) {
+                    *sum = simd.add_f32s(*sum, before);
+                }
+            }
+            if PARTIAL {
+                simd.partial_store_f32s(&mut line[..width], sums[0]);
+            } else {
+                let (vectors, _) = S::as_mut_simd_f32s(&mut line[..V * S::F32_LANES]);
+                vectors.copy_from_slice(&sums);
             }
         }
     }
+}
+
+/// The next `V` vectors of a line, or `width` lanes of one.
+#[inline(always)]
+fn load<S: Simd, const V: usize, const PARTIAL: bool>(simd: S, line: &[f32], width: usize) -> [S::f32s; V] {
+    let mut values = [simd.splat_f32s(0.0); V];
+    if PARTIAL {
+        values[0] = simd.partial_load_f32s(&line[..width]);
+    } else {
+        values.copy_from_slice(S::as_simd_f32s(&line[..V * S::F32_LANES]).0);
+    }
+    values
 }
 
 #[cfg(test)]

@@ -1,0 +1,81 @@
+//! Runs: what one is ([`RunSpec`]), where it lies ([`RunDirectory`]), the worker process that trains it, and the ways
+//! to start, pause, resume and stop it. The run directory is the interface: nothing else is shared between a running
+//! fine-tune and whoever watches it.
+
+pub mod control;
+pub mod directory;
+pub mod prepare;
+pub mod scorer;
+pub mod slots;
+pub mod spec;
+pub mod worker;
+
+use std::path::PathBuf;
+
+pub use directory::{Run, RunDirectory};
+pub use spec::{EvaluationSettings, RunSpec, Seeds};
+
+use crate::attribution::AttributionError;
+use crate::corpus::CorpusError;
+use crate::evaluation::EvaluationError;
+use crate::files::FileError;
+use crate::rationale::RenderError;
+use crate::student::StudentError;
+use crate::training::TrainingError;
+
+/// What can go wrong with a run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{}: {problem}", path.display())]
+    Spec { path: PathBuf, problem: String },
+    #[error("--set {text}: {problem}")]
+    Override { text: String, problem: String },
+    #[error("there is no run `{id}`{nearest} · `afterthought runs list` shows what there is")]
+    Unknown { id: String, nearest: String },
+    #[error("`{id}` could be several runs: {like}")]
+    Ambiguous { id: String, like: String },
+    #[error("there are no runs in {} yet · `afterthought train` or the workbench starts one", folder.display())]
+    None { folder: PathBuf },
+    #[error("{} has no free name left for a run of this second", folder.display())]
+    TooMany { folder: PathBuf },
+    #[error("another process is working on run {id}")]
+    Busy { id: String },
+    #[error("run {id} is not running, so there is nothing to pause or stop")]
+    NotRunning { id: String },
+    #[error("the worker of run {id} did not do it: {why}")]
+    Refused { id: String, why: String },
+    #[error("run {id} has no checkpoint to load · it was stopped before its first one, or is a recording")]
+    NoCheckpoint { id: String },
+    #[error("run {id} has another tokenizer than this run's student, so its attributions fit no token")]
+    OtherTokenizer { id: String },
+    #[error("run {id}, which this one needs, did not finish · see its worker.log")]
+    Nested { id: String },
+    #[error(
+        "the rows of {dataset} have changed since run {id} began, so it can't go on where it was · start a new run"
+    )]
+    DataChanged { id: String, dataset: String },
+    #[error("{dataset}/{split} has no answers to compare with · set evaluation.split to one that has")]
+    NoAnswers { dataset: String, split: String },
+    #[error("{count} rows of {split} can't be trained on:\n  {reasons}\n  mend them, or set training.unusable: skip")]
+    Unusable { split: String, count: usize, reasons: String },
+    #[error("device `{name}`: {problem}")]
+    Device { name: String, problem: String },
+    #[error("the worker broke down: {message}")]
+    Panic { message: String },
+    #[error("the worker's runtime did not start: {source}")]
+    Runtime { source: std::io::Error },
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error(transparent)]
+    Student(#[from] StudentError),
+    #[error(transparent)]
+    Training(#[from] TrainingError),
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    #[error(transparent)]
+    Attribution(#[from] AttributionError),
+    #[error(transparent)]
+    File(#[from] FileError),
+}

@@ -1,0 +1,242 @@
+//! From a run's specification to a student and encoded examples.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::RunError;
+use super::spec::{RunSpec, hex};
+use crate::corpus::{Catalog, Dataset, Example};
+use crate::rationale::ablation::donor;
+use crate::rationale::{Borrowed, Encoded, RenderError, Rendered, Renderer};
+use crate::student::{Family, Student, StudentError, Tokenizer, hub, toy};
+use crate::training::settings::Unusable;
+
+/// The split that students are trained on.
+pub const TRAIN: &str = "train";
+
+/// A split in memory, with what its rationales need from elsewhere.
+pub struct LoadedSplit {
+    pub name: String,
+    pub examples: Vec<Example>,
+    /// Attributions by example id, where the recipe keeps key tokens.
+    pub scores: HashMap<String, Vec<f32>>,
+}
+
+/// How rendering a split went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub examples: usize,
+    /// Rationales that were cut to fit.
+    pub truncated: usize,
+    pub without_rationale: usize,
+    /// Rows that could not be used, with the reason for the first few.
+    pub skipped: usize,
+    pub reasons: Vec<String>,
+    pub tokens: usize,
+    pub unknown_tokens: usize,
+}
+
+/// Opens a device by its name: `auto`, `cpu` or `cuda:N`.
+pub fn device(name: &str) -> Result<Device, RunError> {
+    let wrong = |problem: String| RunError::Device { name: crate::text::line(name).into(), problem };
+    let cuda = |number: usize| Device::new_cuda(number);
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "auto" => Ok(if cfg!(feature = "cuda") { cuda(0).unwrap_or(Device::Cpu) } else { Device::Cpu }),
+        _ => {
+            let number = match name.strip_prefix("cuda") {
+                Some("") => Some(0),
+                Some(rest) => rest.strip_prefix(':').and_then(|number| number.parse().ok()),
+                None => None,
+            };
+            let number = number.ok_or_else(|| wrong("write auto, cpu or cuda:N".into()))?;
+            if !cfg!(feature = "cuda") {
+                return Err(wrong("this binary was built without CUDA · build it with `--features cuda`".into()));
+            }
+            cuda(number).map_err(|error| wrong(error.to_string()))
+        }
+    }
+}
+
+/// `cpu` or `cuda:N`, for journals and screens.
+pub fn device_name(device: &Device) -> String {
+    match device.location() {
+        candle_core::DeviceLocation::Cpu => "cpu".into(),
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}
+
+/// Where a student's files are: a folder, or the cache of the hub, which is asked if need be. `None` for the toy.
+pub fn student_folder(
+    project: &Path,
+    name: &str,
+    report: &mut dyn FnMut(&str, u64, u64),
+) -> Result<Option<PathBuf>, StudentError> {
+    if name == "toy" {
+        return Ok(None);
+    }
+    let folder = project.join(name);
+    if folder.is_dir() || !hub::is_id(name) {
+        return Ok(Some(folder));
+    }
+    match hub::cached(name) {
+        Some(folder) => Ok(Some(folder)),
+        None => hub::fetch(name, report).map(Some),
+    }
+}
+
+/// The student a run begins with. The toy's vocabulary is made from the training split's texts.
+pub fn student(
+    project: &Path,
+    spec: &RunSpec,
+    dataset: &Dataset,
+    train: &[Example],
+    device: &Device,
+    report: &mut dyn FnMut(&str, u64, u64),
+) -> Result<Student, RunError> {
+    match student_folder(project, &spec.student, report)? {
+        Some(folder) => Ok(Student::load(&folder, device)?),
+        None => {
+            let tokenizer = toy_tokenizer(dataset, train)?;
+            let architecture = toy::architecture(tokenizer.size());
+            Ok(Student::fresh(Family::Gpt2, architecture, tokenizer, spec.seed.init, device)?)
+        }
+    }
+}
+
+/// The toy student's tokenizer for a data set.
+pub fn toy_tokenizer(dataset: &Dataset, train: &[Example]) -> Result<Tokenizer, StudentError> {
+    let template = &dataset.meta.template;
+    let own = |example: &Example| {
+        let labels = example.choices.iter().map(|choice| template.label_text(choice));
+        let mut texts: Vec<String> = labels.collect();
+        texts.push(template.prompt_text(example).0);
+        texts.extend(example.rationale.clone());
+        texts
+    };
+    let leads = [template.answer.clone(), template.rationale.clone()];
+    let texts: Vec<String> = leads.into_iter().chain(train.iter().flat_map(own)).collect();
+    toy::tokenizer(texts.into_iter())
+}
+
+/// A renderer for a run and a student of `context` tokens.
+pub fn renderer(spec: &RunSpec, dataset: &Dataset, tokenizer: Tokenizer, context: usize) -> Renderer {
+    Renderer {
+        tokenizer,
+        template: dataset.meta.template.clone(),
+        subject: dataset.meta.subject.clone(),
+        recipe: spec.rationale.clone(),
+        loss: spec.training.loss,
+        max_length: spec.training.max_length.unwrap_or(context).min(context),
+        seed: spec.seed.ablation,
+    }
+}
+
+/// Reads a split with the recipe's rationales, edits applied.
+pub fn load_split(dataset: &Dataset, name: &str, source: &str) -> Result<LoadedSplit, RunError> {
+    let examples = dataset.split(name)?.examples(source)?;
+    Ok(LoadedSplit { name: name.into(), examples, scores: HashMap::new() })
+}
+
+impl LoadedSplit {
+    /// What the recipe needs from elsewhere to render the example at `place`.
+    pub fn borrow(&self, place: usize, seed: u64, with_donors: bool) -> Borrowed<'_> {
+        let example = &self.examples[place];
+        let lends = || donor(seed, &example.id, place, self.examples.len()).map(|other| &self.examples[other]);
+        let scores = |example: &Example| self.scores.get(&example.id).map(Vec::as_slice);
+        let donor = if with_donors { lends() } else { None };
+        Borrowed { donor, scores: scores(example), donor_scores: donor.and_then(scores) }
+    }
+
+    /// SHA-256 of the rows as they were read.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for example in &self.examples {
+            hash.update(serde_json::to_vec(example).unwrap_or_default());
+            hash.update(b"\n");
+        }
+        hex(&hash.finalize())
+    }
+
+    /// Renders and encodes every example.
+    pub fn encode(&self, renderer: &Renderer, unusable: Unusable) -> Result<(Vec<Encoded>, Tally), RunError> {
+        let with_donors = renderer.recipe.needs_donors();
+        let render =
+            |place: usize| renderer.render(&self.examples[place], self.borrow(place, renderer.seed, with_donors));
+        let rendered: Vec<Result<Rendered, RenderError>> =
+            (0..self.examples.len()).into_par_iter().map(render).collect();
+        let mut tally = Tally::default();
+        let mut encoded = Vec::with_capacity(rendered.len());
+        for (example, rendered) in self.examples.iter().zip(rendered) {
+            match rendered {
+                Ok(rendered) => {
+                    tally.add(&rendered, renderer.tokenizer.specials.unknown);
+                    encoded.push(Encoded::new(&example.id, &rendered));
+                }
+                Err(error @ RenderError::Student(_)) => return Err(error.into()),
+                Err(error) => {
+                    tally.skipped += 1;
+                    if tally.reasons.len() < 5 {
+                        tally.reasons.push(error.to_string());
+                    }
+                }
+            }
+        }
+        if tally.skipped > 0 && unusable == Unusable::Stop {
+            return Err(RunError::Unusable {
+                split: self.name.clone(),
+                count: tally.skipped,
+                reasons: tally.reasons.join("\n  "),
+            });
+        }
+        Ok((encoded, tally))
+    }
+}
+
+impl Tally {
+    fn add(&mut self, rendered: &Rendered, unknown: Option<u32>) {
+        self.examples += 1;
+        self.truncated += usize::from(rendered.truncated > 0);
+        self.without_rationale += usize::from(rendered.without_rationale);
+        self.tokens += rendered.tokens.len();
+        self.unknown_tokens += rendered.tokens.iter().filter(|token| Some(token.id) == unknown).count();
+    }
+
+    /// What a person should know, in sentences.
+    pub fn notes(&self, split: &str, max_length: usize) -> Vec<String> {
+        let mut notes = Vec::new();
+        let of = self.examples;
+        if self.truncated > 0 {
+            notes.push(format!("{split}: {} of {of} rationales were cut to fit {max_length} tokens", self.truncated));
+        }
+        if self.without_rationale > 0 {
+            let count = self.without_rationale;
+            notes.push(format!("{split}: {count} of {of} examples have no rationale and stand with their label alone"));
+        }
+        if self.skipped > 0 {
+            let more = self.reasons.join(" · ");
+            notes.push(format!("{split}: {} rows were left out: {more}", self.skipped));
+        }
+        let share = self.unknown_tokens as f64 / self.tokens.max(1) as f64;
+        if share > 0.01 {
+            notes
+                .push(format!("{split}: {:.0} % of the tokens are words that the student doesn't know", share * 100.0));
+        }
+        notes
+    }
+}
+
+/// The hashes of all splits that a run read.
+pub fn hashes<'a>(splits: impl IntoIterator<Item = &'a LoadedSplit>) -> BTreeMap<String, String> {
+    splits.into_iter().map(|split| (split.name.clone(), split.hash())).collect()
+}
+
+/// Opens a run's data set.
+pub fn dataset(project: &Path, spec: &RunSpec) -> Result<Dataset, RunError> {
+    Ok(Catalog::new(project).open(&spec.dataset)?)
+}

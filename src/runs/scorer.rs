@@ -1,0 +1,194 @@
+//! Attributions for `keep: {by: attribution}`: from the run that the recipe names, or from a reader trained for it.
+//!
+//! They are stored with the run that made them, one file for each data set, split, source and baseline, and are made
+//! anew when the rows they were made from have changed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::directory::RunDirectory;
+use super::prepare::{LoadedSplit, renderer};
+use super::spec::{RunSpec, hex};
+use super::worker::Supervisor;
+use super::{RunError, worker};
+use crate::attribution::example::STEPS;
+use crate::attribution::{AttributionError, IntegratedGradients, Over, attribute};
+use crate::corpus::Dataset;
+use crate::files;
+use crate::journal::{Event, RunState};
+use crate::rationale::Renderer;
+use crate::rationale::recipe::{Baseline, Placement, READER};
+use crate::student::{Decoder, Student};
+
+/// A run's student, as its newest checkpoint has it, with the rendering it was trained on.
+pub struct TrainedRun {
+    pub run: RunDirectory,
+    pub spec: RunSpec,
+    pub decoder: Decoder,
+    pub renderer: Renderer,
+    pub checkpoint: PathBuf,
+}
+
+impl TrainedRun {
+    /// Loads the newest checkpoint of a run, rendering examples of `dataset`.
+    pub fn load(run: &RunDirectory, dataset: &Dataset, device: &Device) -> Result<Self, RunError> {
+        let checkpoint = run.newest_checkpoint().ok_or_else(|| RunError::NoCheckpoint { id: run.id().to_owned() })?;
+        Self::load_checkpoint(run, checkpoint, dataset, device)
+    }
+
+    /// Loads one checkpoint of a run.
+    pub fn load_checkpoint(
+        run: &RunDirectory,
+        checkpoint: PathBuf,
+        dataset: &Dataset,
+        device: &Device,
+    ) -> Result<Self, RunError> {
+        let spec = run.spec()?;
+        let student = Student::load(&checkpoint, device)?;
+        let renderer = renderer(&spec, dataset, student.tokenizer, student.decoder.architecture.context);
+        Ok(Self { run: run.clone(), spec, decoder: student.decoder.frozen(), renderer, checkpoint })
+    }
+
+    /// The renderer for attributions: the rationale before the label and whole, the question hidden as in training.
+    pub fn reading(&self, source: &str) -> Renderer {
+        let mut renderer = self.renderer.clone();
+        renderer.recipe.placement = Placement::Pre;
+        renderer.recipe.ablations.clear();
+        renderer.recipe.source = source.into();
+        renderer
+    }
+}
+
+/// A line of a stored file of attributions.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    id: String,
+    scores: Vec<f32>,
+    convergence_delta: f64,
+}
+
+/// The first line: what the scores were made from.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Header {
+    checkpoint: String,
+    rows: String,
+    steps: usize,
+    baseline: Baseline,
+}
+
+/// Fills in the scores of the splits that a recipe with key tokens needs.
+pub fn fill_scores(
+    project: &Path,
+    spec: &RunSpec,
+    dataset: &Dataset,
+    splits: &mut [&mut LoadedSplit],
+    own: &Renderer,
+    device: &Device,
+    supervisor: &mut Supervisor,
+) -> Result<(), RunError> {
+    let Some((name, baseline)) = spec.rationale.scorer() else { return Ok(()) };
+    let run = if name == READER {
+        let rows = splits.first().map(|split| split.hash()).unwrap_or_default();
+        trained_reader(project, spec, dataset, &rows, supervisor)?
+    } else {
+        RunDirectory::find(project, name)?
+    };
+    let scorer = TrainedRun::load(&run, dataset, device)?;
+    if scorer.renderer.tokenizer.to_json()? != own.tokenizer.to_json()? {
+        return Err(RunError::OtherTokenizer { id: run.id().to_owned() });
+    }
+    for split in splits.iter_mut() {
+        if supervisor.is_stopping() {
+            return Ok(());
+        }
+        split.scores = scores(&scorer, dataset, split, &spec.rationale.source, baseline, supervisor)?;
+    }
+    Ok(())
+}
+
+/// The reader of a run over these rows: found, or trained now.
+fn trained_reader(
+    project: &Path,
+    spec: &RunSpec,
+    dataset: &Dataset,
+    rows: &str,
+    supervisor: &mut Supervisor,
+) -> Result<RunDirectory, RunError> {
+    let spec = spec.reader(dataset.meta.subject.is_some());
+    let decisive = hex(&Sha256::digest(format!("{} {rows}", spec.identity())));
+    let id = format!("reader-{}", &decisive[..12]);
+    let run = RunDirectory::at(project, &id, spec)?;
+    if run.read()?.state != RunState::Finished {
+        supervisor.note(&format!("training the reader {id} first"))?;
+        worker::train_nested(project, &run, supervisor)?;
+    }
+    Ok(run)
+}
+
+/// The scores of one split, from the file where it is good, else computed and stored.
+fn scores(
+    scorer: &TrainedRun,
+    dataset: &Dataset,
+    split: &LoadedSplit,
+    source: &str,
+    baseline: Baseline,
+    supervisor: &mut Supervisor,
+) -> Result<HashMap<String, Vec<f32>>, RunError> {
+    let folder = scorer.run.attributions();
+    let path = folder.join(format!("{}.{}.{source}.{}.jsonl", dataset.name(), split.name, baseline.name()));
+    let checkpoint = scorer.checkpoint.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let header = Header { checkpoint: checkpoint.into(), rows: split.hash(), steps: STEPS, baseline };
+    if let Some(stored) = read(&path, &header) {
+        return Ok(stored);
+    }
+    let renderer = scorer.reading(source);
+    let method = IntegratedGradients::new(STEPS, baseline, renderer.tokenizer.specials.eos);
+    let mut lines = Vec::new();
+    for (place, example) in split.examples.iter().enumerate() {
+        if supervisor.is_stopping() {
+            return Ok(HashMap::new());
+        }
+        supervisor.progress(&format!("attributing {}", split.name), place, split.examples.len())?;
+        match attribute(&scorer.decoder, &renderer, example, &method, Over::Rationale) {
+            Ok(found) => lines.push(Line {
+                id: example.id.clone(),
+                scores: found.rationale_scores(),
+                convergence_delta: found.convergence_delta,
+            }),
+            // Nothing to keep tokens of.
+            Err(AttributionError::NoRationale { .. } | AttributionError::NoAnswer { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    files::create_dir(&folder)?;
+    files::replace(&path, |out| {
+        serde_json::to_writer(&mut *out, &header)?;
+        out.write_all(b"\n")?;
+        for line in &lines {
+            serde_json::to_writer(&mut *out, line)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    })?;
+    supervisor.event(Event::Progress {
+        what: format!("attributing {}", split.name),
+        done: split.examples.len(),
+        total: split.examples.len(),
+    })?;
+    Ok(lines.into_iter().map(|line| (line.id, line.scores)).collect())
+}
+
+/// Stored scores, if they were made from the same checkpoint and rows.
+fn read(path: &Path, wanted: &Header) -> Option<HashMap<String, Vec<f32>>> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let mut lines = text.lines();
+    let header: Header = serde_json::from_str(lines.next()?).ok()?;
+    if header != *wanted {
+        return None;
+    }
+    lines.map(|line| serde_json::from_str::<Line>(line).ok().map(|line| (line.id, line.scores))).collect()
+}

@@ -1,0 +1,386 @@
+//! `RUN.yaml`: what a run is. A file names what differs from the defaults; a stored run has every value written out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::RunError;
+use crate::corpus::{did_you_mean, nearest};
+use crate::evaluation::{Answer, Asking, Given, Score};
+use crate::files;
+use crate::rationale::Recipe;
+use crate::rationale::recipe::{Hide, Placement};
+use crate::text;
+use crate::training::settings::{Every, TrainingSettings};
+
+/// A whole run as data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSpec {
+    /// A name under `datasets/`, or a built-in data set.
+    pub dataset: String,
+    /// `toy`, a folder, or a hub id.
+    pub student: String,
+    pub rationale: Recipe,
+    pub training: TrainingSettings,
+    pub evaluation: EvaluationSettings,
+    pub seed: Seeds,
+    /// `auto`, `cpu` or `cuda:N`.
+    pub device: String,
+    /// Names for people and for grouping; they do not change the result.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// What became of it; written by the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
+}
+
+/// When and how accuracy is measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationSettings {
+    pub split: String,
+    pub every: Every,
+    /// The split of the last evaluation, whose predictions are kept; `split` when absent.
+    #[serde(rename = "final")]
+    pub last: Option<String>,
+    pub answer: Answer,
+    /// How choices are compared by likelihood.
+    pub score: Score,
+    /// Whose rationale stands before the label under `pre`.
+    pub rationale: Given,
+    /// Longest rationale that the student may write, in tokens.
+    pub limit: usize,
+    /// Examples of `split` that are looked at during the run; all when absent. The last evaluation takes all.
+    pub examples: Option<usize>,
+}
+
+/// Three seeds, so that one can be changed and the others held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Seeds {
+    /// Fresh weights.
+    pub init: u64,
+    /// The order of the examples, and the dropout.
+    pub order: u64,
+    /// Every draw of an ablation.
+    pub ablation: u64,
+}
+
+/// What the program writes into a stored run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub id: String,
+    /// RFC 3339.
+    pub created: String,
+    /// The program's version.
+    pub version: String,
+    /// SHA-256 of the rows that were read, edits applied, by split.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, String>,
+    /// The run and the step that this one was forked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<(String, usize)>,
+}
+
+impl Default for RunSpec {
+    fn default() -> Self {
+        Self {
+            dataset: "toyworld".into(),
+            student: "toy".into(),
+            rationale: Recipe::default(),
+            training: TrainingSettings::default(),
+            evaluation: EvaluationSettings::default(),
+            seed: Seeds::default(),
+            device: "auto".into(),
+            tags: BTreeMap::new(),
+            record: None,
+        }
+    }
+}
+
+impl Default for EvaluationSettings {
+    fn default() -> Self {
+        Self {
+            split: "validation".into(),
+            every: Every::Epoch,
+            last: None,
+            answer: Answer::Generate,
+            score: Score::Sum,
+            rationale: Given::Own,
+            limit: 128,
+            examples: None,
+        }
+    }
+}
+
+impl EvaluationSettings {
+    /// What suits the toy student. It scores choices: most of its words are answers somewhere, and what it is asked is
+    /// which of the five.
+    fn toy() -> Self {
+        Self { answer: Answer::Likelihood, every: Every::Steps(200), limit: 64, ..Self::default() }
+    }
+
+    /// How the student is asked.
+    pub fn asking(&self) -> Asking {
+        Asking { answer: self.answer, score: self.score, rationale: self.rationale, limit: self.limit }
+    }
+
+    /// The split of the last evaluation.
+    pub fn last_split(&self) -> &str {
+        self.last.as_deref().unwrap_or(&self.split)
+    }
+}
+
+impl RunSpec {
+    /// The defaults for a student: the toy is trained from scratch, the others are fine-tuned.
+    pub fn preset(student: &str) -> Self {
+        let mut spec = Self { student: student.into(), ..Self::default() };
+        if student == "toy" {
+            spec.training = TrainingSettings::toy();
+            spec.evaluation = EvaluationSettings::toy();
+        }
+        spec
+    }
+
+    /// Reads a `RUN.yaml` and applies `KEY=VALUE` overrides.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, RunError> {
+        let text = files::read_to_string(path)?;
+        Self::parse(&text, path, overrides)
+    }
+
+    /// Like [`RunSpec::read`], for text that came from `path`.
+    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, RunError> {
+        let wrong = |problem: String| RunError::Spec { path: path.to_owned(), problem };
+        // First as it stands, for errors with their line.
+        serde_yaml::from_str::<Self>(text).map_err(|error| wrong(explain(&error.to_string())))?;
+        let file: Value = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        Self::merged(file, overrides)?.checked().map_err(wrong)
+    }
+
+    /// A run of the defaults with overrides.
+    pub fn with_overrides(&self, overrides: &[String]) -> Result<Self, RunError> {
+        let file = serde_json::to_value(self).unwrap_or_default();
+        Self::merged(file, overrides)?
+            .checked()
+            .map_err(|problem| RunError::Override { text: overrides.join(" "), problem })
+    }
+
+    /// Lays a file and the overrides over the defaults of the student they name.
+    fn merged(file: Value, overrides: &[String]) -> Result<Self, RunError> {
+        let mut wanted = if file.is_object() { file } else { Value::Object(serde_json::Map::new()) };
+        for text in overrides {
+            set(&mut wanted, text)?;
+        }
+        let student = wanted.get("student").and_then(Value::as_str).unwrap_or("toy").to_owned();
+        let mut value = serde_json::to_value(Self::preset(&student)).unwrap_or_default();
+        lay_over(&mut value, wanted);
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let place = error.path().to_string();
+            let problem = explain(&error.inner().to_string());
+            RunError::Override { text: overrides.join(" "), problem: format!("{place}: {problem}") }
+        })
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        self.training.check()?;
+        if self.evaluation.limit == 0 {
+            return Err("evaluation.limit is 0; it must be above 0".into());
+        }
+        let trains_reading = self.rationale.placement == Placement::Pre && self.evaluation.rationale == Given::Own;
+        if trains_reading && self.rationale.hide != Hide::Nothing {
+            return Err("a student that writes its own rationale can't do so with the question hidden · set \
+                        evaluation.rationale: teacher"
+                .into());
+        }
+        Ok(self)
+    }
+
+    /// The file's text.
+    pub fn to_yaml(&self) -> String {
+        serde_yaml::to_string(self).unwrap_or_default()
+    }
+
+    /// A hash of everything that decides the result but the data: two runs with the same one over the same rows end
+    /// with the same student.
+    pub fn identity(&self) -> String {
+        let decisive = Self { tags: BTreeMap::new(), record: None, device: String::new(), ..self.clone() };
+        let text = serde_json::to_string(&decisive).unwrap_or_default();
+        hex(&Sha256::digest(text.as_bytes()))
+    }
+
+    /// A hash of everything but the seeds: runs that differ in nothing else are one condition.
+    pub fn condition(&self) -> String {
+        Self { seed: Seeds::default(), ..self.clone() }.identity()
+    }
+
+    /// The run that trains a reader for this one: it sees the teacher's rationale before the label, and the question
+    /// without its subject, so that the label can only be read off the rationale.
+    pub fn reader(&self, has_subject: bool) -> Self {
+        let mut reader = self.clone();
+        reader.rationale.placement = Placement::Pre;
+        reader.rationale.ablations.clear();
+        reader.rationale.hide = if has_subject { Hide::Subject } else { Hide::Question };
+        reader.training.loss.rationale = 0.0;
+        // Reading is learnt sooner than writing.
+        reader.training.steps = reader.training.steps.map(|steps| steps.div_ceil(2));
+        if reader.training.steps.is_none() {
+            reader.training.epochs = reader.training.epochs.div_ceil(2);
+        }
+        reader.evaluation.rationale = Given::Teacher;
+        reader.evaluation.every = Every::End;
+        reader.evaluation.last = None;
+        reader.evaluation.answer = Answer::Likelihood;
+        reader.seed.ablation = 0;
+        reader.tags = BTreeMap::from([("role".into(), "reader".into())]);
+        reader.record = None;
+        reader
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Sets one value in a tree of maps, from `a.b.c=VALUE` with the value in YAML.
+fn set(tree: &mut Value, text: &str) -> Result<(), RunError> {
+    let wrong = |problem: String| RunError::Override { text: text::line(text).into(), problem };
+    let (path, value) = text.split_once('=').ok_or_else(|| wrong("write it as KEY=VALUE".into()))?;
+    let value: Value = serde_yaml::from_str(value).map_err(|error| wrong(error.to_string()))?;
+    let mut place = tree;
+    for key in path.trim().split('.') {
+        if !place.is_object() {
+            *place = Value::Object(serde_json::Map::new());
+        }
+        let Value::Object(map) = place else { return Err(wrong("this can't hold a value".into())) };
+        place = map.entry(key.to_owned()).or_insert(Value::Null);
+    }
+    *place = value;
+    Ok(())
+}
+
+/// Lays `over` over `under`: maps key by key, everything else whole.
+fn lay_over(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (key, value) in over {
+                lay_over(under.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over,
+    }
+}
+
+/// Adds the nearest known key to serde's "unknown field" and "unknown variant".
+fn explain(message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let message = text::line(message);
+    match quoted.split_first() {
+        Some((wrong, known)) if message.contains("unknown ") => {
+            format!("{message}{}", did_you_mean(&nearest(wrong, known.iter().copied())))
+        }
+        _ => message.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, overrides: &[&str]) -> Result<RunSpec, String> {
+        let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+        RunSpec::parse(text, Path::new("my.yaml"), &overrides).map_err(|error| error.to_string())
+    }
+
+    const DOCUMENTED: &str = r#"
+dataset: toyworld
+student: toy
+rationale:
+  placement: post
+  source: default
+  ablations:
+    - shuffle: {unit: token}
+    - mask: {fraction: 0.4, how: replace}
+    - keep: {by: attribution, count: 15}
+    - swap: {with: another-example}
+    - fill: {with: "..."}
+training: {epochs: 3, batch_size: 8, learning_rate: 5e-5, schedule: linear, warmup: 0.06, weight_decay: 0.01, clip: 1.0,
+           loss: {label: 1.0, rationale: 1.0, prompt: 0.0}}
+evaluation: {split: validation, every: epoch, answer: generate}
+seed: {init: 0, order: 0, ablation: 0}
+"#;
+
+    #[test]
+    fn the_documented_file_is_read_and_comes_back_whole() {
+        let spec = parse(DOCUMENTED, &[]).unwrap();
+        assert_eq!(spec.training.batch_size, 8);
+        assert_eq!(spec.rationale.ablations.len(), 5);
+        let again = parse(&spec.to_yaml(), &[]).unwrap();
+        assert_eq!(again, spec);
+        assert!(spec.to_yaml().contains("beta2"), "every default is written out");
+    }
+
+    #[test]
+    fn defaults_depend_on_the_student() {
+        assert_eq!(parse("dataset: toyworld", &[]).unwrap().training, TrainingSettings::toy());
+        assert_eq!(parse("student: ../gpt2", &[]).unwrap().training, TrainingSettings::default());
+        let tuned = parse("student: ../gpt2", &["training.loss.rationale=0.5", "seed.order=7"]).unwrap();
+        assert_eq!((tuned.training.loss.rationale, tuned.training.loss.label, tuned.seed.order), (0.5, 1.0, 7));
+        assert_eq!(parse("student: ../gpt2", &["student=toy"]).unwrap().training.batch_size, 32);
+    }
+
+    #[test]
+    fn overrides_take_any_yaml() {
+        let spec = parse("", &["rationale.ablations=[{keep: {by: random, count: 3}}]", "training.steps=50"]).unwrap();
+        assert_eq!(spec.rationale.to_string(), "post, 3 random tokens");
+        assert_eq!(spec.training.steps, Some(50));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place_and_a_remedy() {
+        for (text, overrides, words) in [
+            (
+                "training: {batch_sise: 4}",
+                &[][..],
+                &["my.yaml", "batch_sise", "did you mean `batch_size`", "line 1"][..],
+            ),
+            ("dataset: x\ntrainig: {}", &[], &["did you mean `training`", "line 2"]),
+            ("rationale: {placement: past}", &[], &["did you mean `post`"]),
+            ("training: {epochs: many}", &[], &["epochs"]),
+            ("", &["training.epoch=3"], &["training.epoch=3", "did you mean `epochs`"]),
+            ("", &["training.epochs"], &["KEY=VALUE"]),
+            ("training: {learning_rate: 0}", &[], &["learning_rate is 0"]),
+            ("training: {loss: {label: 0}}", &[], &["never learn to answer"]),
+            ("rationale: {placement: pre, hide: subject}", &[], &["evaluation.rationale: teacher"]),
+        ] {
+            let error = parse(text, overrides).unwrap_err();
+            for word in words {
+                assert!(error.contains(word), "{text} {overrides:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_identity_is_what_decides_the_result() {
+        let spec = RunSpec::preset("toy");
+        let mut tagged = spec.clone();
+        tagged.tags.insert("note".into(), "hello".into());
+        assert_eq!(spec.identity(), tagged.identity());
+        let seeded = RunSpec { seed: Seeds { order: 1, ..Seeds::default() }, ..spec.clone() };
+        assert_ne!(spec.identity(), seeded.identity());
+        assert_eq!(spec.condition(), seeded.condition());
+    }
+
+    #[test]
+    fn a_reader_reads_the_rationale_and_not_the_subject() {
+        let reader = parse("rationale: {ablations: [{keep: {by: attribution, count: 3}}]}", &[]).unwrap().reader(true);
+        assert_eq!(reader.rationale.to_string(), "pre, subject hidden");
+        assert_eq!(reader.training.steps, Some(400));
+        assert_eq!(reader.rationale.scorer(), None);
+        assert!(reader.checked().is_ok());
+    }
+}

@@ -1,0 +1,444 @@
+//! The process that trains: it writes the journal, obeys the control socket and leaves a run that can be resumed
+//! whatever happens to it.
+//!
+//! The tensor work runs on a thread of its own; tokio's threads answer the socket and the signals meanwhile.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::control::{self, Control, Wanted};
+use super::directory::RunDirectory;
+use super::prepare::{self, LoadedSplit, TRAIN, Tally};
+use super::spec::RunSpec;
+use super::{RunError, scorer, slots};
+use crate::corpus::Dataset;
+use crate::evaluation::{self, Accuracy, Prediction};
+use crate::files;
+use crate::journal::{EvaluationEvent, Event, RunState, Writer};
+use crate::rationale::{Encoded, Renderer};
+use crate::training::Trainer;
+use crate::training::settings::Unusable;
+
+/// How often progress is worth a line.
+const PROGRESS: Duration = Duration::from_millis(300);
+
+/// Who is told of every event, beside the journal.
+pub type Listener = Box<dyn FnMut(&Event) + Send>;
+
+/// What the training thread talks to.
+pub struct Supervisor {
+    journal: Writer,
+    control: Arc<Control>,
+    listener: Option<Listener>,
+    last_progress: Option<Instant>,
+}
+
+impl Supervisor {
+    /// Writes an event to the journal and to whoever listens.
+    pub fn event(&mut self, event: Event) -> Result<(), RunError> {
+        if let Some(listener) = &mut self.listener {
+            listener(&event);
+        }
+        Ok(self.journal.append(event)?)
+    }
+
+    pub fn note(&mut self, text: &str) -> Result<(), RunError> {
+        self.event(Event::Note { text: text.into() })
+    }
+
+    /// Says how far a part of the work is, not more often than a person can read.
+    pub fn progress(&mut self, what: &str, done: usize, total: usize) -> Result<(), RunError> {
+        if self.last_progress.is_some_and(|last| last.elapsed() < PROGRESS) {
+            return Ok(());
+        }
+        self.last_progress = Some(Instant::now());
+        self.event(Event::Progress { what: what.into(), done, total })
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.control.is_stopping()
+    }
+
+    fn state(&mut self, state: RunState, reason: Option<String>) -> Result<(), RunError> {
+        self.event(Event::State { state, reason })?;
+        Ok(self.journal.sync()?)
+    }
+}
+
+/// Trains a run in this process, from its beginning or from its newest checkpoint, and gives the state it ends in.
+/// With a listener the process is in the foreground: Ctrl-C stops the run as the control socket would.
+pub fn work(project: &Path, run: &RunDirectory, listener: Option<Listener>) -> Result<RunState, RunError> {
+    tune_allocator();
+    let lock = run.lock()?;
+    let control = Arc::new(Control::default());
+    let foreground = listener.is_some();
+    let mut supervisor =
+        Supervisor { journal: Writer::open(&run.journal())?, control: control.clone(), listener, last_progress: None };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::Runtime { source })?;
+    let (project, run) = (project.to_owned(), run.clone());
+    runtime.block_on(async {
+        match control::listen(&run) {
+            Ok(listener) => {
+                tokio::spawn(control::serve(listener, control.clone()));
+            }
+            Err(error) => supervisor.note(&format!("this run can't be paused or stopped from elsewhere: {error}"))?,
+        }
+        tokio::spawn(obey_signals(control.clone(), foreground));
+        let training = tokio::task::spawn_blocking(move || guarded(&project, &run, &mut supervisor, lock));
+        training.await.map_err(|error| RunError::Panic { message: error.to_string() })?
+    })
+}
+
+/// Trains a run that another one needs, inside that one's process and slot.
+pub fn train_nested(project: &Path, run: &RunDirectory, outer: &mut Supervisor) -> Result<(), RunError> {
+    let lock = loop {
+        match run.lock() {
+            // Someone else is training it: wait for that.
+            Err(RunError::Busy { .. }) if !outer.is_stopping() => outer.control.wait(Duration::from_millis(200)),
+            lock => break lock?,
+        }
+    };
+    if run.read()?.state == RunState::Finished {
+        return Ok(());
+    }
+    let journal = Writer::open(&run.journal())?;
+    let mut supervisor = Supervisor { journal, control: outer.control.clone(), listener: None, last_progress: None };
+    let outcome = execute(project, run, &mut supervisor);
+    conclude(&mut supervisor, outcome, run)?;
+    drop(lock);
+    if outer.is_stopping() || run.read()?.state == RunState::Finished {
+        return Ok(());
+    }
+    Err(RunError::Nested { id: run.id().to_owned() })
+}
+
+/// Waits for a turn, trains, and writes how it ended, panics included.
+fn guarded(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor, lock: File) -> Result<RunState, RunError> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| -> Result<(), RunError> {
+        let spec = run.spec()?;
+        let threads = threads(&spec);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let device = prepare::device(&spec.device)?;
+        let name = prepare::device_name(&device);
+        let (kind, count, wanted) = if device.is_cpu() { ("cpu", cores, threads) } else { (name.as_str(), 1, 1) };
+        let slot = slots::take(project, kind, count, wanted, run.id(), &supervisor.control)?;
+        // Rayon's threads are the ones that compute; a run alone on its cores must not fight its neighbour for them.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| RunError::Panic { message: error.to_string() })?;
+        let result = match slot {
+            Some(_) => pool.install(|| execute(project, run, supervisor)),
+            None => Ok(()),
+        };
+        drop(slot);
+        result
+    }));
+    let outcome = outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(RunError::Panic { message: text.unwrap_or_else(|| "no message".into()) })
+    });
+    let state = conclude(supervisor, outcome, run);
+    drop(lock);
+    state
+}
+
+/// Writes the last state of a run, and gives back the error of a failed one.
+fn conclude(
+    supervisor: &mut Supervisor,
+    outcome: Result<(), RunError>,
+    run: &RunDirectory,
+) -> Result<RunState, RunError> {
+    let _ = std::fs::remove_file(run.path().join("control.sock"));
+    match outcome {
+        Ok(()) => match supervisor.control.wanted() {
+            Wanted::Stop(reason) => {
+                supervisor.state(RunState::Stopped, Some(reason))?;
+                Ok(RunState::Stopped)
+            }
+            _ => {
+                supervisor.state(RunState::Finished, None)?;
+                Ok(RunState::Finished)
+            }
+        },
+        Err(error) => {
+            // On a full disk this fails as well; the first error is the one to show.
+            let _ = supervisor.state(RunState::Failed, Some(error.to_string()));
+            Err(error)
+        }
+    }
+}
+
+/// The threads a run computes with.
+pub fn threads(spec: &RunSpec) -> usize {
+    let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    spec.training.threads.unwrap_or(all).max(1)
+}
+
+/// A run's data, encoded.
+struct Material {
+    renderer: Renderer,
+    /// The split that is looked at during the run, and the one that decides; they may be one.
+    watched: LoadedSplit,
+    watched_encoded: Vec<Encoded>,
+    last: Option<LoadedSplit>,
+}
+
+/// Prepares and trains. Returns early, with everything saved, when the run is told to stop.
+fn execute(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor) -> Result<(), RunError> {
+    supervisor.state(RunState::Running, None)?;
+    let mut spec = run.spec()?;
+    let device = prepare::device(&spec.device)?;
+    let dataset = prepare::dataset(project, &spec)?;
+    let Some((mut trainer, material)) = prepare_run(project, run, &mut spec, &dataset, &device, supervisor)? else {
+        return Ok(());
+    };
+    let (resumed, problems) = trainer.restore_newest(&run.checkpoints());
+    for problem in problems {
+        supervisor.note(&format!("a checkpoint could not be used: {problem}"))?;
+    }
+    let parameters = trainer.student.decoder.architecture.parameter_count();
+    supervisor.event(Event::Start {
+        steps: trainer.steps(),
+        examples: trainer.examples(),
+        parameters,
+        device: prepare::device_name(&device),
+        threads: rayon::current_num_threads(),
+    })?;
+    // Also for a run without a checkpoint: what its journal says of earlier steps is void.
+    let begun = crate::journal::History::read(&run.journal())?.step();
+    if resumed.is_some() || begun > 0 {
+        supervisor.event(Event::Resume { step: resumed.unwrap_or(0) })?;
+    }
+    train(run, &spec, &mut trainer, &material, supervisor)
+}
+
+/// Loads, renders and encodes. `None` when the run is told to stop meanwhile.
+fn prepare_run(
+    project: &Path,
+    run: &RunDirectory,
+    spec: &mut RunSpec,
+    dataset: &Dataset,
+    device: &candle_core::Device,
+    supervisor: &mut Supervisor,
+) -> Result<Option<(Trainer, Material)>, RunError> {
+    let source = spec.rationale.source.clone();
+    let mut train = prepare::load_split(dataset, TRAIN, &source)?;
+    let mut watched = prepare::load_split(dataset, &spec.evaluation.split, &source)?;
+    let mut last = match spec.evaluation.last_split() {
+        same if same == spec.evaluation.split => None,
+        other => Some(prepare::load_split(dataset, other, &source)?),
+    };
+    if last.as_ref().unwrap_or(&watched).examples.iter().all(|example| example.gold().is_none()) {
+        let split = spec.evaluation.last_split().to_owned();
+        return Err(RunError::NoAnswers { dataset: dataset.name().into(), split });
+    }
+    check_data(run, spec, prepare::hashes([&train, &watched].into_iter().chain(&last)))?;
+
+    let mut fetched = |file: &str, done: u64, total: u64| {
+        let _ = supervisor.progress(&format!("fetching {file}"), done as usize, total as usize);
+    };
+    let student = prepare::student(project, spec, dataset, &train.examples, device, &mut fetched)?;
+    let context = student.decoder.architecture.context;
+    let renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context);
+    let mut splits: Vec<&mut LoadedSplit> = [&mut train, &mut watched].into_iter().chain(&mut last).collect();
+    scorer::fill_scores(project, spec, dataset, &mut splits, &renderer, device, supervisor)?;
+    if supervisor.is_stopping() {
+        return Ok(None);
+    }
+    let (encoded, tally) = train.encode(&renderer, spec.training.unusable)?;
+    // Rows without an answer are nothing to stop for where nothing is learnt from them.
+    let (watched_encoded, watched_tally) = watched.encode(&renderer, Unusable::Skip)?;
+    note_all(supervisor, [(&train, &tally), (&watched, &watched_tally)], renderer.max_length)?;
+    let trainer = Trainer::new(student, encoded.into(), spec.training.clone(), spec.seed.order)?;
+    Ok(Some((trainer, Material { renderer, watched, watched_encoded, last })))
+}
+
+fn note_all(
+    supervisor: &mut Supervisor,
+    tallies: [(&LoadedSplit, &Tally); 2],
+    max_length: usize,
+) -> Result<(), RunError> {
+    for (split, tally) in tallies {
+        for note in tally.notes(&split.name, max_length) {
+            supervisor.note(&note)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the hashes of the rows into `run.yaml`; a run that began on other rows can't go on.
+fn check_data(
+    run: &RunDirectory,
+    spec: &mut RunSpec,
+    hashes: std::collections::BTreeMap<String, String>,
+) -> Result<(), RunError> {
+    let Some(record) = &mut spec.record else { return Ok(()) };
+    if record.data == hashes {
+        return Ok(());
+    }
+    if !record.data.is_empty() && run.newest_checkpoint().is_some() {
+        return Err(RunError::DataChanged { id: run.id().to_owned(), dataset: spec.dataset.clone() });
+    }
+    record.data = hashes;
+    Ok(run.write_spec(spec)?)
+}
+
+/// The loop around the trainer.
+fn train(
+    run: &RunDirectory,
+    spec: &RunSpec,
+    trainer: &mut Trainer,
+    material: &Material,
+    supervisor: &mut Supervisor,
+) -> Result<(), RunError> {
+    let (steps, per_epoch) = (trainer.steps(), trainer.steps_per_epoch());
+    let keep = spec.training.checkpoint.keep;
+    while !trainer.is_finished() {
+        match supervisor.control.wanted() {
+            Wanted::Run => {}
+            Wanted::Stop(_) => return save(run, trainer, keep, supervisor),
+            Wanted::Pause => {
+                save(run, trainer, keep, supervisor)?;
+                supervisor.state(RunState::Paused, None)?;
+                supervisor.control.wait_while_paused();
+                if !supervisor.is_stopping() {
+                    supervisor.state(RunState::Running, None)?;
+                }
+                continue;
+            }
+        }
+        let event = trainer.step()?;
+        let step = event.step;
+        supervisor.event(Event::Step(event))?;
+        // The checkpoint first: what is evaluated next may take longer than what was trained.
+        if spec.training.checkpoint.every.is_due(step, steps, per_epoch) {
+            save(run, trainer, keep, supervisor)?;
+        }
+        if step < steps && spec.evaluation.every.is_due(step, steps, per_epoch) {
+            evaluate(spec, trainer, material, supervisor, false)?;
+        }
+    }
+    if supervisor.is_stopping() {
+        return save(run, trainer, keep, supervisor);
+    }
+    let mut predictions = evaluate(spec, trainer, material, supervisor, false)?;
+    if material.last.is_some() {
+        predictions = evaluate(spec, trainer, material, supervisor, true)?;
+    }
+    let split = spec.evaluation.last_split();
+    evaluation::merge_predictions(&run.predictions(), &spec.dataset, split, &predictions)?;
+    Ok(())
+}
+
+fn save(run: &RunDirectory, trainer: &Trainer, keep: usize, supervisor: &mut Supervisor) -> Result<(), RunError> {
+    if trainer.steps_done() == 0 {
+        return Ok(());
+    }
+    let path = trainer.save(&run.checkpoints(), keep)?;
+    let path = path.strip_prefix(run.path()).unwrap_or(&path).to_owned();
+    supervisor.event(Event::Checkpoint { step: trainer.steps_done(), path })
+}
+
+/// Measures accuracy and loss on the watched split, or accuracy on the last one.
+fn evaluate(
+    spec: &RunSpec,
+    trainer: &Trainer,
+    material: &Material,
+    supervisor: &mut Supervisor,
+    last: bool,
+) -> Result<Vec<Prediction>, RunError> {
+    let split = if last { material.last.as_ref().unwrap_or(&material.watched) } else { &material.watched };
+    let is_final = trainer.is_finished();
+    let limit = if is_final { None } else { spec.evaluation.examples };
+    let examples = &split.examples[..limit.unwrap_or(usize::MAX).min(split.examples.len())];
+    let decoder = trainer.student.decoder.frozen();
+    let asking = spec.evaluation.asking();
+    let with_donors = material.renderer.recipe.needs_donors();
+    let borrow = |place: usize| split.borrow(place, material.renderer.seed, with_donors);
+    supervisor.event(Event::Progress { what: format!("asking {}", split.name), done: 0, total: examples.len() })?;
+    let predictions = evaluation::predict(&decoder, &material.renderer, examples, &asking, &borrow)?;
+    let accuracy = Accuracy::of(&predictions);
+    let losses = if last { Default::default() } else { evaluation::losses(&decoder, &material.watched_encoded)? };
+    supervisor.event(Event::Evaluation(EvaluationEvent {
+        step: trainer.steps_done(),
+        epoch: trainer.epoch(),
+        split: split.name.clone(),
+        accuracy: accuracy.share().unwrap_or(0.0),
+        correct: accuracy.correct,
+        examples: accuracy.examples,
+        unparsable: accuracy.unparsable,
+        loss: losses.total,
+        loss_label: losses.label,
+        loss_rationale: losses.rationale,
+        last: is_final && split.name == spec.evaluation.last_split(),
+    }))?;
+    Ok(predictions)
+}
+
+/// SIGTERM stops a run with its checkpoint, and so does Ctrl-C on one in the foreground. A closed terminal is nothing
+/// to a run.
+async fn obey_signals(control: Arc<Control>, foreground: bool) {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        return;
+    };
+    loop {
+        let reason = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = hangup.recv() => "SIGHUP",
+        };
+        match reason {
+            "SIGHUP" if !foreground => {}
+            // The second time somebody means it.
+            "Ctrl-C" if control.is_stopping() => std::process::exit(130),
+            reason => control.want(Wanted::Stop(reason.into())),
+        }
+    }
+}
+
+/// Keeps glibc from giving the memory of every tensor back to the system and faulting it in again a moment later,
+/// which costs more than half of a small student's step.
+fn tune_allocator() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt only sets numbers inside the allocator, before the worker's threads begin.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
+        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+    }
+}
+
+/// Starts a worker for a run as a process of its own, in a session of its own, so that it outlives the program and the
+/// terminal that started it.
+pub fn spawn(project: &Path, run: &RunDirectory) -> Result<(), RunError> {
+    use std::os::unix::process::CommandExt;
+    let program = std::env::current_exe().map_err(files::FileError::on("find", Path::new("this program")))?;
+    let path = run.log();
+    let log = File::options().create(true).append(true).open(&path).map_err(files::FileError::on("write", &path))?;
+    let errors = log.try_clone().map_err(files::FileError::on("write", &path))?;
+    let mut command = std::process::Command::new(&program);
+    command.arg("-C").arg(project).args(["worker", run.id()]);
+    command.stdin(std::process::Stdio::null()).stdout(log).stderr(errors);
+    // SAFETY: setsid is safe to call between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().map_err(files::FileError::on("start", &program))?;
+    // Reaped when it ends, if this program still runs then; else by init.
+    std::thread::spawn(move || child.wait());
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Students from the Hugging Face hub, kept in its usual cache (`HF_HOME`), which other programs share.
+
+use std::path::{Path, PathBuf};
+
+use hf_hub::api::Progress;
+use hf_hub::api::sync::ApiBuilder;
+use hf_hub::{Cache, Repo};
+
+use super::StudentError;
+
+/// What a student is made of; the weights last, so that a wrong name costs little.
+const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+
+/// Whether a name has the form of a hub id, `owner/name`.
+pub fn is_id(name: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    matches!(name.split('/').collect::<Vec<_>>()[..], [owner, model] if part(owner) && part(model))
+}
+
+/// The folder of a student that was fetched before.
+pub fn cached(id: &str) -> Option<PathBuf> {
+    let repo = Cache::from_env().repo(Repo::model(id.to_owned()));
+    let found: Option<Vec<PathBuf>> = FILES.iter().map(|file| repo.get(file)).collect();
+    found?.first()?.parent().map(Path::to_owned)
+}
+
+/// Fetches a student's files; `report` is told the file, the bytes that came and the bytes of the file. Environment:
+/// `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
+pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf, StudentError> {
+    let failed = |problem: String| StudentError::Hub { id: id.to_owned(), problem };
+    if std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0")) {
+        return cached(id).ok_or_else(|| failed("it is not in the cache, and HF_HUB_OFFLINE is set".into()));
+    }
+    let mut builder = ApiBuilder::from_env().with_progress(false).with_retries(3);
+    if let Ok(token) = std::env::var("HF_TOKEN") {
+        builder = builder.with_token(Some(token));
+    }
+    let repo = builder.build().map_err(|error| failed(error.to_string()))?.repo(Repo::model(id.to_owned()));
+    let local = Cache::from_env().repo(Repo::model(id.to_owned()));
+    let mut folder = None;
+    for file in FILES {
+        let path = match local.get(file) {
+            Some(path) => path,
+            None => {
+                let meter = Meter { file, done: 0, total: 0, report };
+                repo.download_with_progress(file, meter).map_err(|error| {
+                    failed(format!("{file}: {error} · check the id, the network, and HF_TOKEN for gated models"))
+                })?
+            }
+        };
+        folder = path.parent().map(Path::to_owned);
+    }
+    folder.ok_or_else(|| failed("nothing was fetched".into()))
+}
+
+struct Meter<'a> {
+    file: &'static str,
+    done: u64,
+    total: u64,
+    report: &'a mut dyn FnMut(&str, u64, u64),
+}
+
+impl Progress for Meter<'_> {
+    fn init(&mut self, size: usize, _: &str) {
+        self.total = size as u64;
+        (self.report)(self.file, 0, self.total);
+    }
+
+    fn update(&mut self, size: usize) {
+        self.done += size as u64;
+        (self.report)(self.file, self.done, self.total);
+    }
+
+    fn finish(&mut self) {
+        (self.report)(self.file, self.total, self.total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_paths_are_told_apart() {
+        assert!(is_id("openai-community/gpt2") && is_id("microsoft/phi-1_5"));
+        for path in ["toy", "./gpt2", "../gpt2", "/models/gpt2", "a/b/c", "gpt2/", "~/gpt2"] {
+            assert!(!is_id(path), "{path}");
+        }
+    }
+}
