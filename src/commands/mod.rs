@@ -4,14 +4,24 @@
 //! command streams). Messages and progress go to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage,
 //! 130 interrupted.
 
+pub mod attribute;
 pub mod data;
+pub mod doctor;
+pub mod evaluate;
+pub mod init;
 pub mod output;
+pub mod render;
+pub mod runs;
+pub mod settings;
+pub mod student;
+pub mod tour;
 pub mod train;
+pub mod workbench;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use output::Context;
 
@@ -38,11 +48,34 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make a project folder
+    Init(init::InitArgs),
     /// Data sets: list, show, check, import, export, generate
     #[command(subcommand)]
     Data(data::DataCommand),
+    /// What the student will see of an example
+    Render(render::RenderArgs),
     /// Train a student
     Train(train::TrainArgs),
+    /// The accuracy of a trained student
+    Evaluate(evaluate::EvaluateArgs),
+    /// Which tokens a student's answer rests on
+    Attribute(attribute::AttributeArgs),
+    /// What was run and what runs now
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// Students: what they are, and fetching them
+    #[command(subcommand)]
+    Student(student::StudentCommand),
+    Tour(tour::TourArgs),
+    /// What this machine and this terminal can do
+    Doctor,
+    /// Print the completions of a shell
+    #[command(after_help = "Example:\n  afterthought completions bash > ~/.local/share/bash-completion/completions/afterthought")]
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  afterthought man | man -l -")]
+    Man,
     #[command(hide = true)]
     Worker(train::WorkerArgs),
 }
@@ -58,14 +91,35 @@ pub fn main() -> ExitCode {
         }
     };
     let context = Context::new(cli.project, cli.json);
-    let result = match cli.command {
-        None => Ok(()),
-        Some(Command::Data(command)) => data::run(command, &context),
-        Some(Command::Train(args)) => train::run(args, &context),
-        Some(Command::Worker(args)) => train::work(args, &context),
-    };
-    match result {
+    match dispatch(cli.command, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::report(&error),
+    }
+}
+
+fn dispatch(command: Option<Command>, context: &Context) -> anyhow::Result<()> {
+    match command {
+        None => workbench::run(context),
+        Some(Command::Init(args)) => init::run(args, context),
+        Some(Command::Data(command)) => data::run(command, context),
+        Some(Command::Render(args)) => render::run(args, context),
+        Some(Command::Train(args)) => train::run(args, context),
+        Some(Command::Evaluate(args)) => evaluate::run(args, context),
+        Some(Command::Attribute(args)) => attribute::run(args, context),
+        Some(Command::Runs(command)) => runs::run(command, context),
+        Some(Command::Student(command)) => student::run(command, context),
+        Some(Command::Tour(args)) => tour::run(args, context),
+        Some(Command::Doctor) => doctor::run(context),
+        Some(Command::Completions { shell }) => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "afterthought", &mut text);
+            output::print(&String::from_utf8_lossy(&text))
+        }
+        Some(Command::Man) => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text)?;
+            output::print(&String::from_utf8_lossy(&text))
+        }
+        Some(Command::Worker(args)) => train::work(args, context),
     }
 }

@@ -47,6 +47,15 @@ impl Context {
         print(&format!("{}\n", serde_json::to_string(value)?))
     }
 
+    /// Like [`Context::progress`], counting bytes.
+    pub fn bytes_progress(&self, what: String, total: u64) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(total), draw_target());
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ "));
+        bar.set_message(what);
+        bar
+    }
+
     /// A progress bar on standard error with the time left; silent where standard error is no terminal.
     pub fn progress(&self, what: &'static str, total: u64) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(Some(total), draw_target());
@@ -56,6 +65,19 @@ impl Context {
         bar.enable_steady_tick(Duration::from_millis(250));
         bar
     }
+}
+
+/// Whether a person can be asked.
+pub fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks a yes-or-no question.
+pub fn ask(question: &str) -> std::io::Result<bool> {
+    write!(std::io::stderr(), "{}", text::line(question))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 fn draw_target() -> ProgressDrawTarget {

@@ -72,8 +72,13 @@ impl Catalog {
     }
 }
 
+/// A built-in data set by its name; `toyworld:7` is the toy world of seed 7.
 fn built_in(name: &str) -> Option<World> {
-    BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, world)| *world)
+    let (name, seed) = match name.split_once(':') {
+        Some((name, seed)) => (name, seed.parse().ok()?),
+        None => (name, 0),
+    };
+    BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, world)| World { seed, ..*world })
 }
 
 #[cfg(test)]
@@ -101,6 +106,18 @@ mod tests {
         let again = catalog.open("toyworld").unwrap().split("train").unwrap().page(1, 1, "default").unwrap();
         assert_eq!(again[0].example.as_ref().unwrap().rationale.as_deref(), Some("because"));
         assert_eq!(catalog.names(), ["toyworld", "toyworld-noisy"]);
+    }
+
+    #[test]
+    fn a_world_can_be_named_by_its_seed() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = |name: &str| {
+            let split = Catalog::new(dir.path()).open(name).unwrap().split("train").unwrap();
+            split.page(0, 1, "default").unwrap()[0].example.clone().unwrap().question
+        };
+        assert_eq!(id("toyworld"), id("toyworld:0"));
+        assert_ne!(id("toyworld:7"), id("toyworld:8"));
+        assert_eq!(id("toyworld:7"), id("toyworld-noisy:7"));
     }
 
     #[test]

@@ -260,6 +260,17 @@ impl Split {
         self.rows.count()
     }
 
+    /// The number of rows, waiting for the index if need be.
+    pub fn count_all(&self) -> usize {
+        loop {
+            let count = self.rows.count();
+            if count.complete {
+                return count.rows;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     /// Up to `limit` rows from row `start` on, edits applied, with the rationale of `source`.
     pub fn page(&self, start: usize, limit: usize, source: &str) -> Result<Vec<Row>, CorpusError> {
         let source = Source::of(&self.dataset, source)?;

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod dataset;
 pub mod edits;
 pub mod example;
+pub mod filter;
 pub mod rows;
 pub mod spool;
 pub mod toyworld;

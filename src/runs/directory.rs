@@ -27,6 +27,8 @@ pub struct Run {
     pub spec: RunSpec,
     pub history: History,
     pub state: RunState,
+    /// Whether there are weights to look into; a recording has none.
+    pub has_checkpoint: bool,
 }
 
 impl RunDirectory {
@@ -44,13 +46,8 @@ impl RunDirectory {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made.map_err(FileError::on("create", &path))?,
             }
-            spec.record = Some(Record {
-                id,
-                created: crate::journal::now(),
-                version: env!("CARGO_PKG_VERSION").into(),
-                data: Default::default(),
-                forked_from: spec.record.as_ref().and_then(|record| record.forked_from.clone()),
-            });
+            let forked_from = spec.record.take().and_then(|record| record.forked_from);
+            spec.record = Some(Record { forked_from, ..Record::new(&id) });
             let directory = Self { path };
             directory.write_spec(&spec)?;
             let mut journal = Writer::open(&directory.journal())?;
@@ -65,16 +62,15 @@ impl RunDirectory {
         let directory = Self { path: project.join("runs").join(id) };
         if !directory.path.join("run.yaml").exists() {
             files::create_dir(&directory.path)?;
-            spec.record = Some(Record {
-                id: id.into(),
-                created: crate::journal::now(),
-                version: env!("CARGO_PKG_VERSION").into(),
-                data: Default::default(),
-                forked_from: None,
-            });
+            spec.record = Some(Record::new(id));
             directory.write_spec(&spec)?;
         }
         Ok(directory)
+    }
+
+    /// A run in a folder that is known to be one.
+    pub fn open(path: &Path) -> Self {
+        Self { path: path.to_owned() }
     }
 
     /// Finds a run by its id, by the beginning or the end of it, or `last` for the newest.
@@ -161,7 +157,8 @@ impl RunDirectory {
         let spec = self.spec()?;
         let history = History::read(&self.journal())?;
         let state = self.state(&history);
-        Ok(Run { id: self.id().to_owned(), spec, history, state })
+        let has_checkpoint = self.newest_checkpoint().is_some();
+        Ok(Run { id: self.id().to_owned(), spec, history, state, has_checkpoint })
     }
 
     /// Where the run stands: what its journal says, unless the process that should be at work is gone.
@@ -250,7 +247,7 @@ mod tests {
         assert_eq!(find("shuffled-tokens").unwrap(), one);
         assert_eq!(find("last").unwrap(), two);
         assert!(find("20").unwrap_err().to_string().contains("several"));
-        let wrong = find(&one.id().replace("tokens", "token")).unwrap_err().to_string();
+        let wrong = find(&one.id().replace("tokens", "tokenz")).unwrap_err().to_string();
         assert!(wrong.contains(&format!("did you mean `{}`", one.id())), "{wrong}");
     }
 

@@ -2,12 +2,16 @@
 //! to start, pause, resume and stop it. The run directory is the interface: nothing else is shared between a running
 //! fine-tune and whoever watches it.
 
+pub mod board;
 pub mod control;
 pub mod directory;
+pub mod fork;
 pub mod prepare;
+pub mod preview;
 pub mod scorer;
 pub mod slots;
 pub mod spec;
+pub mod tour;
 pub mod worker;
 
 use std::path::PathBuf;
@@ -46,6 +50,10 @@ pub enum RunError {
     Refused { id: String, why: String },
     #[error("run {id} has no checkpoint to load · it was stopped before its first one, or is a recording")]
     NoCheckpoint { id: String },
+    #[error("run {id} has no checkpoint of step {step} · it has those of {known}")]
+    NoSuchCheckpoint { id: String, step: usize, known: String },
+    #[error("a fork of {id} must keep its student (and the toy its data set): its words would mean something else")]
+    ForkOfOther { id: String },
     #[error("run {id} has another tokenizer than this run's student, so its attributions fit no token")]
     OtherTokenizer { id: String },
     #[error("run {id}, which this one needs, did not finish · see its worker.log")]

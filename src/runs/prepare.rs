@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::RunError;
 use super::spec::{RunSpec, hex};
-use crate::corpus::{Catalog, Dataset, Example};
+use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::rationale::ablation::donor;
 use crate::rationale::{Borrowed, Encoded, RenderError, Rendered, Renderer};
 use crate::student::{Family, Student, StudentError, Tokenizer, hub, toy};
@@ -102,14 +102,23 @@ pub fn student(
     match student_folder(project, &spec.student, report)? {
         Some(folder) => Ok(Student::load(&folder, device)?),
         None => {
-            let tokenizer = toy_tokenizer(dataset, train)?;
+            let tokenizer = toy_tokenizer(dataset, &train[..train.len().min(VOCABULARY_ROWS)])?;
             let architecture = toy::architecture(tokenizer.size());
             Ok(Student::fresh(Family::Gpt2, architecture, tokenizer, spec.seed.init, device)?)
         }
     }
 }
 
-/// The toy student's tokenizer for a data set.
+/// Rows of the training split from which the toy's vocabulary is made.
+const VOCABULARY_ROWS: usize = 50_000;
+
+/// The examples from which the toy's vocabulary is made.
+pub fn vocabulary_examples(dataset: &Dataset, source: &str) -> Result<Vec<Example>, RunError> {
+    let rows = dataset.split(TRAIN)?.page(0, VOCABULARY_ROWS, source)?;
+    Ok(rows.into_iter().map(|row| row.example).collect::<Result<_, _>>().map_err(CorpusError::from)?)
+}
+
+/// The toy student's tokenizer for a data set, from [`vocabulary_examples`].
 pub fn toy_tokenizer(dataset: &Dataset, train: &[Example]) -> Result<Tokenizer, StudentError> {
     let template = &dataset.meta.template;
     let own = |example: &Example| {

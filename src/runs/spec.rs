@@ -86,6 +86,19 @@ pub struct Record {
     pub forked_from: Option<(String, usize)>,
 }
 
+impl Record {
+    /// The record of a run that is made now.
+    pub fn new(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            created: crate::journal::now(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            data: BTreeMap::new(),
+            forked_from: None,
+        }
+    }
+}
+
 impl Default for RunSpec {
     fn default() -> Self {
         Self {

@@ -48,6 +48,20 @@ pub fn list(checkpoints: &Path) -> Vec<(usize, PathBuf)> {
     found
 }
 
+/// Makes a copied checkpoint the beginning of a run with another order of examples.
+pub fn adopt(checkpoint: &Path, order_seed: u64) -> Result<(), TrainingError> {
+    let path = checkpoint.join(STATE);
+    let broken = |error: serde_json::Error| TrainingError::Checkpoint { path: path.clone(), problem: error.to_string() };
+    let state: State = serde_json::from_str(&files::read_to_string(&path)?).map_err(broken)?;
+    write_state(&path, &State { order_seed, ..state })?;
+    Ok(())
+}
+
+fn write_state(path: &Path, state: &State) -> Result<(), FileError> {
+    let text = serde_json::to_string_pretty(state).unwrap_or_default() + "\n";
+    files::replace(path, |out| out.write_all(text.as_bytes()))
+}
+
 impl Trainer {
     /// Writes a checkpoint under `checkpoints/` and removes all but the newest `keep`.
     pub fn save(&self, checkpoints: &Path, keep: usize) -> Result<PathBuf, TrainingError> {
@@ -62,8 +76,7 @@ impl Trainer {
         self.student.save(&hidden)?;
         weights::write_tensors(&hidden.join(OPTIMIZER), &self.optimizer.state()?)?;
         let state = State { step: self.step, steps: self.steps(), tokens: self.tokens, order_seed: self.order_seed() };
-        let text = serde_json::to_string_pretty(&state).unwrap_or_default() + "\n";
-        files::replace(&hidden.join(STATE), |out| out.write_all(text.as_bytes()))?;
+        write_state(&hidden.join(STATE), &state)?;
         files::publish_dir(&hidden, &to)?;
         let all = list(checkpoints);
         for (_, old) in &all[..all.len().saturating_sub(keep.max(1))] {

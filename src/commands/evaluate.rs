@@ -1,0 +1,119 @@
+//! `afterthought evaluate`: the accuracy of a trained student on a split.
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::{Context, print, say};
+use crate::evaluation::{Accuracy, merge_predictions, predict};
+use crate::runs::prepare::{self, load_split};
+use crate::runs::preview::Target;
+
+const EXAMPLES: &str = "\
+Examples:
+  afterthought evaluate last --split test
+  afterthought evaluate 20261120-post --dataset toyworld-noisy --json
+  afterthought evaluate runs/20261120-post/checkpoints/step-800 --set evaluation.answer=generate";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct EvaluateArgs {
+    /// A run's id (or `last`), a checkpoint folder, or a student folder
+    target: String,
+    /// Another data set than the run's own
+    #[arg(long)]
+    dataset: Option<String>,
+    /// The run's last split when left out
+    #[arg(long)]
+    split: Option<String>,
+    /// Change one value, as in evaluation.answer=generate
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Where to compute: auto, cpu or cuda:N
+    #[arg(long)]
+    device: Option<String>,
+    /// Look at this many examples only
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Print a line for each example as well (with --json, JSON lines before the result)
+    #[arg(long)]
+    each: bool,
+}
+
+pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
+    let target = Target::find(&context.project, &args.target)?;
+    let mut spec = target.spec()?.with_overrides(&args.overrides)?;
+    if let Some(dataset) = args.dataset {
+        spec.dataset = dataset;
+    }
+    let device = prepare::device(args.device.as_deref().unwrap_or(&spec.device))?;
+    let dataset = context.catalog().open(&spec.dataset)?;
+    let split = args.split.unwrap_or_else(|| spec.evaluation.last_split().to_owned());
+    let mut student = target.load(&spec, &dataset, &device)?;
+    student.renderer.recipe = spec.rationale.clone();
+    let loaded = load_split(&dataset, &split, &spec.rationale.source)?;
+    let examples = &loaded.examples[..args.limit.unwrap_or(usize::MAX).min(loaded.examples.len())];
+
+    let bar = context.progress("asking", examples.len() as u64);
+    let with_donors = student.renderer.recipe.needs_donors();
+    let mut predictions = Vec::with_capacity(examples.len());
+    // In pieces, so that the bar moves; each example's answer is its own.
+    for first in (0..examples.len()).step_by(256) {
+        let piece = &examples[first..examples.len().min(first + 256)];
+        let borrow = |place: usize| loaded.borrow(first + place, spec.seed.ablation, with_donors);
+        predictions.extend(predict(&student.decoder, &student.renderer, piece, &spec.evaluation.asking(), &borrow)?);
+        bar.inc(piece.len() as u64);
+    }
+    bar.finish_and_clear();
+
+    if let Target::Run { run, .. } = &target
+        && args.limit.is_none()
+    {
+        merge_predictions(&run.predictions(), &spec.dataset, &split, &predictions)?;
+        say(&format!("predictions: {}", run.predictions().display()));
+    }
+    if args.each {
+        for prediction in &predictions {
+            if context.json {
+                context.print_json_line(prediction)?;
+            } else {
+                let mark = if prediction.is_correct() { "✓" } else { "✗" };
+                let shown = |label: &Option<String>| label.clone().unwrap_or_else(|| "–".into());
+                let line = format!(
+                    "{mark} {:<12} answer {:<3} predicted {:<3} {}",
+                    prediction.id,
+                    shown(&prediction.answer),
+                    shown(&prediction.predicted),
+                    prediction.text
+                );
+                print(&format!("{}\n", crate::text::line(&line)))?;
+            }
+        }
+    }
+    let accuracy = Accuracy::of(&predictions);
+    let interval = accuracy.interval();
+    if context.json {
+        return context.print_json(&json!({
+            "dataset": spec.dataset,
+            "split": split,
+            "accuracy": accuracy.share(),
+            "correct": accuracy.correct,
+            "examples": accuracy.examples,
+            "unparsable": accuracy.unparsable,
+            "interval": accuracy.share().map(|_| [interval.0, interval.1]),
+            "answer": spec.evaluation.answer,
+        }));
+    }
+    match accuracy.share() {
+        Some(share) => print(&format!(
+            "{}/{split}: {:.1} % right [{:.1}, {:.1}], {} of {}, {} unparsable\n",
+            spec.dataset,
+            share * 100.0,
+            interval.0 * 100.0,
+            interval.1 * 100.0,
+            accuracy.correct,
+            accuracy.examples,
+            accuracy.unparsable
+        )),
+        None => print(&format!("{}/{split} has no answers to compare with; the predictions were made\n", spec.dataset)),
+    }
+}

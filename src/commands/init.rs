@@ -1,0 +1,58 @@
+//! `afterthought init`: a project folder.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::output::{Context, print};
+use crate::files;
+use crate::runs::RunSpec;
+
+const EXAMPLES: &str = "\
+Examples:
+  afterthought init
+  afterthought init my-study && cd my-study && afterthought";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct InitArgs {
+    /// The folder to make; this one when left out
+    dir: Option<PathBuf>,
+}
+
+pub fn run(args: InitArgs, context: &Context) -> anyhow::Result<()> {
+    let dir = args.dir.unwrap_or_else(|| context.project.clone());
+    let made = make_project(&dir)?;
+    if context.json {
+        return context.print_json(&serde_json::json!({"project": dir, "made": made}));
+    }
+    if made.is_empty() {
+        return print(&format!("{} is a project already; nothing was changed\n", dir.display()));
+    }
+    print(&format!(
+        "{} is a project now ({})\nnext: `afterthought -C {}` opens the workbench on the built-in toy world\n",
+        dir.display(),
+        made.join(", "),
+        dir.display()
+    ))
+}
+
+/// Makes what a project lacks and gives the names of it.
+pub fn make_project(dir: &Path) -> anyhow::Result<Vec<String>> {
+    let mut made = Vec::new();
+    for folder in ["datasets", "runs", "themes"] {
+        let path = dir.join(folder);
+        if !path.is_dir() {
+            files::create_dir(&path)?;
+            made.push(format!("{folder}/"));
+        }
+    }
+    let run = dir.join("run.yaml");
+    if !run.exists() {
+        // Every default is there to be changed.
+        let text = format!("# afterthought train run.yaml\n{}", RunSpec::preset("toy").to_yaml());
+        files::replace(&run, |out| out.write_all(text.as_bytes()))?;
+        made.push("run.yaml".into());
+    }
+    Ok(made)
+}

@@ -1,0 +1,325 @@
+//! `afterthought runs …`: what was run, what runs now, and what to do with it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::output::{Context, Interrupted, Usage, print, say};
+use crate::files;
+use crate::journal::{Event, RunState, Tail};
+use crate::runs::board::{self, BoardRow};
+use crate::runs::{Run, RunDirectory, control, fork, worker};
+
+#[derive(Subcommand)]
+pub enum RunsCommand {
+    /// All runs, oldest first
+    List,
+    /// One run: state, settings, latest numbers
+    Show { run: String },
+    /// Compare the conditions that were run, one row each
+    Compare,
+    /// Watch a run until it ends (Ctrl-C leaves it running)
+    Follow { run: String },
+    /// Let a run wait after its present step
+    Pause { run: String },
+    /// Go on with a paused, stopped, interrupted or failed run
+    Resume { run: String },
+    /// End a run; its checkpoint stays
+    Stop { run: String },
+    /// Begin a new run at a checkpoint of another, with changed settings
+    #[command(after_help = "Example:\n  afterthought runs fork last --set training.learning_rate=1e-3 --detach")]
+    Fork {
+        run: String,
+        /// The checkpoint's step; the newest when left out
+        #[arg(long)]
+        step: Option<usize>,
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+    },
+    /// Copy a run's newest checkpoint, settings, predictions and metrics to a folder
+    #[command(after_help = "Example:\n  afterthought runs export last --to my-student")]
+    Export {
+        run: String,
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Delete a run that is not under way
+    Remove {
+        run: String,
+        /// Delete without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub fn run(command: RunsCommand, context: &Context) -> anyhow::Result<()> {
+    let find = |id: &str| RunDirectory::find(&context.project, id);
+    match command {
+        RunsCommand::List => list(context),
+        RunsCommand::Show { run } => show(context, &find(&run)?),
+        RunsCommand::Compare => compare(context),
+        RunsCommand::Follow { run } => follow(context, &find(&run)?),
+        RunsCommand::Pause { run } => command_worker(context, &find(&run)?, control::Command::Pause),
+        RunsCommand::Stop { run } => command_worker(context, &find(&run)?, control::Command::Stop),
+        RunsCommand::Resume { run } => resume(context, &find(&run)?),
+        RunsCommand::Fork { run, step, overrides } => {
+            let new = fork::fork(&context.project, &find(&run)?, step, &overrides)?;
+            worker::spawn(&context.project, &new)?;
+            done(context, &new, RunState::Queued)
+        }
+        RunsCommand::Export { run, to } => export(context, &find(&run)?, &to),
+        RunsCommand::Remove { run, yes } => remove(context, &find(&run)?, yes),
+    }
+}
+
+/// All runs that can be read; the others are named on standard error.
+pub fn read_all(context: &Context) -> Vec<Run> {
+    let read = |run: &RunDirectory| match run.read() {
+        Ok(run) => Some(run),
+        Err(error) => {
+            say(&error.to_string());
+            None
+        }
+    };
+    RunDirectory::list(&context.project).iter().filter_map(read).collect()
+}
+
+fn describe(run: &Run) -> Value {
+    let latest = run.history.steps.last();
+    let result = run.history.result();
+    json!({
+        "id": run.id,
+        "state": run.state,
+        "reason": run.history.reason,
+        "step": run.history.step(),
+        "steps": run.history.steps_planned,
+        "loss": latest.map(|step| step.loss),
+        "accuracy": result.map(|result| result.accuracy),
+        "dataset": run.spec.dataset,
+        "student": run.spec.student,
+        "recipe": run.spec.rationale.to_string(),
+        "created": run.spec.record.as_ref().map(|record| record.created.clone()),
+    })
+}
+
+fn list(context: &Context) -> anyhow::Result<()> {
+    let runs = read_all(context);
+    if context.json {
+        return context.print_json(&runs.iter().map(describe).collect::<Vec<_>>());
+    }
+    if runs.is_empty() {
+        say("no runs yet · `afterthought train` starts one, `afterthought tour` starts nine");
+    }
+    let mut text = String::new();
+    for run in &runs {
+        let accuracy = run.history.result().map(|result| format!("{:5.1} %", result.accuracy * 100.0));
+        text.push_str(&format!(
+            "{:<44} {:<11} {:>5}/{:<5} {:>8}  {}, {}\n",
+            run.id,
+            run.state.name(),
+            run.history.step(),
+            run.history.steps_planned,
+            accuracy.unwrap_or_default(),
+            run.spec.dataset,
+            run.spec.rationale
+        ));
+    }
+    print(&text)
+}
+
+fn show(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
+    let read = run.read()?;
+    if context.json {
+        let mut value = describe(&read);
+        value["spec"] = serde_json::to_value(&read.spec)?;
+        value["notes"] = json!(read.history.notes);
+        value["evaluations"] = serde_json::to_value(&read.history.evaluations)?;
+        value["checkpoints"] = json!(crate::training::checkpoint::list(&run.checkpoints()));
+        return context.print_json(&value);
+    }
+    let mut text = format!("{} · {}", read.id, read.state.name());
+    if let Some(reason) = &read.history.reason {
+        text.push_str(&format!(" · {reason}"));
+    }
+    let history = &read.history;
+    text.push_str(&format!(
+        "\n{} on {} ({}), {} parameters, {}\nstep {} of {}",
+        read.spec.student,
+        read.spec.dataset,
+        read.spec.rationale,
+        history.parameters,
+        history.device,
+        history.step(),
+        history.steps_planned
+    ));
+    if let Some(step) = history.steps.last() {
+        text.push_str(&format!(" · loss {:.4} · {:.0} tokens/s", step.loss, step.tokens_per_second));
+    }
+    for found in &history.evaluations {
+        text.push_str(&format!("\nstep {:>6}  {} {:.1} % right", found.step, found.split, found.accuracy * 100.0));
+    }
+    for note in &history.notes {
+        text.push_str(&format!("\nnote: {note}"));
+    }
+    print(&(crate::text::visible(&text).into_owned() + "\n"))
+}
+
+fn compare(context: &Context) -> anyhow::Result<()> {
+    let rows = board::board(&context.project, &read_all(context));
+    if context.json { context.print_json(&rows) } else { print(&table(&rows)) }
+}
+
+/// The board as text.
+pub fn table(rows: &[BoardRow]) -> String {
+    let mut text = String::new();
+    let mut about = String::new();
+    for row in rows {
+        let title = format!("{} · {} · {}", row.dataset, row.student, row.split);
+        if title != about {
+            text.push_str(&format!("{title}\n"));
+            about = title;
+        }
+        let number = match (row.accuracy, row.deviation) {
+            (Some(mean), Some(deviation)) => format!("{:.1} ± {:.1}", mean * 100.0, deviation * 100.0),
+            (Some(mean), None) => format!("{:.1}", mean * 100.0),
+            _ => "–".into(),
+        };
+        let interval =
+            row.interval.map_or_else(String::new, |(low, high)| format!("[{:.0}, {:.0}]", low * 100.0, high * 100.0));
+        text.push_str(&format!(
+            "  {:<26} {number:>11} {interval:>9} {:>2} run{}  {}\n",
+            row.condition,
+            row.runs.len(),
+            if row.runs.len() == 1 { " " } else { "s" },
+            row.shows
+        ));
+    }
+    text
+}
+
+fn follow(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
+    let mut tail = Tail::new(run.journal());
+    let bar = context.progress("", 0);
+    loop {
+        for entry in tail.poll()? {
+            if context.json {
+                context.print_json_line(&entry)?;
+                continue;
+            }
+            match &entry.event {
+                Event::Start { steps, .. } => bar.set_length(*steps as u64),
+                Event::Step(step) => {
+                    bar.set_position(step.step as u64);
+                    bar.set_message(format!("loss {:.4}", step.loss));
+                }
+                Event::Progress { what, done, total } => bar.set_message(format!("{what} {done}/{total}")),
+                Event::Evaluation(found) => {
+                    let share = found.accuracy * 100.0;
+                    let text = format!("step {}: {} {share:.1} % right", found.step, found.split);
+                    if bar.is_hidden() { say(&text) } else { bar.println(text) }
+                }
+                Event::Note { text } => {
+                    if bar.is_hidden() { say(text) } else { bar.println(crate::text::line(text)) }
+                }
+                _ => {}
+            }
+        }
+        let read = run.read()?;
+        if !read.state.is_active() {
+            bar.finish_and_clear();
+            if !context.json {
+                print(&format!("{} {}\n", read.id, read.state.name()))?;
+            }
+            return if read.state == RunState::Finished {
+                Ok(())
+            } else {
+                anyhow::bail!("run {} {}: {}", read.id, read.state.name(), read.history.reason.unwrap_or_default())
+            };
+        }
+        std::thread::sleep(Duration::from_millis(150));
+    }
+}
+
+fn command_worker(context: &Context, run: &RunDirectory, command: control::Command) -> anyhow::Result<()> {
+    let state = control::send(run, command)?;
+    done(context, run, state)
+}
+
+fn resume(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
+    let state = match run.read()?.state {
+        RunState::Finished => return Err(Usage(format!("run {} is finished", run.id())).into()),
+        state if state.is_active() && run.is_locked() => control::send(run, control::Command::Resume)?,
+        _ => {
+            worker::spawn(&context.project, run)?;
+            RunState::Queued
+        }
+    };
+    done(context, run, state)
+}
+
+fn done(context: &Context, run: &RunDirectory, state: RunState) -> anyhow::Result<()> {
+    if context.json {
+        return context.print_json(&json!({"id": run.id(), "state": state}));
+    }
+    print(&format!("{} {}\n", run.id(), state.name()))
+}
+
+fn export(context: &Context, run: &RunDirectory, to: &std::path::Path) -> anyhow::Result<()> {
+    anyhow::ensure!(!to.exists(), "{} is there already; export into a new folder", to.display());
+    let read = run.read()?;
+    files::create_dir(to)?;
+    let copy = |from: &std::path::Path, name: &str| -> anyhow::Result<()> {
+        if from.is_file() {
+            std::fs::copy(from, to.join(name)).map_err(files::FileError::on("write", &to.join(name)))?;
+        }
+        Ok(())
+    };
+    match run.newest_checkpoint() {
+        Some(checkpoint) => {
+            for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+                copy(&checkpoint.join(name), name)?;
+            }
+        }
+        None => say("the run has no checkpoint; its numbers are exported without a student"),
+    }
+    copy(&run.path().join("run.yaml"), "run.yaml")?;
+    copy(&run.predictions(), "predictions.jsonl")?;
+    files::replace(&to.join("metrics.csv"), |out| {
+        writeln!(out, "step,epoch,loss,loss_label,loss_rationale,learning_rate,gradient_norm,tokens")?;
+        let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        for step in &read.history.steps {
+            writeln!(
+                out,
+                "{},{},{},{},{},{},{},{}",
+                step.step,
+                step.epoch,
+                step.loss,
+                number(step.loss_label),
+                number(step.loss_rationale),
+                step.learning_rate,
+                step.gradient_norm,
+                step.tokens
+            )?;
+        }
+        Ok(())
+    })?;
+    if context.json {
+        return context.print_json(&json!({"id": run.id(), "to": to}));
+    }
+    print(&format!("{} is in {}\n", run.id(), to.display()))
+}
+
+fn remove(context: &Context, run: &RunDirectory, yes: bool) -> anyhow::Result<()> {
+    if !yes {
+        if context.json || !super::output::can_ask() {
+            return Err(Usage(format!("add --yes to delete run {}", run.id())).into());
+        }
+        if !super::output::ask(&format!("delete run {} and its checkpoints? [y/N] ", run.id()))? {
+            return Err(Interrupted.into());
+        }
+    }
+    run.remove()?;
+    if context.json { context.print_json(&json!({"id": run.id(), "removed": true})) } else { Ok(()) }
+}

@@ -1,0 +1,142 @@
+//! What reaches the workbench, and what it asks for in return.
+
+use std::path::PathBuf;
+
+use crossterm::event::KeyEvent;
+
+use super::state::Notice;
+use super::theme::Theme;
+use crate::attribution::{ExampleAttribution, Over};
+use crate::corpus::Example;
+use crate::corpus::edits::Patch;
+use crate::corpus::rows::Count;
+use crate::journal::{Entry, RunState};
+use crate::rationale::Rendered;
+use crate::rationale::recipe::Baseline;
+use crate::runs::board::BoardRow;
+use crate::runs::{Run, RunSpec, control};
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Message {
+    Key(KeyEvent),
+    Paste(String),
+    Resize(u16, u16),
+    /// The names of the data sets there are.
+    Datasets(Vec<String>),
+    Opened(Opened),
+    /// Rows for the visible part of the table. Answers of older questions are thrown away by their generation.
+    Rows { generation: u64, rows: Vec<(usize, Result<Example, String>)>, count: Count },
+    Counted { dataset: String, split: String, count: Count },
+    Matches { generation: u64, found: Vec<usize>, scanned: usize, done: bool },
+    Previewed { generation: u64, result: Result<Shown, String> },
+    Attributed { generation: u64, result: Result<Attributed, String> },
+    /// What was predicted by a run, by example id: the label and whether it is right.
+    Predictions { run: String, predicted: Vec<(String, Option<String>, bool)> },
+    RunFound(Box<Run>),
+    RunGone(String),
+    /// New lines of a run's journal, and where the run stands.
+    RunMoved { id: String, entries: Vec<Entry>, state: RunState },
+    Board { generation: u64, rows: Vec<BoardRow> },
+    /// An edit is on the disk, or not.
+    Edited { target: String, result: Result<usize, String> },
+    /// The text that came back from `$EDITOR`; `None` when it was left unchanged.
+    EditorClosed { what: External, text: Option<String> },
+    Started { ids: Vec<String>, what: String },
+    Themes(Vec<String>),
+    Theme(Box<Theme>),
+    Say(Notice),
+    /// A page of text to look at.
+    Page { title: String, lines: Vec<String> },
+}
+
+/// A data set that was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub name: String,
+    pub splits: Vec<String>,
+    pub sources: Vec<String>,
+    pub description: String,
+    /// The field that can be hidden.
+    pub subject: Option<String>,
+}
+
+/// The selected example under the present recipe.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub rendered: Rendered,
+    pub caveat: Option<String>,
+    /// Edits of this rationale that count now.
+    pub edits: usize,
+}
+
+/// What a run's student makes of the selected example.
+#[derive(Clone, Debug)]
+pub struct Attributed {
+    pub run: String,
+    pub found: ExampleAttribution,
+    /// Label, text and probability of each choice, after the same tokens.
+    pub choices: Vec<(String, String, f64)>,
+    /// Whether the student was trained to read the rationale before the label.
+    pub reads: bool,
+    /// What was asked: over which tokens, and of which rationale.
+    pub over: Over,
+    pub rationale: Option<String>,
+}
+
+/// What is edited outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum External {
+    Rationale(EditTarget),
+    Settings,
+}
+
+/// Whose rationale an edit changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EditTarget {
+    pub dataset: String,
+    pub split: String,
+    pub id: String,
+    pub source: String,
+}
+
+/// Something to be done outside the update loop.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    ListDatasets,
+    OpenDataset(String),
+    LoadRows { generation: u64, dataset: String, split: String, source: String, rows: Vec<usize> },
+    Count { dataset: String, split: String },
+    Find { generation: u64, dataset: String, split: String, source: String, filter: String },
+    Preview { generation: u64, spec: Box<RunSpec>, split: String, place: usize, example: Box<Example> },
+    Attribute(Box<AttributeRequest>),
+    LoadPredictions { run: String, dataset: String, split: String },
+    MakeBoard { generation: u64 },
+    Edit { target: EditTarget, patch: Patch },
+    UndoEdit(EditTarget),
+    RedoEdit(EditTarget),
+    OpenEditor { what: External, text: String },
+    SaveRunFile { path: PathBuf, spec: Box<RunSpec> },
+    StartRun(Box<RunSpec>),
+    ResumeRun(String),
+    RemoveRun(String),
+    Control { run: String, command: control::Command },
+    StartTour,
+    CheckData(String),
+    LoadTheme(String),
+    Redraw,
+    Suspend,
+    Quit,
+}
+
+/// What is to be attributed.
+#[derive(Debug, PartialEq)]
+pub struct AttributeRequest {
+    pub generation: u64,
+    pub run: String,
+    pub dataset: String,
+    pub example: Example,
+    pub source: String,
+    pub baseline: Baseline,
+    pub over: Over,
+}

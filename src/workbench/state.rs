@@ -1,0 +1,393 @@
+//! Everything that the screen shows, as plain data. No pane reads a file or touches a tensor.
+
+use std::collections::{BTreeSet, HashMap};
+
+use ratatui_textarea::TextArea;
+
+use super::keymap::Keymap;
+use super::message::{Attributed, EditTarget, Opened, Shown};
+use super::theme::Theme;
+use crate::attribution::Over;
+use crate::corpus::Example;
+use crate::corpus::rows::Count;
+use crate::rationale::recipe::Baseline;
+use crate::runs::board::BoardRow;
+use crate::runs::{Run, RunSpec};
+
+/// The panes, in the order of their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pane {
+    Data,
+    Rationale,
+    Training,
+    Attribution,
+    Board,
+}
+
+impl Pane {
+    pub const ALL: [Self; 5] = [Self::Data, Self::Rationale, Self::Training, Self::Attribution, Self::Board];
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Data => "Data",
+            Self::Rationale => "Rationale",
+            Self::Training => "Training",
+            Self::Attribution => "Attribution",
+            Self::Board => "Board",
+        }
+    }
+
+    /// 1 for the first.
+    pub fn number(self) -> usize {
+        Self::ALL.iter().position(|pane| *pane == self).map_or(1, |place| place + 1)
+    }
+}
+
+/// The whole workbench.
+pub struct State {
+    pub columns: u16,
+    pub rows: u16,
+    /// The project's folder, for the header.
+    pub project: String,
+    /// Whether the folder is a project already; if not, the first thing written is asked about.
+    pub is_project: bool,
+    pub cores: usize,
+    pub focus: Pane,
+    /// The pane that was focused before the board.
+    pub before_board: Pane,
+    pub zoomed: bool,
+    pub overlay: Option<Overlay>,
+    /// An edit that the user is asked about throwing away.
+    pub kept_editor: Option<Box<Editor>>,
+    pub notice: Option<Notice>,
+    pub log: Vec<Notice>,
+    pub data: DataView,
+    pub recipe: RecipeView,
+    pub runs: RunsView,
+    pub attribution: AttributionView,
+    pub board: BoardView,
+    /// The next run: the present data set, recipe, student and settings.
+    pub draft: RunSpec,
+    pub theme: Theme,
+    pub theme_name: String,
+    pub themes: Vec<String>,
+    pub keymap: Keymap,
+    /// Numbers questions to the outside, so that late answers are known.
+    pub generation: u64,
+}
+
+/// One line said to the user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    pub text: String,
+    pub is_error: bool,
+}
+
+impl Notice {
+    pub fn info(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_error: false }
+    }
+
+    pub fn error(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_error: true }
+    }
+}
+
+/// The table of questions.
+#[derive(Default)]
+pub struct DataView {
+    pub datasets: Vec<String>,
+    pub opened: Option<Opened>,
+    pub split: String,
+    pub count: Option<Count>,
+    pub filter: String,
+    /// Row numbers that match; `None` without a filter.
+    pub matches: Option<Matches>,
+    /// The selected line of the list that is shown.
+    pub cursor: usize,
+    /// The first line on the screen.
+    pub offset: usize,
+    pub loaded: HashMap<usize, Result<Example, String>>,
+    /// The question of the last rows, previews and attributions that were asked for.
+    pub rows_generation: u64,
+    pub selected: Option<Selected>,
+    /// Whose predictions are in the table.
+    pub predicted_by: Option<String>,
+    pub predictions: HashMap<String, (Option<String>, bool)>,
+}
+
+/// What a filter found so far.
+#[derive(Default)]
+pub struct Matches {
+    pub generation: u64,
+    pub rows: Vec<usize>,
+    pub scanned: usize,
+    pub done: bool,
+}
+
+/// The question that all panes are about.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// Row number in the split.
+    pub row: usize,
+    pub example: Example,
+}
+
+impl DataView {
+    /// Lines in the list that is shown.
+    pub fn len(&self) -> usize {
+        match &self.matches {
+            Some(matches) => matches.rows.len(),
+            None => self.count.map_or(0, |count| count.rows),
+        }
+    }
+
+    /// The row number of a line.
+    pub fn row_at(&self, line: usize) -> Option<usize> {
+        match &self.matches {
+            Some(matches) => matches.rows.get(line).copied(),
+            None => (line < self.len()).then_some(line),
+        }
+    }
+}
+
+/// The recipe and what it does to the selected question.
+#[derive(Default)]
+pub struct RecipeView {
+    pub generation: u64,
+    pub shown: Option<Shown>,
+    pub error: Option<String>,
+    /// The selected ablation.
+    pub cursor: usize,
+    /// The selected word of the teacher's rationale.
+    pub word: usize,
+    /// Tokens in a table instead of a text.
+    pub as_table: bool,
+    pub scroll: usize,
+}
+
+/// The runs and their curves.
+pub struct RunsView {
+    /// Oldest first.
+    pub runs: Vec<Run>,
+    pub cursor: usize,
+    /// Runs whose curve stays in the chart.
+    pub overlaid: BTreeSet<String>,
+    pub curve: Curve,
+    pub log_scale: bool,
+}
+
+/// Which losses the chart shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curve {
+    /// Label, rationale, total and validation of one run.
+    All,
+    Label,
+    Rationale,
+    Total,
+}
+
+impl Curve {
+    pub fn next(self) -> Self {
+        match self {
+            Self::All => Self::Label,
+            Self::Label => Self::Rationale,
+            Self::Rationale => Self::Total,
+            Self::Total => Self::All,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all losses",
+            Self::Label => "label loss",
+            Self::Rationale => "rationale loss",
+            Self::Total => "total loss",
+        }
+    }
+}
+
+impl RunsView {
+    pub fn selected(&self) -> Option<&Run> {
+        self.runs.get(self.cursor)
+    }
+
+    pub fn find(&self, id: &str) -> Option<&Run> {
+        self.runs.iter().find(|run| run.id == id)
+    }
+
+    /// Runs that a process works on or will.
+    pub fn active(&self) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(|run| run.state.is_active())
+    }
+}
+
+/// What a run's student makes of the selected question.
+pub struct AttributionView {
+    pub generation: u64,
+    /// The run that is looked into; the newest fitting one when nobody chose.
+    pub run: Option<String>,
+    pub result: Option<Attributed>,
+    pub error: Option<String>,
+    pub is_waiting: bool,
+    pub baseline: Baseline,
+    pub over: Over,
+    /// How many tokens count as key.
+    pub top: usize,
+    pub scroll: usize,
+}
+
+/// The comparison of conditions.
+#[derive(Default)]
+pub struct BoardView {
+    pub generation: u64,
+    pub rows: Vec<BoardRow>,
+    pub cursor: usize,
+}
+
+/// What lies over the panes and takes the keys.
+pub enum Overlay {
+    Help { scroll: usize },
+    Messages { scroll: usize },
+    Page { title: String, lines: Vec<String>, scroll: usize },
+    Palette { input: String, cursor: usize },
+    /// The filter of the data pane, typed.
+    Filter,
+    Menu(Menu),
+    Confirm { question: String, then: Confirmed },
+    Input { title: String, text: String, then: InputFor },
+    Editor(Box<Editor>),
+}
+
+/// A list to choose from.
+pub struct Menu {
+    pub title: String,
+    pub items: Vec<MenuItem>,
+    pub cursor: usize,
+}
+
+/// One choice and what it does.
+pub struct MenuItem {
+    pub label: String,
+    pub note: String,
+    pub then: Chosen,
+}
+
+/// What choosing an item does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Chosen {
+    Dataset(String),
+    Recipe(crate::rationale::Recipe),
+    Source(String),
+    Run(String),
+    Theme(String),
+    Student(String),
+    /// Ask for a student by name.
+    OtherStudent,
+}
+
+/// What a yes does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Confirmed {
+    Quit,
+    Tour,
+    Start(Box<RunSpec>),
+    Stop(String),
+    Remove(String),
+    DiscardEdit,
+}
+
+/// What typed text is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputFor {
+    Student,
+    RunFile,
+}
+
+/// The rationale being edited.
+pub struct Editor {
+    pub target: EditTarget,
+    pub original: String,
+    pub area: TextArea<'static>,
+}
+
+impl Editor {
+    /// The text as it stands.
+    pub fn text(&self) -> String {
+        self.area.lines().join("\n")
+    }
+}
+
+impl State {
+    pub fn new(project: String, is_project: bool, theme: Theme, theme_name: String) -> Self {
+        Self {
+            columns: 80,
+            rows: 24,
+            project,
+            is_project,
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            focus: Pane::Data,
+            before_board: Pane::Data,
+            zoomed: false,
+            overlay: None,
+            kept_editor: None,
+            notice: None,
+            log: Vec::new(),
+            data: DataView { split: "train".into(), ..DataView::default() },
+            recipe: RecipeView::default(),
+            runs: RunsView {
+                runs: Vec::new(),
+                cursor: 0,
+                overlaid: BTreeSet::new(),
+                curve: Curve::All,
+                log_scale: false,
+            },
+            attribution: AttributionView {
+                generation: 0,
+                run: None,
+                result: None,
+                error: None,
+                is_waiting: false,
+                baseline: Baseline::Mean,
+                over: Over::Rationale,
+                top: 3,
+                scroll: 0,
+            },
+            board: BoardView::default(),
+            draft: RunSpec::preset("toy"),
+            theme,
+            theme_name,
+            themes: Vec::new(),
+            keymap: Keymap::default(),
+            generation: 0,
+        }
+    }
+
+    /// A number for the next question to the outside.
+    pub fn next_generation(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+
+    /// Says something in the last line.
+    pub fn say(&mut self, notice: Notice) {
+        self.log.push(notice.clone());
+        self.notice = Some(notice);
+    }
+
+    /// Whether all four panes fit side by side.
+    pub fn is_wide(&self) -> bool {
+        self.columns >= 100 && self.rows >= 28
+    }
+
+    /// Whose rationale an edit of the selected question changes.
+    pub fn edit_target(&self) -> Option<EditTarget> {
+        let selected = self.data.selected.as_ref()?;
+        Some(EditTarget {
+            dataset: self.draft.dataset.clone(),
+            split: self.data.split.clone(),
+            id: selected.example.id.clone(),
+            source: self.draft.rationale.source.clone(),
+        })
+    }
+}

@@ -1,0 +1,220 @@
+//! The data pane: which rows are shown and which question all panes are about.
+
+use std::collections::HashMap;
+
+use super::{attribution, recipe, runs};
+use crate::corpus::Example;
+use crate::corpus::rows::Count;
+use crate::workbench::command::Command;
+use crate::workbench::layout;
+use crate::workbench::message::{Effect, Opened};
+use crate::workbench::state::{Chosen, Matches, Menu, MenuItem, Notice, Overlay, Selected, State};
+
+/// Rows kept in memory; more are thrown away and read again when they are looked at.
+const KEPT_ROWS: usize = 4096;
+
+pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
+    match command {
+        Command::Filter => {
+            state.overlay = Some(Overlay::Filter);
+            vec![]
+        }
+        Command::ClearFilter => set_filter(state, String::new()),
+        Command::ChooseDataset => {
+            let items = state.data.datasets.iter().map(|name| MenuItem {
+                label: name.clone(),
+                note: if *name == state.draft.dataset { "open".into() } else { String::new() },
+                then: Chosen::Dataset(name.clone()),
+            });
+            let menu = Menu { title: "data set".into(), items: items.collect(), cursor: 0 };
+            state.overlay = Some(Overlay::Menu(menu));
+            vec![]
+        }
+        Command::NextSplit => {
+            let Some(opened) = &state.data.opened else { return vec![] };
+            let place = opened.splits.iter().position(|split| *split == state.data.split).unwrap_or(0);
+            let Some(next) = opened.splits.get((place + 1) % opened.splits.len().max(1)).cloned() else {
+                return vec![];
+            };
+            open_split(state, next)
+        }
+        Command::CheckData => {
+            state.say(Notice::info(format!("checking {} …", state.draft.dataset)));
+            vec![Effect::CheckData(state.draft.dataset.clone())]
+        }
+        _ => vec![],
+    }
+}
+
+/// A data set was opened: its first split is shown.
+pub fn opened(state: &mut State, opened: Opened) -> Vec<Effect> {
+    let split = if opened.splits.contains(&state.data.split) {
+        state.data.split.clone()
+    } else {
+        opened.splits.first().cloned().unwrap_or_default()
+    };
+    if !opened.sources.contains(&state.draft.rationale.source) {
+        state.draft.rationale.source = crate::corpus::edits::DEFAULT_SOURCE.into();
+    }
+    state.draft.dataset = opened.name.clone();
+    state.data.opened = Some(opened);
+    state.data.filter.clear();
+    open_split(state, split)
+}
+
+fn open_split(state: &mut State, split: String) -> Vec<Effect> {
+    let data = &mut state.data;
+    data.split = split.clone();
+    data.count = None;
+    data.matches = None;
+    (data.cursor, data.offset) = (0, 0);
+    data.loaded.clear();
+    data.selected = None;
+    state.recipe.shown = None;
+    state.attribution.result = None;
+    let mut effects = vec![Effect::Count { dataset: state.draft.dataset.clone(), split }];
+    effects.extend(ask_rows(state));
+    if !state.data.filter.is_empty() {
+        let filter = state.data.filter.clone();
+        effects.extend(set_filter(state, filter));
+    }
+    effects.extend(runs::ask_predictions(state));
+    effects
+}
+
+/// Another source or an edit: the same rows, read again.
+pub fn reload(state: &mut State) -> Vec<Effect> {
+    state.data.loaded.clear();
+    ask_rows(state)
+}
+
+/// Searches while the user types.
+pub fn set_filter(state: &mut State, filter: String) -> Vec<Effect> {
+    state.data.filter = filter.clone();
+    (state.data.cursor, state.data.offset) = (0, 0);
+    if filter.trim().is_empty() {
+        state.data.matches = None;
+        // Back to where the selected question stands among all.
+        if let Some(selected) = &state.data.selected {
+            state.data.cursor = selected.row;
+        }
+        keep_cursor_visible(state);
+        return look(state);
+    }
+    let generation = state.next_generation();
+    state.data.matches = Some(Matches { generation, ..Matches::default() });
+    vec![Effect::Find {
+        generation,
+        dataset: state.draft.dataset.clone(),
+        split: state.data.split.clone(),
+        source: state.draft.rationale.source.clone(),
+        filter,
+    }]
+}
+
+pub fn found(state: &mut State, generation: u64, rows: Vec<usize>, scanned: usize, done: bool) -> Vec<Effect> {
+    let Some(matches) = &mut state.data.matches else { return vec![] };
+    if matches.generation != generation {
+        return vec![];
+    }
+    let first = matches.rows.is_empty();
+    matches.rows.extend(rows);
+    (matches.scanned, matches.done) = (scanned, done);
+    if first { look(state) } else { ask_rows(state) }
+}
+
+pub fn counted(state: &mut State, dataset: &str, split: &str, count: Count) -> Vec<Effect> {
+    if dataset != state.draft.dataset || split != state.data.split {
+        return vec![];
+    }
+    state.data.count = Some(count);
+    ask_rows(state)
+}
+
+pub fn rows(
+    state: &mut State,
+    generation: u64,
+    rows: Vec<(usize, Result<Example, String>)>,
+    count: Count,
+) -> Vec<Effect> {
+    if generation < state.data.rows_generation {
+        return vec![];
+    }
+    if state.data.loaded.len() > KEPT_ROWS {
+        state.data.loaded.clear();
+    }
+    state.data.count = Some(count);
+    state.data.loaded.extend(rows);
+    look(state)
+}
+
+/// Asks for the rows around the cursor that are not there yet.
+pub fn ask_rows(state: &mut State) -> Vec<Effect> {
+    let around = usize::from(state.rows);
+    let first = state.data.offset.saturating_sub(around);
+    // Before the count is known the first page is asked for all the same.
+    let last = match state.data.len() {
+        0 if state.data.matches.is_none() => around,
+        len => len.min(state.data.offset + 2 * around),
+    };
+    let wanted = |line| match &state.data.matches {
+        None => Some(line),
+        Some(_) => state.data.row_at(line),
+    };
+    let rows: Vec<usize> =
+        (first..last).filter_map(wanted).filter(|row| !state.data.loaded.contains_key(row)).collect();
+    if rows.is_empty() || state.draft.dataset.is_empty() {
+        return vec![];
+    }
+    let generation = state.next_generation();
+    state.data.rows_generation = generation;
+    vec![Effect::LoadRows {
+        generation,
+        dataset: state.draft.dataset.clone(),
+        split: state.data.split.clone(),
+        source: state.draft.rationale.source.clone(),
+        rows,
+    }]
+}
+
+/// Makes the question under the cursor the one that all panes are about.
+pub fn look(state: &mut State) -> Vec<Effect> {
+    let mut effects = ask_rows(state);
+    let Some(row) = state.data.row_at(state.data.cursor) else { return effects };
+    let Some(Ok(example)) = state.data.loaded.get(&row) else { return effects };
+    let same = state.data.selected.as_ref().is_some_and(|selected| selected.row == row && selected.example == *example);
+    if same {
+        return effects;
+    }
+    let another = state.data.selected.as_ref().is_none_or(|selected| selected.row != row);
+    state.data.selected = Some(Selected { row, example: example.clone() });
+    if another {
+        (state.recipe.word, state.recipe.scroll, state.attribution.scroll) = (0, 0, 0);
+    }
+    effects.extend(recipe::ask_preview(state));
+    effects.extend(attribution::ask(state));
+    effects
+}
+
+/// Scrolls the table so that the cursor stays on the screen.
+pub fn keep_cursor_visible(state: &mut State) {
+    let height = layout::table_height(state).max(1);
+    let data = &mut state.data;
+    let last = data.len().saturating_sub(1);
+    data.cursor = data.cursor.min(last);
+    data.offset = data.offset.clamp((data.cursor + 1).saturating_sub(height), data.cursor);
+}
+
+/// Whether the selected example has the field that can be hidden.
+pub fn has_subject(state: &State) -> bool {
+    let field = state.data.opened.as_ref().and_then(|opened| opened.subject.as_deref());
+    let selected = state.data.selected.as_ref();
+    field.zip(selected).is_some_and(|(field, selected)| selected.example.extra.contains_key(field))
+}
+
+/// Throws one row away, so that it is read again.
+pub fn forget(state: &mut State, id: &str) -> Vec<Effect> {
+    let loaded: &mut HashMap<_, _> = &mut state.data.loaded;
+    loaded.retain(|_, row| row.as_ref().map_or(true, |example| example.id != id));
+    ask_rows(state)
+}

@@ -1,0 +1,267 @@
+//! The one place where the state changes: a pure function from a state and a message to effects.
+
+mod attribution;
+mod data;
+mod overlay;
+mod recipe;
+mod runs;
+
+use super::command::Command;
+use super::keymap::Place;
+use super::message::{Effect, External, Message};
+use super::state::{Confirmed, Menu, MenuItem, Notice, Overlay, Pane, State};
+
+/// What to ask for before anything has happened.
+pub fn start(state: &mut State) -> Vec<Effect> {
+    let generation = state.next_generation();
+    state.board.generation = generation;
+    vec![
+        Effect::ListDatasets,
+        Effect::OpenDataset(state.draft.dataset.clone()),
+        Effect::MakeBoard { generation },
+    ]
+}
+
+/// Takes in a message.
+pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
+    match message {
+        Message::Key(key) => {
+            state.notice = None;
+            if state.overlay.is_some() {
+                return overlay::key(state, key);
+            }
+            match state.keymap.command(state.focus, key) {
+                Some(command) => perform(state, command),
+                None => vec![],
+            }
+        }
+        Message::Paste(text) => overlay::paste(state, &text),
+        Message::Resize(columns, rows) => {
+            (state.columns, state.rows) = (columns, rows);
+            data::keep_cursor_visible(state);
+            let mut effects = data::ask_rows(state);
+            effects.extend(attribution::ask(state));
+            effects
+        }
+        Message::Datasets(names) => {
+            state.data.datasets = names;
+            vec![]
+        }
+        Message::Opened(opened) => data::opened(state, opened),
+        Message::Rows { generation, rows, count } => data::rows(state, generation, rows, count),
+        Message::Counted { dataset, split, count } => data::counted(state, &dataset, &split, count),
+        Message::Matches { generation, found, scanned, done } => data::found(state, generation, found, scanned, done),
+        Message::Predictions { run, predicted } => {
+            state.data.predicted_by = Some(run);
+            state.data.predictions =
+                predicted.into_iter().map(|(id, label, right)| (id, (label, right))).collect();
+            vec![]
+        }
+        Message::Previewed { generation, result } => {
+            if generation == state.recipe.generation {
+                match result {
+                    Ok(shown) => (state.recipe.shown, state.recipe.error) = (Some(shown), None),
+                    Err(error) => (state.recipe.shown, state.recipe.error) = (None, Some(error)),
+                }
+            }
+            vec![]
+        }
+        Message::Attributed { generation, result } => {
+            attribution::attributed(state, generation, result);
+            vec![]
+        }
+        Message::RunFound(run) => runs::found(state, *run),
+        Message::RunGone(id) => runs::gone(state, &id),
+        Message::RunMoved { id, entries, state: now } => runs::moved(state, &id, entries, now),
+        Message::Board { generation, rows } => {
+            if generation == state.board.generation {
+                state.board.cursor = state.board.cursor.min(rows.len().saturating_sub(1));
+                state.board.rows = rows;
+            }
+            vec![]
+        }
+        Message::Edited { target, result } => recipe::edited(state, &target, result),
+        Message::EditorClosed { what, text } => match (what, text) {
+            (_, None) => {
+                state.say(Notice::info("nothing was changed"));
+                vec![]
+            }
+            (External::Rationale(target), Some(text)) => recipe::set_rationale(state, target, text),
+            (External::Settings, Some(text)) => recipe::set_settings(state, &text),
+        },
+        Message::Started { ids, what } => {
+            state.is_project = true;
+            if let Some(first) = ids.first() {
+                runs::select(state, first);
+            }
+            state.say(Notice::info(what));
+            vec![]
+        }
+        Message::Themes(names) => {
+            state.themes = names;
+            vec![]
+        }
+        Message::Theme(theme) => {
+            state.theme = *theme;
+            vec![]
+        }
+        Message::Say(notice) => {
+            state.say(notice);
+            vec![]
+        }
+        Message::Page { title, lines } => {
+            state.overlay = Some(Overlay::Page { title, lines, scroll: 0 });
+            vec![]
+        }
+    }
+}
+
+/// Carries out a command, in its own pane if it has one.
+fn perform(state: &mut State, command: Command) -> Vec<Effect> {
+    if let Some((Place::In(pane), _)) = state.keymap.any_key(command)
+        && state.keymap.keys(state.focus, command).is_empty()
+    {
+        focus(state, pane);
+    }
+    match command {
+        Command::Quit => quit(state),
+        Command::Help => open(state, Overlay::Help { scroll: 0 }),
+        Command::Messages => open(state, Overlay::Messages { scroll: 0 }),
+        Command::Palette => open(state, Overlay::Palette { input: String::new(), cursor: 0 }),
+        Command::NextPane => step_pane(state, 1),
+        Command::PreviousPane => step_pane(state, Pane::ALL.len() - 1),
+        Command::FocusData => focus(state, Pane::Data),
+        Command::FocusRationale => focus(state, Pane::Rationale),
+        Command::FocusTraining => focus(state, Pane::Training),
+        Command::FocusAttribution => focus(state, Pane::Attribution),
+        // The same key goes there and back.
+        Command::FocusBoard if state.focus == Pane::Board => focus(state, state.before_board),
+        Command::FocusBoard => focus(state, Pane::Board),
+        Command::Zoom => {
+            state.zoomed = !state.zoomed;
+            data::keep_cursor_visible(state);
+            return attribution::ask(state).into_iter().collect();
+        }
+        Command::Tour => runs::offer_tour(state),
+        Command::ChooseTheme => choose_theme(state),
+        Command::Redraw => return vec![Effect::Redraw],
+        Command::Suspend => return vec![Effect::Suspend],
+        Command::Down | Command::Up | Command::PageDown | Command::PageUp | Command::First | Command::Last => {
+            return go(state, command);
+        }
+        Command::Filter
+        | Command::ClearFilter
+        | Command::ChooseDataset
+        | Command::NextSplit
+        | Command::CheckData => return data::perform(state, command),
+        Command::NewRun
+        | Command::PauseRun
+        | Command::StopRun
+        | Command::ResumeRun
+        | Command::OverlayRun
+        | Command::NextCurve
+        | Command::LogScale
+        | Command::UseRecipe
+        | Command::RemoveRun
+        | Command::ChooseStudent
+        | Command::EditSettings
+        | Command::OpenRow => return runs::perform(state, command),
+        Command::ChooseRun | Command::NextBaseline | Command::NextOver | Command::KeepTop => {
+            return attribution::perform(state, command);
+        }
+        Command::More | Command::Less if state.focus == Pane::Attribution => {
+            return attribution::perform(state, command);
+        }
+        _ => return recipe::perform(state, command),
+    }
+    // A pane that was not on the screen may have waited for being looked at.
+    attribution::ask(state).into_iter().collect()
+}
+
+fn open(state: &mut State, overlay: Overlay) {
+    state.overlay = Some(overlay);
+}
+
+fn quit(state: &mut State) {
+    let active = state.runs.active().count();
+    let question = match active {
+        0 => "leave afterthought?".to_owned(),
+        1 => "leave? 1 run goes on by itself, and the next start finds it".to_owned(),
+        more => format!("leave? {more} runs go on by themselves, and the next start finds them"),
+    };
+    // Without a run there is nothing to think twice about, but a key hit by chance should not end a demonstration.
+    state.overlay = Some(Overlay::Confirm { question, then: Confirmed::Quit });
+}
+
+fn focus(state: &mut State, pane: Pane) {
+    if pane == Pane::Board && state.focus != Pane::Board {
+        state.before_board = state.focus;
+    }
+    state.focus = pane;
+    data::keep_cursor_visible(state);
+}
+
+fn step_pane(state: &mut State, by: usize) {
+    let place = Pane::ALL.iter().position(|pane| *pane == state.focus).unwrap_or(0);
+    focus(state, Pane::ALL[(place + by) % Pane::ALL.len()]);
+}
+
+fn choose_theme(state: &mut State) {
+    let items = state.themes.iter().map(|name| MenuItem {
+        label: name.clone(),
+        note: if *name == state.theme_name { "now".into() } else { String::new() },
+        then: super::state::Chosen::Theme(name.clone()),
+    });
+    let menu = Menu { title: "theme".into(), items: items.collect(), cursor: 0 };
+    state.overlay = Some(Overlay::Menu(menu));
+}
+
+/// Moves within the focused pane.
+fn go(state: &mut State, command: Command) -> Vec<Effect> {
+    let page = usize::from(state.rows.saturating_sub(8)).max(1);
+    match state.focus {
+        Pane::Data => {
+            let last = state.data.len().saturating_sub(1);
+            state.data.cursor = moved(state.data.cursor, last, super::layout::table_height(state).max(1), command);
+            data::keep_cursor_visible(state);
+            return data::look(state);
+        }
+        Pane::Rationale if matches!(command, Command::Down | Command::Up) && !state.recipe.as_table => {
+            let last = state.draft.rationale.ablations.len().saturating_sub(1);
+            state.recipe.cursor = moved(state.recipe.cursor, last, page, command);
+        }
+        Pane::Rationale => state.recipe.scroll = moved(state.recipe.scroll, usize::MAX / 2, page, command),
+        Pane::Training => {
+            let last = state.runs.runs.len().saturating_sub(1);
+            // The newest run is on top of the list.
+            let reversed = match command {
+                Command::Down => Command::Up,
+                Command::Up => Command::Down,
+                Command::PageDown => Command::PageUp,
+                Command::PageUp => Command::PageDown,
+                Command::First => Command::Last,
+                _ => Command::First,
+            };
+            state.runs.cursor = moved(state.runs.cursor, last, page, reversed);
+            return runs::ask_predictions(state);
+        }
+        Pane::Attribution => state.attribution.scroll = moved(state.attribution.scroll, usize::MAX / 2, page, command),
+        Pane::Board => {
+            let last = state.board.rows.len().saturating_sub(1);
+            state.board.cursor = moved(state.board.cursor, last, page, command);
+        }
+    }
+    vec![]
+}
+
+/// A cursor after a step, kept within `0..=last`.
+fn moved(cursor: usize, last: usize, page: usize, command: Command) -> usize {
+    match command {
+        Command::Down => cursor.saturating_add(1).min(last),
+        Command::Up => cursor.saturating_sub(1),
+        Command::PageDown => cursor.saturating_add(page).min(last),
+        Command::PageUp => cursor.saturating_sub(page),
+        Command::First => 0,
+        _ => last,
+    }
+}

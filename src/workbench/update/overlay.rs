@@ -1,0 +1,244 @@
+//! Keys while something lies over the panes.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::{attribution, data, perform, recipe, runs};
+use crate::workbench::command::{About, ALL};
+use crate::workbench::message::Effect;
+use crate::workbench::palette;
+use crate::workbench::state::{Chosen, Confirmed, Editor, InputFor, Notice, Overlay, State};
+
+/// A key for the overlay, which is there.
+pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
+    let Some(overlay) = state.overlay.take() else { return vec![] };
+    match overlay {
+        Overlay::Help { scroll } => scrolled(state, key, scroll, |scroll| Overlay::Help { scroll }),
+        Overlay::Messages { scroll } => scrolled(state, key, scroll, |scroll| Overlay::Messages { scroll }),
+        Overlay::Page { title, lines, scroll } => {
+            scrolled(state, key, scroll, |scroll| Overlay::Page { title, lines, scroll })
+        }
+        Overlay::Palette { input, cursor } => palette_key(state, key, input, cursor),
+        Overlay::Filter => filter_key(state, key),
+        Overlay::Menu(mut menu) => {
+            match key.code {
+                KeyCode::Esc | KeyCode::Char('q') => return vec![],
+                KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return vec![],
+                KeyCode::Down | KeyCode::Char('j') => {
+                    menu.cursor = (menu.cursor + 1).min(menu.items.len().saturating_sub(1));
+                }
+                KeyCode::Up | KeyCode::Char('k') => menu.cursor = menu.cursor.saturating_sub(1),
+                KeyCode::Home | KeyCode::Char('g') => menu.cursor = 0,
+                KeyCode::End | KeyCode::Char('G') => menu.cursor = menu.items.len().saturating_sub(1),
+                KeyCode::Enter | KeyCode::Char(' ') => {
+                    let chosen = menu.items.into_iter().nth(menu.cursor).map(|item| item.then);
+                    return chosen.map_or_else(Vec::new, |chosen| choose(state, chosen));
+                }
+                _ => {}
+            }
+            state.overlay = Some(Overlay::Menu(menu));
+            vec![]
+        }
+        Overlay::Confirm { question, then } => match key.code {
+            KeyCode::Enter | KeyCode::Char('y' | 'Y') => {
+                state.kept_editor = None;
+                confirmed(state, then)
+            }
+            // Asked to leave and asked again: the answer is yes.
+            KeyCode::Char('q') if then == Confirmed::Quit => confirmed(state, then),
+            KeyCode::Esc | KeyCode::Char('n' | 'N' | 'q' | 'c') => {
+                // Back to what the question was about.
+                state.overlay = state.kept_editor.take().map(Overlay::Editor);
+                vec![]
+            }
+            _ => {
+                state.overlay = Some(Overlay::Confirm { question, then });
+                vec![]
+            }
+        },
+        Overlay::Input { title, mut text, then } => {
+            match key.code {
+                KeyCode::Esc => return vec![],
+                KeyCode::Enter => return entered(state, &text, then),
+                _ => type_into(&mut text, key),
+            }
+            state.overlay = Some(Overlay::Input { title, text, then });
+            vec![]
+        }
+        Overlay::Editor(editor) => editor_key(state, key, editor),
+    }
+}
+
+/// Pasted text goes where typed text would go.
+pub fn paste(state: &mut State, text: &str) -> Vec<Effect> {
+    match &mut state.overlay {
+        Some(Overlay::Editor(editor)) => {
+            editor.area.insert_str(text);
+            vec![]
+        }
+        Some(Overlay::Input { text: input, .. } | Overlay::Palette { input, .. }) => {
+            input.push_str(text.lines().next().unwrap_or_default());
+            vec![]
+        }
+        Some(Overlay::Filter) => {
+            let filter = format!("{}{}", state.data.filter, text.lines().next().unwrap_or_default());
+            data::set_filter(state, filter)
+        }
+        _ => vec![],
+    }
+}
+
+fn scrolled(state: &mut State, key: KeyEvent, scroll: usize, back: impl FnOnce(usize) -> Overlay) -> Vec<Effect> {
+    let page = usize::from(state.rows.saturating_sub(6)).max(1);
+    let scroll = match key.code {
+        KeyCode::Down | KeyCode::Char('j') => scroll + 1,
+        KeyCode::Up | KeyCode::Char('k') => scroll.saturating_sub(1),
+        KeyCode::PageDown | KeyCode::Char(' ' | 'd') => scroll + page,
+        KeyCode::PageUp | KeyCode::Char('u') => scroll.saturating_sub(page),
+        KeyCode::Home | KeyCode::Char('g') => 0,
+        // Any other key closes what is only there to be read.
+        _ => return vec![],
+    };
+    state.overlay = Some(back(scroll));
+    vec![]
+}
+
+/// A printable key or a backspace at the end of a line of text.
+fn type_into(text: &mut String, key: KeyEvent) {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::Char('u') if control => text.clear(),
+        KeyCode::Char('w') if control => {
+            let end = text.trim_end().rfind(char::is_whitespace).map_or(0, |at| at + 1);
+            text.truncate(end);
+        }
+        KeyCode::Char(c) if !control => text.push(c),
+        KeyCode::Backspace => {
+            text.pop();
+        }
+        _ => {}
+    }
+}
+
+fn palette_key(state: &mut State, key: KeyEvent, mut input: String, mut cursor: usize) -> Vec<Effect> {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let found: Vec<&About> = palette::find(&input);
+    match key.code {
+        KeyCode::Esc => return vec![],
+        KeyCode::Char('c') if control => return vec![],
+        KeyCode::Enter => {
+            return found.get(cursor).map_or_else(Vec::new, |about| perform(state, about.command));
+        }
+        KeyCode::Down | KeyCode::Tab => cursor = (cursor + 1).min(found.len().saturating_sub(1)),
+        KeyCode::Char('n') if control => cursor = (cursor + 1).min(found.len().saturating_sub(1)),
+        KeyCode::Up | KeyCode::BackTab => cursor = cursor.saturating_sub(1),
+        KeyCode::Char('p') if control => cursor = cursor.saturating_sub(1),
+        _ => {
+            type_into(&mut input, key);
+            cursor = 0;
+        }
+    }
+    debug_assert!(found.len() <= ALL.len());
+    state.overlay = Some(Overlay::Palette { input, cursor });
+    vec![]
+}
+
+fn filter_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
+    match key.code {
+        KeyCode::Enter => return vec![],
+        KeyCode::Esc => return data::set_filter(state, String::new()),
+        KeyCode::Down | KeyCode::Up => {
+            let last = state.data.len().saturating_sub(1);
+            let cursor = state.data.cursor;
+            state.data.cursor = if key.code == KeyCode::Down { (cursor + 1).min(last) } else { cursor.saturating_sub(1) };
+            data::keep_cursor_visible(state);
+            state.overlay = Some(Overlay::Filter);
+            return data::look(state);
+        }
+        _ => {}
+    }
+    let mut filter = state.data.filter.clone();
+    type_into(&mut filter, key);
+    state.overlay = Some(Overlay::Filter);
+    if filter == state.data.filter { vec![] } else { data::set_filter(state, filter) }
+}
+
+fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
+    match chosen {
+        Chosen::Dataset(name) => vec![Effect::OpenDataset(name)],
+        Chosen::Recipe(recipe) => recipe::set_recipe(state, recipe),
+        Chosen::Source(source) => {
+            let recipe = crate::rationale::Recipe { source, ..state.draft.rationale.clone() };
+            recipe::set_recipe(state, recipe)
+        }
+        Chosen::Run(id) => {
+            state.attribution.run = Some(id);
+            attribution::ask(state).into_iter().collect()
+        }
+        Chosen::Theme(name) => {
+            state.theme_name = name;
+            vec![Effect::LoadTheme(state.theme_name.clone())]
+        }
+        Chosen::Student(name) => runs::set_student(state, &name),
+        Chosen::OtherStudent => {
+            runs::ask_student(state);
+            vec![]
+        }
+    }
+}
+
+fn confirmed(state: &mut State, then: Confirmed) -> Vec<Effect> {
+    match then {
+        Confirmed::Quit => vec![Effect::Quit],
+        Confirmed::Tour => {
+            super::focus(state, crate::workbench::state::Pane::Board);
+            vec![Effect::StartTour]
+        }
+        Confirmed::Start(spec) => {
+            super::focus(state, crate::workbench::state::Pane::Training);
+            vec![Effect::StartRun(spec)]
+        }
+        Confirmed::Stop(run) => vec![Effect::Control { run, command: crate::runs::control::Command::Stop }],
+        Confirmed::Remove(run) => vec![Effect::RemoveRun(run)],
+        Confirmed::DiscardEdit => {
+            state.say(Notice::info("the edit was thrown away"));
+            vec![]
+        }
+    }
+}
+
+fn entered(state: &mut State, text: &str, then: InputFor) -> Vec<Effect> {
+    let text = text.trim();
+    if text.is_empty() {
+        return vec![];
+    }
+    match then {
+        InputFor::Student => runs::set_student(state, text),
+        InputFor::RunFile => vec![Effect::SaveRunFile { path: text.into(), spec: Box::new(state.draft.clone()) }],
+    }
+}
+
+fn editor_key(state: &mut State, key: KeyEvent, mut editor: Box<Editor>) -> Vec<Effect> {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::Char('s') if control => {
+            let text = editor.text();
+            return recipe::set_rationale(state, editor.target, text);
+        }
+        KeyCode::Esc if editor.text() == editor.original => {
+            state.say(Notice::info("nothing was changed"));
+            return vec![];
+        }
+        KeyCode::Esc => {
+            // What was typed is kept until the answer is yes.
+            let question = "throw the edit away? (no goes back to it, and Ctrl-S there keeps it)".to_owned();
+            state.kept_editor = Some(editor);
+            state.overlay = Some(Overlay::Confirm { question, then: Confirmed::DiscardEdit });
+            return vec![];
+        }
+        _ => {
+            editor.area.input(key);
+        }
+    }
+    state.overlay = Some(Overlay::Editor(editor));
+    vec![]
+}

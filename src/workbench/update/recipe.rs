@@ -1,0 +1,353 @@
+//! The rationale pane: the recipe, its live preview, and the edits of the rationale itself.
+
+use ratatui_textarea::{CursorMove, TextArea, WrapMode};
+
+use super::{attribution, data};
+use crate::corpus::edits::{DEFAULT_SOURCE, Patch};
+use crate::evaluation::Given;
+use crate::rationale::Recipe;
+use crate::rationale::recipe::{
+    Ablation, Fill, Hide, Keep, KeepBy, Mask, MaskHow, Placement, Shuffle, Swap, Unit,
+};
+use crate::rationale::tokens::words;
+use crate::runs::RunSpec;
+use crate::workbench::command::Command;
+use crate::workbench::message::{EditTarget, Effect, External};
+use crate::workbench::state::{Chosen, Editor, InputFor, Menu, MenuItem, Notice, Overlay, State};
+
+pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
+    let last = state.draft.rationale.ablations.len().saturating_sub(1);
+    state.recipe.cursor = state.recipe.cursor.min(last);
+    let place = state.recipe.cursor;
+    match command {
+        Command::NextPlacement => {
+            let recipe = &mut state.draft.rationale;
+            let now = Placement::ALL.iter().position(|placement| *placement == recipe.placement).unwrap_or(0);
+            recipe.placement = Placement::ALL[(now + 1) % Placement::ALL.len()];
+            ask_preview(state)
+        }
+        Command::AddAblation => menu(state, "add an ablation", add_menu(&state.draft.rationale)),
+        Command::ChangeAblation => match change_menu(&state.draft.rationale, place) {
+            items if items.is_empty() => menu(state, "add an ablation", add_menu(&state.draft.rationale)),
+            items => menu(state, "change the ablation", items),
+        },
+        Command::RemoveAblation => {
+            if state.draft.rationale.ablations.is_empty() {
+                state.say(Notice::info("there is no ablation to remove; `a` adds one"));
+                return vec![];
+            }
+            state.draft.rationale.ablations.remove(place);
+            ask_preview(state)
+        }
+        Command::MoveAblationUp | Command::MoveAblationDown => {
+            let other = if command == Command::MoveAblationUp { place.wrapping_sub(1) } else { place + 1 };
+            if other > last {
+                return vec![];
+            }
+            state.draft.rationale.ablations.swap(place, other);
+            state.recipe.cursor = other;
+            ask_preview(state)
+        }
+        Command::More | Command::Less => {
+            match state.draft.rationale.ablations.get_mut(place) {
+                Some(ablation) if adjust(ablation, command == Command::More) => {}
+                _ => {
+                    state.say(Notice::info("this ablation has no number to change"));
+                    return vec![];
+                }
+            }
+            ask_preview(state)
+        }
+        Command::Reshuffle => {
+            state.draft.seed.ablation += 1;
+            ask_preview(state)
+        }
+        Command::ChooseSource => {
+            let sources = state.data.opened.iter().flat_map(|opened| opened.sources.clone());
+            let items = [DEFAULT_SOURCE.to_owned()].into_iter().chain(sources).map(|name| MenuItem {
+                note: if name == state.draft.rationale.source { "now".into() } else { String::new() },
+                then: Chosen::Source(name.clone()),
+                label: name,
+            });
+            let items = items.collect();
+            menu(state, "whose rationales", items)
+        }
+        Command::ChooseHide => {
+            let items = hide_menu(state);
+            menu(state, "hide from the student", items)
+        }
+        Command::ResetRecipe => {
+            state.draft.rationale = Recipe::default();
+            state.draft.seed.ablation = 0;
+            data::reload(state).into_iter().chain(ask_preview(state)).collect()
+        }
+        Command::WordLeft => {
+            state.recipe.word = state.recipe.word.saturating_sub(1);
+            vec![]
+        }
+        Command::WordRight => {
+            let last = rationale(state).map_or(0, |text| words(text).len().saturating_sub(1));
+            state.recipe.word = (state.recipe.word + 1).min(last);
+            vec![]
+        }
+        Command::Highlight => highlight(state),
+        Command::Edit => edit(state),
+        Command::EditExternally => match (state.edit_target(), rationale(state)) {
+            (Some(target), text) => {
+                let text = text.unwrap_or_default().to_owned();
+                vec![Effect::OpenEditor { what: External::Rationale(target), text }]
+            }
+            _ => nothing_selected(state),
+        },
+        Command::UndoEdit => state.edit_target().map(Effect::UndoEdit).into_iter().collect(),
+        Command::RedoEdit => state.edit_target().map(Effect::RedoEdit).into_iter().collect(),
+        Command::ToggleTokens => {
+            state.recipe.as_table = !state.recipe.as_table;
+            state.recipe.scroll = 0;
+            vec![]
+        }
+        Command::SaveRunFile => {
+            let title = "write these settings to (a file in the project)".into();
+            state.overlay = Some(Overlay::Input { title, text: "my-run.yaml".into(), then: InputFor::RunFile });
+            vec![]
+        }
+        _ => vec![],
+    }
+}
+
+/// The teacher's rationale of the selected question.
+fn rationale(state: &State) -> Option<&str> {
+    state.data.selected.as_ref()?.example.rationale.as_deref()
+}
+
+fn nothing_selected(state: &mut State) -> Vec<Effect> {
+    state.say(Notice::info("no question is selected; 1 goes to the data pane"));
+    vec![]
+}
+
+/// Asks what the student would see now.
+pub fn ask_preview(state: &mut State) -> Vec<Effect> {
+    let Some(selected) = state.data.selected.clone() else { return vec![] };
+    let generation = state.next_generation();
+    state.recipe.generation = generation;
+    vec![Effect::Preview {
+        generation,
+        spec: Box::new(state.draft.clone()),
+        split: state.data.split.clone(),
+        place: selected.row,
+        example: Box::new(selected.example),
+    }]
+}
+
+/// Takes over another recipe.
+pub fn set_recipe(state: &mut State, recipe: Recipe) -> Vec<Effect> {
+    let other_source = recipe.source != state.draft.rationale.source;
+    // A question that is hidden leaves nothing to write a rationale from.
+    state.draft.evaluation.rationale = if recipe.hide == Hide::Nothing { Given::Own } else { Given::Teacher };
+    if recipe.ablations.len() > state.draft.rationale.ablations.len() {
+        state.recipe.cursor = recipe.ablations.len() - 1;
+    }
+    state.draft.rationale = recipe;
+    if other_source {
+        return data::reload(state);
+    }
+    ask_preview(state)
+}
+
+/// Takes over settings that were edited as YAML.
+pub fn set_settings(state: &mut State, text: &str) -> Vec<Effect> {
+    match RunSpec::parse(text, std::path::Path::new("the settings"), &[]) {
+        Ok(spec) => {
+            let other = spec.dataset != state.draft.dataset;
+            state.draft = RunSpec { record: None, ..spec };
+            state.say(Notice::info("the next run has these settings"));
+            if other {
+                return vec![Effect::OpenDataset(state.draft.dataset.clone())];
+            }
+            data::reload(state).into_iter().chain(ask_preview(state)).collect()
+        }
+        Err(error) => {
+            state.say(Notice::error(error.to_string()));
+            vec![]
+        }
+    }
+}
+
+fn menu(state: &mut State, title: &str, items: Vec<MenuItem>) -> Vec<Effect> {
+    state.overlay = Some(Overlay::Menu(Menu { title: title.into(), items, cursor: 0 }));
+    vec![]
+}
+
+/// A recipe with one ablation put in, as a menu item.
+fn with(recipe: &Recipe, place: usize, ablation: Ablation, replace: bool) -> MenuItem {
+    let mut changed = recipe.clone();
+    if replace {
+        changed.ablations[place] = ablation.clone();
+    } else {
+        changed.ablations.insert(place, ablation.clone());
+        if changed.placement == Placement::None {
+            changed.placement = Placement::Post;
+        }
+    }
+    MenuItem { label: ablation.to_string(), note: explain(&ablation).into(), then: Chosen::Recipe(changed) }
+}
+
+fn explain(ablation: &Ablation) -> &'static str {
+    match ablation {
+        Ablation::Shuffle(_) => "does their order matter?",
+        Ablation::Mask(_) => "how many are needed?",
+        Ablation::Keep(Keep { by: KeepBy::Attribution, .. }) => "do a few key ones suffice?",
+        Ablation::Keep(Keep { by: KeepBy::Highlight, .. }) => "those that you marked",
+        Ablation::Keep(_) => "the control for key tokens",
+        Ablation::Swap(_) => "does it matter what is said?",
+        Ablation::Fill(_) => "is it the length alone?",
+    }
+}
+
+fn keep(by: KeepBy, count: Option<usize>) -> Ablation {
+    Ablation::Keep(Keep { by, count, scorer: None, baseline: None })
+}
+
+fn add_menu(recipe: &Recipe) -> Vec<MenuItem> {
+    let ablations = [
+        Ablation::Shuffle(Shuffle { unit: Unit::Token }),
+        Ablation::Shuffle(Shuffle { unit: Unit::Word }),
+        Ablation::Shuffle(Shuffle { unit: Unit::Sentence }),
+        Ablation::Mask(Mask::default()),
+        Ablation::Mask(Mask { how: MaskHow::Drop, ..Mask::default() }),
+        keep(KeepBy::Attribution, Some(3)),
+        keep(KeepBy::Random, Some(3)),
+        keep(KeepBy::First, Some(3)),
+        keep(KeepBy::Last, Some(3)),
+        keep(KeepBy::Highlight, None),
+        Ablation::Swap(Swap::default()),
+        Ablation::Fill(Fill::default()),
+    ];
+    ablations.into_iter().map(|ablation| with(recipe, recipe.ablations.len(), ablation, false)).collect()
+}
+
+/// What the selected ablation could be instead.
+fn change_menu(recipe: &Recipe, place: usize) -> Vec<MenuItem> {
+    let Some(ablation) = recipe.ablations.get(place) else { return vec![] };
+    let variants: Vec<Ablation> = match ablation {
+        Ablation::Shuffle(_) => {
+            [Unit::Token, Unit::Word, Unit::Sentence].map(|unit| Ablation::Shuffle(Shuffle { unit })).into()
+        }
+        Ablation::Mask(mask) => [0.2, 0.4, 0.6, 0.8]
+            .into_iter()
+            .map(|fraction| Mask { fraction, ..mask.clone() })
+            .chain([
+                Mask { how: MaskHow::Replace, ..mask.clone() },
+                Mask { how: MaskHow::Drop, ..mask.clone() },
+                Mask { in_loss: !mask.in_loss, how: MaskHow::Replace, ..mask.clone() },
+            ])
+            .map(Ablation::Mask)
+            .collect(),
+        Ablation::Keep(settings) => {
+            let count = settings.count.or(Some(3));
+            let by = KeepBy::ALL.map(|by| keep(by, if by == KeepBy::Highlight { None } else { count }));
+            let counts = [1, 3, 5, 10, 15, 20].map(|count| Ablation::Keep(Keep { count: Some(count), ..settings.clone() }));
+            by.into_iter().chain(counts).collect()
+        }
+        Ablation::Swap(_) => vec![Ablation::Swap(Swap::default())],
+        Ablation::Fill(fill) => {
+            [false, true].map(|in_loss| Ablation::Fill(Fill { in_loss, ..fill.clone() })).into()
+        }
+    };
+    let mut items: Vec<MenuItem> = Vec::new();
+    for variant in variants {
+        let item = with(recipe, place, variant, true);
+        if items.iter().all(|other| other.label != item.label) {
+            items.push(item);
+        }
+    }
+    items
+}
+
+fn hide_menu(state: &State) -> Vec<MenuItem> {
+    let item = |label: &str, note: &str, hide| {
+        let recipe = Recipe { hide, ..state.draft.rationale.clone() };
+        MenuItem { label: label.into(), note: note.into(), then: Chosen::Recipe(recipe) }
+    };
+    let mut items = vec![item("nothing", "the whole question is seen", Hide::Nothing)];
+    if data::has_subject(state) {
+        items.push(item("the subject", "the label must be read off the rationale", Hide::Subject));
+    }
+    items.push(item("the question", "only choices and rationale are seen", Hide::Question));
+    items
+}
+
+/// Changes an ablation's number by a step. False when it has none.
+fn adjust(ablation: &mut Ablation, up: bool) -> bool {
+    match ablation {
+        Ablation::Mask(mask) => {
+            let tenths = (mask.fraction * 10.0).round() + if up { 1.0 } else { -1.0 };
+            mask.fraction = tenths.clamp(0.0, 10.0) / 10.0;
+            true
+        }
+        Ablation::Keep(Keep { count: Some(count), .. }) => {
+            *count = if up { *count + 1 } else { count.saturating_sub(1) };
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Marks the word under the cursor as key, or unmarks it.
+fn highlight(state: &mut State) -> Vec<Effect> {
+    let (Some(target), Some(selected)) = (state.edit_target(), &state.data.selected) else {
+        return nothing_selected(state);
+    };
+    let text = selected.example.rationale.as_deref().unwrap_or_default();
+    let Some(word) = words(text).get(state.recipe.word).cloned() else {
+        state.say(Notice::info("this question has no rationale to mark; `e` writes one"));
+        return vec![];
+    };
+    let mut ranges = selected.example.highlights.clone();
+    let before = ranges.len();
+    ranges.retain(|range| range.end <= word.start || word.end <= range.start);
+    if ranges.len() == before {
+        ranges.push(word);
+        ranges.sort_by_key(|range| range.start);
+    }
+    vec![Effect::Edit { target, patch: Patch::Highlights(ranges) }]
+}
+
+/// Opens the editor on the rationale.
+fn edit(state: &mut State) -> Vec<Effect> {
+    let Some(target) = state.edit_target() else { return nothing_selected(state) };
+    let original = rationale(state).unwrap_or_default().to_owned();
+    let mut area = TextArea::new(original.lines().map(str::to_owned).collect());
+    area.set_wrap_mode(WrapMode::WordOrGlyph);
+    area.set_cursor_line_style(Default::default());
+    area.move_cursor(CursorMove::Bottom);
+    area.move_cursor(CursorMove::End);
+    state.overlay = Some(Overlay::Editor(Box::new(Editor { target, original, area })));
+    vec![]
+}
+
+/// Stores an edited rationale; an empty one is none.
+pub fn set_rationale(state: &mut State, target: EditTarget, text: String) -> Vec<Effect> {
+    let text = text.trim().to_owned();
+    if state.edit_target().as_ref() == Some(&target) && rationale(state).unwrap_or_default().trim() == text {
+        state.say(Notice::info("nothing was changed"));
+        return vec![];
+    }
+    let patch = Patch::Rationale((!text.is_empty()).then_some(text));
+    vec![Effect::Edit { target, patch }]
+}
+
+/// An edit is on the disk: the row is read again.
+pub fn edited(state: &mut State, id: &str, result: Result<usize, String>) -> Vec<Effect> {
+    match result {
+        Ok(edits) => {
+            state.is_project = true;
+            let plural = if edits == 1 { "" } else { "s" };
+            state.say(Notice::info(format!("{id}: {edits} edit{plural}, in edits.jsonl · `u` takes one back")));
+        }
+        Err(error) => state.say(Notice::error(error)),
+    }
+    let mut effects = data::forget(state, id);
+    effects.extend(attribution::ask(state));
+    effects
+}

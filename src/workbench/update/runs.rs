@@ -1,0 +1,248 @@
+//! The training pane and the board: runs as they come, move and end.
+
+use super::{attribution, data, focus, recipe};
+use crate::journal::{Entry, Event, RunState};
+use crate::runs::control;
+use crate::runs::{Run, RunSpec};
+use crate::workbench::command::Command;
+use crate::workbench::message::Effect;
+use crate::workbench::message::External;
+use crate::workbench::state::{Chosen, Confirmed, InputFor, Menu, MenuItem, Notice, Overlay, Pane, State};
+
+pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
+    match command {
+        Command::NewRun => offer_run(state),
+        Command::NextCurve => {
+            state.runs.curve = state.runs.curve.next();
+            vec![]
+        }
+        Command::LogScale => {
+            state.runs.log_scale = !state.runs.log_scale;
+            vec![]
+        }
+        Command::ChooseStudent => choose_student(state),
+        Command::EditSettings => {
+            let text = state.draft.to_yaml();
+            vec![Effect::OpenEditor { what: External::Settings, text }]
+        }
+        Command::OpenRow => open_row(state),
+        _ => match state.runs.selected().cloned() {
+            Some(run) => with_run(state, command, run),
+            None => {
+                state.say(Notice::info("no run yet; `n` starts one, `T` starts the tour"));
+                vec![]
+            }
+        },
+    }
+}
+
+/// Commands on the selected run.
+fn with_run(state: &mut State, command: Command, run: Run) -> Vec<Effect> {
+    let id = run.id.clone();
+    match command {
+        Command::PauseRun => match run.state {
+            RunState::Running => vec![Effect::Control { run: id, command: control::Command::Pause }],
+            RunState::Paused => vec![Effect::Control { run: id, command: control::Command::Resume }],
+            other => {
+                state.say(Notice::info(format!("the run is {}; `r` goes on with a stopped one", other.name())));
+                vec![]
+            }
+        },
+        Command::StopRun if run.state.is_active() => {
+            let question = format!("stop {id}? its checkpoint stays and `r` goes on with it");
+            state.overlay = Some(Overlay::Confirm { question, then: Confirmed::Stop(id) });
+            vec![]
+        }
+        Command::ResumeRun => match run.state {
+            RunState::Paused => vec![Effect::Control { run: id, command: control::Command::Resume }],
+            RunState::Stopped | RunState::Interrupted | RunState::Failed => vec![Effect::ResumeRun(id)],
+            other => {
+                state.say(Notice::info(format!("the run is {} already", other.name())));
+                vec![]
+            }
+        },
+        Command::RemoveRun if !run.state.is_active() => {
+            let question = format!("delete {id} with its checkpoints?");
+            state.overlay = Some(Overlay::Confirm { question, then: Confirmed::Remove(id) });
+            vec![]
+        }
+        Command::StopRun | Command::RemoveRun => {
+            state.say(Notice::info(format!("the run is {}", run.state.name())));
+            vec![]
+        }
+        Command::OverlayRun => {
+            if !state.runs.overlaid.remove(&id) {
+                state.runs.overlaid.insert(id);
+            }
+            vec![]
+        }
+        Command::UseRecipe => {
+            let other = run.spec.dataset != state.draft.dataset;
+            state.draft = RunSpec { record: None, tags: Default::default(), ..run.spec };
+            state.say(Notice::info(format!("the settings of {id} are those of the next run")));
+            if other {
+                return vec![Effect::OpenDataset(state.draft.dataset.clone())];
+            }
+            data::reload(state).into_iter().chain(recipe::ask_preview(state)).collect()
+        }
+        _ => vec![],
+    }
+}
+
+/// Asks before the first file is written, and says what would be trained.
+fn offer_run(state: &mut State) -> Vec<Effect> {
+    let mut spec = state.draft.clone();
+    spec.tags.clear();
+    spec.record = None;
+    let length = match spec.training.steps {
+        Some(steps) => format!("{steps} steps"),
+        None => format!("{} epochs", spec.training.epochs),
+    };
+    let seed = spec.seed;
+    let new = if state.is_project { "" } else { " (this makes runs/ in this folder)" };
+    let question = format!(
+        "train {} on {}: {}, {length}, seeds {}/{}/{}?{new}",
+        spec.student, spec.dataset, spec.rationale, seed.init, seed.order, seed.ablation
+    );
+    state.overlay = Some(Overlay::Confirm { question, then: Confirmed::Start(Box::new(spec)) });
+    vec![]
+}
+
+/// Asks before nine runs are started.
+pub fn offer_tour(state: &mut State) {
+    let again = state.runs.runs.iter().any(|run| run.spec.tags.get("group").map(String::as_str) == Some("tour"));
+    let what = if again { "again with another seed" } else { "on the toy world" };
+    let new = if state.is_project { "" } else { "; this makes runs/ in this folder" };
+    let question = format!("start the tour: the paper's three findings {what}, nine runs, a minute or two{new}?");
+    state.overlay = Some(Overlay::Confirm { question, then: Confirmed::Tour });
+}
+
+fn choose_student(state: &mut State) -> Vec<Effect> {
+    let mut names = vec!["toy".to_owned(), state.draft.student.clone()];
+    names.extend(state.runs.runs.iter().map(|run| run.spec.student.clone()));
+    let mut items: Vec<MenuItem> = Vec::new();
+    for name in names {
+        if items.iter().all(|item| item.label != name) {
+            let note = if name == state.draft.student { "now" } else { "" };
+            items.push(MenuItem { label: name.clone(), note: note.into(), then: Chosen::Student(name) });
+        }
+    }
+    let note = "config.json, model.safetensors, tokenizer.json".into();
+    items.push(MenuItem { label: "another folder or hub id …".into(), note, then: Chosen::OtherStudent });
+    state.overlay = Some(Overlay::Menu(Menu { title: "student".into(), items, cursor: 0 }));
+    vec![]
+}
+
+/// Another student, with the settings that suit it.
+pub fn set_student(state: &mut State, student: &str) -> Vec<Effect> {
+    let preset = RunSpec::preset(student.trim());
+    state.draft.student = preset.student;
+    state.draft.training = preset.training;
+    state.draft.evaluation = preset.evaluation;
+    recipe::ask_preview(state)
+}
+
+/// Asks for a student by name.
+pub fn ask_student(state: &mut State) {
+    let title = "student: a folder, or a hub id such as openai-community/gpt2".into();
+    state.overlay = Some(Overlay::Input { title, text: String::new(), then: InputFor::Student });
+}
+
+/// From a row of the board to its newest run.
+fn open_row(state: &mut State) -> Vec<Effect> {
+    let Some(row) = state.board.rows.get(state.board.cursor) else { return vec![] };
+    let ids: Vec<String> = row.runs.iter().map(|run| run.id.clone()).collect();
+    if let Some(newest) = ids.last() {
+        select(state, newest);
+    }
+    state.runs.overlaid = ids.into_iter().collect();
+    focus(state, Pane::Training);
+    ask_predictions(state)
+}
+
+/// Puts the cursor on a run.
+pub fn select(state: &mut State, id: &str) {
+    if let Some(place) = state.runs.runs.iter().position(|run| run.id == id) {
+        state.runs.cursor = place;
+    }
+}
+
+/// A run that was not known.
+pub fn found(state: &mut State, run: Run) -> Vec<Effect> {
+    if let Some(known) = state.runs.runs.iter_mut().find(|known| known.id == run.id) {
+        *known = run;
+        return ask_board(state);
+    }
+    // A run that begins while one watches is the one to watch; those that were there before are not news.
+    let is_new = run.state == RunState::Queued && run.history.steps.is_empty();
+    let id = run.id.clone();
+    let selected = state.runs.selected().map(|run| run.id.clone());
+    state.runs.runs.push(run);
+    let created = |run: &Run| run.spec.record.as_ref().map(|record| record.created.clone());
+    state.runs.runs.sort_by(|one, other| created(one).cmp(&created(other)).then(one.id.cmp(&other.id)));
+    match selected {
+        Some(selected) if !is_new || state.runs.active().count() > 1 => select(state, &selected),
+        _ => select(state, &id),
+    }
+    let mut effects = ask_board(state);
+    effects.extend(ask_predictions(state));
+    effects.extend(attribution::ask(state));
+    effects
+}
+
+/// A run whose folder is gone.
+pub fn gone(state: &mut State, id: &str) -> Vec<Effect> {
+    state.runs.runs.retain(|run| run.id != id);
+    state.runs.overlaid.remove(id);
+    state.runs.cursor = state.runs.cursor.min(state.runs.runs.len().saturating_sub(1));
+    ask_board(state)
+}
+
+/// New lines of a run's journal.
+pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) -> Vec<Effect> {
+    let Some(run) = state.runs.runs.iter_mut().find(|run| run.id == id) else { return vec![] };
+    let was = run.state;
+    run.state = now;
+    let mut evaluated = false;
+    let mut failed = None;
+    for entry in entries {
+        match &entry.event {
+            Event::Evaluation(_) => evaluated = true,
+            Event::Checkpoint { .. } => run.has_checkpoint = true,
+            Event::State { state: RunState::Failed, reason } => failed = reason.clone(),
+            _ => {}
+        }
+        run.history.apply(entry);
+    }
+    if let Some(reason) = failed {
+        state.say(Notice::error(format!("{id} failed: {reason}")));
+    } else if was != now && now == RunState::Interrupted {
+        state.say(Notice::error(format!("the worker of {id} is gone; `r` goes on from its checkpoint")));
+    }
+    let mut effects = Vec::new();
+    if was != now || evaluated {
+        effects.extend(ask_board(state));
+        effects.extend(ask_predictions(state));
+        effects.extend(attribution::ask(state));
+    }
+    effects
+}
+
+/// Asks for the comparison of conditions, after something in it may have changed.
+pub fn ask_board(state: &mut State) -> Vec<Effect> {
+    let generation = state.next_generation();
+    state.board.generation = generation;
+    vec![Effect::MakeBoard { generation }]
+}
+
+/// Asks for the predictions of the selected run on the split that is shown.
+pub fn ask_predictions(state: &mut State) -> Vec<Effect> {
+    state.data.predictions.clear();
+    state.data.predicted_by = None;
+    let Some(run) = state.runs.selected() else { return vec![] };
+    vec![Effect::LoadPredictions {
+        run: run.id.clone(),
+        dataset: state.draft.dataset.clone(),
+        split: state.data.split.clone(),
+    }]
+}
