@@ -3,10 +3,12 @@
 //! [`Catalog`] finds data sets, [`Dataset`] is one of them, [`Split`] gives its rows as [`Example`]s seen through the
 //! edits. [`formats`] reads what others publish; [`toyworld`] makes a world of its own.
 
+pub mod announcement;
 pub mod catalog;
 pub mod dataset;
 pub mod edits;
 pub mod example;
+pub mod formats;
 pub mod rows;
 pub mod spool;
 pub mod toyworld;
@@ -19,6 +21,7 @@ pub use example::{Choice, Example, SourceRationale};
 
 use crate::files::FileError;
 use crate::text;
+use formats::records::RecordsError;
 use rows::RowError;
 
 /// What can go wrong with a data set.
@@ -40,6 +43,8 @@ pub enum CorpusError {
     NotADataset { path: PathBuf },
     #[error(transparent)]
     Row(#[from] RowError),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     #[error(transparent)]
     File(#[from] FileError),
 }
