@@ -346,14 +346,10 @@ impl Source {
 
 fn read_source(path: &Path) -> Result<SourceIndex, CorpusError> {
     let mut index = SourceIndex::new();
-    let mut bad: Option<RowError> = None;
-    spool::read_rationales(path, |_, rationale| match rationale {
-        Ok(sample) => index.entry(sample.id.clone()).or_default().push(sample),
-        Err(error) => bad = bad.take().or(Some(error)),
+    spool::each_rationale(path, |sample| {
+        index.entry(sample.id.clone()).or_default().push(sample);
+        Ok(())
     })?;
-    if let Some(error) = bad {
-        return Err(error.into());
-    }
     for samples in index.values_mut() {
         samples.sort_by_key(|sample| sample.sample);
     }

@@ -9,10 +9,13 @@ pub mod dataset;
 pub mod edits;
 pub mod example;
 pub mod formats;
+pub mod import;
 pub mod rows;
 pub mod spool;
+pub mod staging;
 pub mod toyworld;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 pub use catalog::Catalog;
@@ -44,6 +47,8 @@ pub enum CorpusError {
     #[error(transparent)]
     Row(#[from] RowError),
     #[error(transparent)]
+    Import(#[from] import::ImportError),
+    #[error(transparent)]
     Records(#[from] RecordsError),
     #[error(transparent)]
     File(#[from] FileError),
@@ -60,6 +65,14 @@ impl CorpusError {
         all.extend_from_slice(known);
         Self::UnknownSource { dataset: dataset.into(), source_name: text::line(source).into(), known: all.join(", ") }
     }
+}
+
+/// A number that stands for a text where millions of them are compared: two that differ have the same one in about
+/// one of forty million data sets of a million rows.
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// ` · did you mean …?`, where there is something to mean.

@@ -87,6 +87,20 @@ pub fn read_rationales(
     Ok(())
 }
 
+/// Calls `each` with every rationale of a source; the first bad row is an error.
+pub fn each_rationale(
+    path: &Path,
+    mut each: impl FnMut(SourceRationale) -> Result<(), CorpusError>,
+) -> Result<(), CorpusError> {
+    let mut failed = None;
+    read_rationales(path, |_, rationale| {
+        if failed.is_none() {
+            failed = rationale.map_err(CorpusError::from).and_then(&mut each).err();
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
 fn rationales(value: Value, place: &Place, mapping: &Mapping) -> Result<Vec<SourceRationale>, String> {
     match serde_json::from_value(value.clone()) {
         Ok(rationale) => Ok(vec![rationale]),
