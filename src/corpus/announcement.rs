@@ -79,8 +79,7 @@ const BEFORE: [&str; 8] = ["so", "therefore", "thus", "hence", "then", "that", "
 
 /// The last announcement of a rationale, if it makes any: what comes last is its conclusion.
 pub fn announced(rationale: &str, choices: &[Choice]) -> Option<Announcement> {
-    let lower = rationale.to_lowercase();
-    if !["answer", "correct", "right", "choice", "option"].iter().any(|word| lower.contains(word)) {
+    if !may_announce(rationale) {
         return None;
     }
     let text = Text::of(rationale);
@@ -91,6 +90,12 @@ pub fn announced(rationale: &str, choices: &[Choice]) -> Option<Announcement> {
         let range = reader.text.tokens[at].start..reader.text.tokens[end - 1].end;
         Some(Announcement { label: choices[choice].label.clone(), range })
     })
+}
+
+/// Whether a rationale has one of the words without which none announces anything: quick, and needs no choices.
+pub fn may_announce(rationale: &str) -> bool {
+    let lower = rationale.to_lowercase();
+    ["answer", "correct", "right", "choice", "option"].iter().any(|word| lower.contains(word))
 }
 
 /// A word in lower case and as written, or a mark.

@@ -8,12 +8,15 @@ pub mod catalog;
 pub mod dataset;
 pub mod edits;
 pub mod example;
+pub mod export;
 pub mod formats;
 pub mod import;
 pub mod rows;
 pub mod spool;
 pub mod staging;
+pub mod stats;
 pub mod toyworld;
+pub mod validate;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
