@@ -31,44 +31,17 @@ const VERBS: [&[&str]; 11] = [
 ];
 const MARKS: [&[&str]; 3] = [&[":"], &["="], &["-", ">"]];
 /// Words and marks that may stand between the link and the label.
-const FILLERS: [&str; 22] = [
-    "most",
-    "likely",
-    "clearly",
-    "definitely",
-    "probably",
-    "obviously",
-    "simply",
-    "then",
-    "therefore",
-    "thus",
-    "the",
-    "option",
-    "choice",
-    "answer",
-    "letter",
-    "number",
-    ":",
-    ",",
-    "\"",
-    "*",
-    "“",
-    "'",
+#[rustfmt::skip]
+const FILLERS: &[&str] = &[
+    "most", "likely", "clearly", "definitely", "probably", "obviously", "simply", "then", "therefore", "thus", "the",
+    "option", "choice", "answer", "letter", "number", ":", ",", "\"", "*", "“", "'", "<",
 ];
 /// What makes "choice" or "option" mean the answer.
-const PRAISES: [&str; 12] = [
-    "correct",
-    "right",
-    "best",
-    "only",
-    "appropriate",
-    "suitable",
-    "likely",
-    "logical",
-    "plausible",
-    "reasonable",
-    "fitting",
-    "final",
+#[rustfmt::skip]
+const PRAISES: &[&str] = &[
+    "correct", "right", "best", "only", "appropriate", "suitable", "likely", "logical", "plausible", "reasonable",
+    "fitting", "final", "remaining", "closest", "accurate", "relevant", "viable", "applicable", "valid",
+    "sound", "feasible", "practical",
 ];
 /// An answer of this kind is not the answer.
 const BLAMES: [&str; 6] = ["wrong", "incorrect", "false", "other", "second", "bad"];
@@ -175,12 +148,17 @@ impl Reader<'_> {
     /// "(the) answer is (option) B": the choice, and where the tokens after it begin.
     fn answer_then_label(&self, at: usize) -> Option<(usize, usize)> {
         let text = &self.text;
-        let blamed = at > 0 && text.is(at - 1, &BLAMES);
-        let praised = at > 0 && text.is(at - 1, &PRAISES);
-        if !(text.is(at, &["answer"]) && !blamed || text.is(at, &["choice", "option"]) && praised) {
-            return None;
-        }
-        let mut next = text.after(at + 1, &VERBS).or_else(|| text.after(at + 1, &MARKS))?;
+        let before = |words: &[&str]| at > 0 && text.is(at - 1, words);
+        let is_answer = text.is(at, &["answer"]) && !before(&BLAMES);
+        let is_option = text.is(at, &["choice", "option"]);
+        let praised = is_option && before(PRAISES);
+        // "Answer choices: A …" begins a list; "the answer choice is A" announces one of them.
+        let next =
+            if is_answer || praised || (is_option && before(&["answer"])) { text.after(at + 1, &VERBS) } else { None };
+        let listed = || if is_answer || praised { text.after(at + 1, &MARKS) } else { None };
+        let mut next = next.or_else(listed)?;
+        // "The answer must be a planet" says of what kind it is, "the answer is a planet" which.
+        let articles: &[&str] = if text.is(next - 1, &["be"]) { &[] } else { &["a", "an"] };
         loop {
             // A label may be a filler's word, and "the" may begin a choice: they are tried first.
             if let Some(found) = self.label(next).filter(|(_, end)| self.is_whole(next, *end)) {
@@ -189,7 +167,7 @@ impl Reader<'_> {
             if let Some(found) = self.choice_text(next).filter(|(_, end)| text.ends(*end)) {
                 return Some(found);
             }
-            if !text.is(next, &FILLERS) && !text.is(next, &["a", "an"]) {
+            if !text.is(next, FILLERS) && !text.is(next, articles) {
                 return None;
             }
             next += 1;
@@ -224,8 +202,8 @@ impl Reader<'_> {
         let text = &self.text;
         let mut next = text.after(at, &VERBS)?;
         let mut praised = false;
-        while text.is(next, &["the", "a", "an", "most", "clearly", "definitely", "therefore", "probably"])
-            || text.is(next, &PRAISES)
+        while text.is(next, &["the", "most", "clearly", "definitely", "therefore", "probably"])
+            || text.is(next, PRAISES)
         {
             praised = text.is(next, &["correct", "right"]);
             next += 1;
@@ -306,6 +284,8 @@ mod tests {
             ("Hence a math problem is the right answer.", "C"),
             ("The answer's C.", "C"),
             ("Answer = b)", "B"),
+            ("The most plausible answer choice is D: the moon.", "D"),
+            ("The answer is <B: river bank>", "B"),
         ] {
             assert_eq!(label(rationale).as_deref(), Some(expected), "{rationale}");
         }
@@ -323,10 +303,13 @@ mod tests {
             "Option B is right next to the water.",
             "The answer choices are A, B and C.",
             "The correct answer is a bank that floods.",
+            "The answer must be a bank. Of the above choices, only one has water.",
             "Vitamin C is right for you.",
             "The moon is right above us.",
             "Of the above choices, only some have water.",
             "A is the first letter.",
+            "Look at each answer choice: A: a bank has money.",
+            "A river bank is a plausible option.",
         ] {
             assert_eq!(label(rationale), None, "{rationale}");
         }

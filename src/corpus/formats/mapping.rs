@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::choices::{self, AnswerIs, scalar};
 use super::path::{Found, Path};
-use super::{Place, keep, missing};
+use super::{Format, Place, keep, missing};
 use crate::corpus::example::letter;
 use crate::corpus::{Choice, Example, SourceRationale, did_you_mean, nearest};
 use crate::text;
@@ -88,6 +88,19 @@ impl Mapping {
             mapping.fields.push((field, origins));
         }
         Ok(mapping)
+    }
+
+    /// Whether every mapped field is one that the format has.
+    pub fn check(&self, format: Format) -> Result<(), String> {
+        let belongs = |field: Field| match field {
+            Field::Id | Field::Rationale | Field::RationaleSource => true,
+            Field::Sample | Field::TeacherAnswer => format == Format::Rationales,
+            _ => format == Format::Mapping,
+        };
+        match self.fields.iter().find(|(field, _)| !belongs(*field)) {
+            Some((field, _)) => Err(format!("`{}` is no field of --format {}", field.name(), format.name())),
+            None => Ok(()),
+        }
     }
 
     /// Whether a field was mapped by name.
