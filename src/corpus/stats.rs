@@ -197,11 +197,16 @@ impl SourceStats {
             self.words.add(words(rationale));
             if let Some(gold) = &gold {
                 self.with_answer += 1;
-                self.with_gold_text += usize::from(rationale.to_lowercase().contains(gold));
+                self.with_gold_text += usize::from(has(&rationale.to_lowercase(), gold));
             }
         }
         self.covered += usize::from(self.rationales > before);
     }
+}
+
+/// Whether a phrase begins somewhere at a word's beginning: "bank" is in "banks" and "eat" is not in "heat".
+fn has(text: &str, phrase: &str) -> bool {
+    text.match_indices(phrase).any(|(at, _)| !text[..at].ends_with(char::is_alphanumeric))
 }
 
 fn words(text: &str) -> usize {
@@ -241,6 +246,12 @@ mod tests {
             assert!(bins.windows(2).all(|pair| pair[0].to + 1 == pair[1].from), "{bins:?}");
             assert!(bins.len() <= limit + 1, "{bins:?}");
         }
+    }
+
+    #[test]
+    fn a_phrase_begins_where_a_word_does() {
+        assert!(has("two banks", "bank") && has("(red ink)", "red ink") && has("x", "x"));
+        assert!(!has("the heat", "eat") && !has("", "x") && has("heat, eat", "eat"));
     }
 
     #[test]

@@ -170,13 +170,14 @@ impl Check<'_> {
                     counts.examples += 1;
                     counts.rationales += usize::from(example.has_rationale());
                     let here = Here { file: &file, line, id: Some(&example.id) };
-                    self.example(&here, &example);
+                    let texts = example.choices.iter().map(|choice| folded(&choice.text)).collect::<Vec<_>>();
+                    self.example(&here, &example, &texts);
                     let id = fingerprint(&example.id);
                     if let Some(first) = ids.insert(id, line as u32) {
                         ids.insert(id, first);
                         self.add(&here, Kind::DuplicateId, format!("line {first} has the same id"));
                     }
-                    self.question(&here, place, &example);
+                    self.question(&here, place, &example, texts);
                     if join {
                         self.rows.entry(id).or_insert((place, number as u32));
                     }
@@ -214,8 +215,8 @@ impl Check<'_> {
     }
 
     /// What can be seen in one row.
-    fn example(&mut self, here: &Here, example: &Example) {
-        for (kind, problem) in choice_problems(example) {
+    fn example(&mut self, here: &Here, example: &Example, texts: &[String]) {
+        for (kind, problem) in choice_problems(example, texts) {
             self.add(here, kind, problem);
         }
         if example.question.trim().is_empty() {
@@ -241,24 +242,24 @@ impl Check<'_> {
     }
 
     /// Whether the question was there before.
-    fn question(&mut self, here: &Here, split: u16, example: &Example) {
+    fn question(&mut self, here: &Here, split: u16, example: &Example, mut texts: Vec<String>) {
         let normal = normalised(&example.question);
         if normal.is_empty() {
             return;
         }
-        let mut texts: Vec<String> = example.choices.iter().map(|choice| normalised(&choice.text)).collect();
         texts.sort();
         let choices = fingerprint(&texts.join("\n")) as u32;
-        let Some(first) = self.questions.get(&fingerprint(&normal)) else {
-            self.questions.insert(fingerprint(&normal), Seen { split, line: here.line as u32, choices });
+        let question = fingerprint(&normal);
+        let Some(first) = self.questions.get(&question) else {
+            self.questions.insert(question, Seen { split, line: here.line as u32, choices });
             return;
         };
-        let same = first.choices == choices;
-        let (line, other) = (first.line, &self.report.splits);
+        let (line, same) = (first.line, first.choices == choices);
         if first.split != split {
-            let name = other.get(usize::from(first.split)).map_or("another split", |(name, _)| name);
+            let (other, _) = &self.report.splits[usize::from(first.split)];
             let how = if same { "the same choices" } else { "other choices" };
-            self.add(here, Kind::SharedQuestion, format!("{name} has this question with {how} in line {line}"));
+            let problem = format!("{other} has this question with {how} in line {line}");
+            self.add(here, Kind::SharedQuestion, problem);
         } else if same {
             self.add(here, Kind::RepeatedQuestion, format!("line {line} has the same question and choices"));
         }
@@ -330,7 +331,8 @@ fn file_of(dataset: &Dataset, split: &str) -> PathBuf {
     }
 }
 
-fn choice_problems(example: &Example) -> Vec<(Kind, String)> {
+/// What is wrong with the answer and the choices. `texts` are the choices' texts, folded.
+fn choice_problems(example: &Example, texts: &[String]) -> Vec<(Kind, String)> {
     let mut problems = Vec::new();
     let choices = &example.choices;
     match (&example.answer, example.gold()) {
@@ -346,20 +348,16 @@ fn choice_problems(example: &Example) -> Vec<(Kind, String)> {
         let count = if choices.is_empty() { "no choice" } else { "only one choice" };
         problems.push((Kind::FewChoices, format!("the question has {count}")));
     }
-    let pairs = || {
-        choices.iter().enumerate().flat_map(|(place, one)| choices[place + 1..].iter().map(move |other| (one, other)))
-    };
-    if let Some((one, _)) = pairs().find(|(one, other)| one.label == other.label) {
-        problems
-            .push((Kind::DuplicateLabel, format!("two choices have the label `{}`", text::excerpt(&one.label, 20))));
+    let pairs = || (0..choices.len()).flat_map(|one| (one + 1..choices.len()).map(move |other| (one, other)));
+    if let Some((one, _)) = pairs().find(|(one, other)| choices[*one].label == choices[*other].label) {
+        let label = text::excerpt(&choices[one].label, 20);
+        problems.push((Kind::DuplicateLabel, format!("two choices have the label `{label}`")));
     }
-    if let Some((one, other)) = pairs().find(|(one, other)| {
-        normalised(&one.text) == normalised(&other.text) && !normalised(&one.text).is_empty()
-            || one.text.trim() == other.text.trim()
-    }) {
-        let [a, b] = [one, other].map(|choice| text::excerpt(&choice.label, 10));
+    if let Some((one, other)) = pairs().find(|(one, other)| texts[*one] == texts[*other]) {
+        let (one, other) = (&choices[one], &choices[other]);
         let right = |choice: &Choice| Some(&choice.label) == example.answer.as_ref();
         let gold = if right(one) || right(other) { ", and the answer is one of them" } else { "" };
+        let [a, b] = [one, other].map(|choice| text::excerpt(&choice.label, 10));
         problems
             .push((Kind::DuplicateChoice, format!("{a} and {b} are both `{}`{gold}", text::excerpt(&one.text, 40))));
     }
@@ -382,11 +380,29 @@ fn announcement(rationale: &str, example: &Example) -> Option<(Kind, String)> {
     }
 }
 
-/// Words in lower case without punctuation: what makes two questions the same question.
+/// Words in lower case without punctuation: what makes two questions the same question. Signs that count stay, or
+/// `3 + 5` would be `3 - 5`.
 fn normalised(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
     let lower = text.to_lowercase();
-    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
+    let mut characters = lower.chars().peekable();
+    while let Some(c) = characters.next() {
+        let minus = c == '-' && characters.peek().is_some_and(|next| next.is_ascii_digit() || *next == ' ');
+        if c.is_alphanumeric() {
+            out.push(c);
+        } else if minus || "+=<>%*/^".contains(c) {
+            out.extend([' ', c, ' ']);
+        } else {
+            out.push(' ');
+        }
+    }
+    folded(&out)
+}
+
+/// Lower case, and one blank where there are several: what makes two choices the same choice.
+fn folded(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").to_lowercase()
 }
 
 fn name_of(c: char) -> String {
@@ -449,7 +465,7 @@ mod tests {
             row("q1", "Why?", XYZ, "D", "r"),
             row("q1", "How?", XYZ, "none", "  "),
             "{\n".into(),
-            row("q3", "Where?", ["X.", "y", "x"], "A", "So the answer is (a)."),
+            row("q3", "Where?", ["X", "y", " x"], "A", "So the answer is (a)."),
             row("q4", "When\u{202e}?", XYZ, "B", "\u{1b}[2J"),
             row("q5", " ", XYZ, "C", "The answer is B."),
             row("q6", "how", XYZ, "B", "r"),
@@ -463,7 +479,7 @@ mod tests {
             (Kind::UnknownAnswer, 1, "`D` is none of the labels A, B, C"),
             (Kind::EmptyQuestion, 6, "empty"),
             (Kind::MissingAnswer, 2, "no answer"),
-            (Kind::DuplicateChoice, 4, "A and C are both `X.`, and the answer is one of them"),
+            (Kind::DuplicateChoice, 4, "A and C are both `X`, and the answer is one of them"),
             (Kind::SharedQuestion, 1, "train has this question with the same choices in line 2"),
             (Kind::SharedQuestion, 2, "train has this question with other choices in line 1"),
             (Kind::RepeatedQuestion, 7, "line 2 has the same question and choices"),
@@ -482,6 +498,15 @@ mod tests {
         assert!(report.has_errors());
         assert_eq!(report.problems[1].file, dir.path().join("train.jsonl"));
         assert_eq!(report.problems[1].id.as_deref(), Some("q1"));
+    }
+
+    #[test]
+    fn the_same_question_is_told_from_a_similar_one() {
+        assert_eq!(normalised("Where, then, is “it”?"), normalised("where  then is it"));
+        assert_eq!(normalised("a well-known bank"), normalised("A well known bank."));
+        assert_ne!(normalised("What is 3 + 5?"), normalised("What is 3 - 5?"));
+        assert_ne!(normalised("Is -5 cold?"), normalised("Is 5 cold?"));
+        assert_ne!(folded("-5"), folded("5"));
     }
 
     #[test]

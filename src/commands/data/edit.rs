@@ -12,7 +12,7 @@ use crate::corpus::edits::{DEFAULT_SOURCE, Patch, Target};
 use crate::text;
 
 const EXAMPLES: &str = "\
-An edit is a line in edits.jsonl. It can be taken back at any time, and the published files stay as they are.
+An edit is a line in edits.jsonl. It can be taken back at any time; published files stay as they are.
 
 Examples:
   afterthought data edit toyworld --split train --id tr-0007 --rationale \"because it flies\"

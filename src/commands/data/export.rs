@@ -18,7 +18,8 @@ use crate::corpus::{CorpusError, Split};
 use crate::files;
 
 const EXAMPLES: &str = "\
-Edits are in the rows that are written. A table has the choices in the columns A, B, C … and can be imported again.
+Edits are in the rows that are written. A table has the choices in the columns A, B, C … and can
+be imported again.
 
 Examples:
   afterthought data export toyworld --split train --to train.jsonl

@@ -29,9 +29,10 @@ Formats:
   rationales      any rationales for a data set that is there, joined by id (fields through --map)
   mapping         any other file (fields through --map)
 
-A field that isn't mapped is read from the file's field of the same name. A path is written a.b, a[0], a[*].b or a.*,
-a constant in quotes. Fields: id, question, choices, labels, answer, rationale, rationale_source; and for rationales
-id, rationale, rationale_source, sample, teacher_answer. A row without an id gets one, such as train-000001.
+A field that isn't mapped is read from the file's field of the same name. A path is written a.b,
+a[0], a[*].b or a.*, a constant in quotes. Fields of questions: id, question, choices, labels,
+answer, rationale, rationale_source; of rationales: id, rationale, rationale_source, sample,
+teacher_answer. A row without an id gets one, such as train-000001.
 
 Files may be JSONL, JSON, CSV, TSV or Parquet, plain or compressed with gzip or zstd.
 
@@ -40,12 +41,14 @@ Ends with 0 where every split got a row, and with 1, having written nothing, oth
 Examples:
   afterthought data import --format commonsenseqa --as commonsenseqa \\
       --split train=train_rand_split.jsonl --split validation=dev_rand_split.jsonl
-  afterthought data import --format cos-e --as commonsenseqa --split train=cose_train_v1.11.jsonl
+  afterthought data import --format cos-e --as commonsenseqa \
+      --split train=cose_train_v1.11.jsonl
   afterthought data import --format mapping --as mine --split train=rows.csv.gz \\
       --map question=stem --map choices=opt1,opt2,opt3 --map answer=gold --answer-is index1
   afterthought data import --format mapping --as mine --split train=rows.json \\
       --map question=question.stem --map 'choices=question.choices[*].text' --map answer=answerKey
-  afterthought data import --format rationales --as mine --source llama --split llama.jsonl --map rationale=output";
+  afterthought data import --format rationales --as mine --source llama --split llama.jsonl \
+      --map rationale=output";
 
 /// Rows that can't be taken are shown up to this number, and kept for `--json` up to the other.
 const SHOWN: usize = 20;

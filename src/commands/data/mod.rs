@@ -52,15 +52,16 @@ pub fn run(command: DataCommand, context: &Context) -> anyhow::Result<()> {
 /// Rows of cells as lines whose columns stand below each other. Cells must be safe to show.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    // The last cell of a row pushes nothing aside, however long it is.
+    let pushing =
+        |column: usize| rows.iter().filter(move |row| column + 1 < row.len()).map(move |row| row[column].width());
+    let widths: Vec<usize> = (0..columns).map(|column| pushing(column).max().unwrap_or(0)).collect();
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);
-            line.push_str(&" ".repeat(width - cell.width() + 2));
+            line.push_str(&" ".repeat((width + 2).saturating_sub(cell.width())));
         }
         out.push_str(line.trim_end());
         out.push('\n');
@@ -94,6 +95,11 @@ mod tests {
     fn columns_stand_below_each_other() {
         let rows = [["日本", "b", ""], ["c", "long", "x"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows), "日本  b\nc     long  x\n");
+        let long = vec![
+            vec!["1".to_owned(), "a message as long as it likes".into()],
+            ["2", "b", "c"].map(str::to_owned).to_vec(),
+        ];
+        assert_eq!(table(&long), "1  a message as long as it likes\n2  b  c\n");
     }
 
     #[test]

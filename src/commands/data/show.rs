@@ -1,5 +1,6 @@
 //! `afterthought data show`.
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -101,18 +102,24 @@ fn heading(split: &Split, page: &[Row], from: usize) -> String {
     }
 }
 
+/// The room for a line: the terminal's, or that of a page where there is no terminal.
+fn width() -> usize {
+    let terminal = std::io::stdout().is_terminal().then(|| crossterm::terminal::size().ok()).flatten();
+    terminal.map_or(120, |(columns, _)| usize::from(columns).max(60))
+}
+
 fn rows(page: &[Row]) -> String {
-    let width = crossterm::terminal::size().map_or(100, |(columns, _)| usize::from(columns).max(60));
-    let id_width = page.iter().filter_map(|row| row.example.as_ref().ok()).map(|row| row.id.chars().count()).max();
-    let id_width = id_width.unwrap_or(0).min(36);
+    let examples = || page.iter().filter_map(|row| row.example.as_ref().ok());
+    let id_width = examples().map(|example| example.id.chars().count()).max().unwrap_or(0).min(36);
     // Row, id and answer take their room and the rest is shared by the question and the rationale.
-    let rest = width.saturating_sub(id_width + 22).max(30);
+    let rest = width().saturating_sub(id_width + 22).max(30);
+    let question = if examples().any(Example::has_rationale) { rest * 3 / 5 } else { rest };
     let row = |row: &Row| match &row.example {
         Ok(example) => vec![
             grouped(row.number + 1),
             text::excerpt(&example.id, 36),
             text::excerpt(example.answer.as_deref().unwrap_or("-"), 6),
-            text::excerpt(&example.question, rest * 3 / 5 - 1),
+            text::excerpt(&example.question, question - 1),
             text::excerpt(example.rationale.as_deref().unwrap_or(""), rest * 2 / 5 - 1),
         ],
         Err(error) => vec![grouped(row.number + 1), text::line(&error.to_string()).into_owned()],

@@ -10,8 +10,8 @@ use crate::corpus::stats::{Lengths, SplitStats, stats};
 use crate::text;
 
 const EXAMPLES: &str = "\
-Lengths are in words, parted by white space. `gold text` is the share of rationales, for questions that have an answer,
-in which the text of the right choice stands.
+Lengths are in words, parted by white space. `gold text` is the share of rationales, for questions
+that have an answer, in which the text of the right choice stands.
 
 Examples:
   afterthought data stats toyworld

@@ -9,8 +9,9 @@ use crate::corpus::validate::{Kind, Problem, Report, validate};
 use crate::text;
 
 const EXAMPLES: &str = "\
-Ends with 1 where rows can't be read, ids stand twice, answers are none of the choices, labels stand twice or questions
-are empty: such rows make training wrong. Everything else is a warning, and ends with 0.
+Ends with 1 where rows can't be read, ids stand twice, answers are none of the choices, labels
+stand twice or questions are empty: such rows make training wrong. Everything else is a warning,
+and ends with 0.
 
 Examples:
   afterthought data validate toyworld

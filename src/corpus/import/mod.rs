@@ -210,6 +210,8 @@ impl From<String> for Refusal {
 struct Reading<'a> {
     request: &'a Request,
     watch: &'a mut dyn FnMut(Event),
+    /// The files in the order of the request, each until it is read: a pipe can't be opened twice.
+    files: Vec<Option<Records>>,
     /// Bytes of the files that were read to their end, and of all.
     read: u64,
     total: u64,
@@ -217,13 +219,14 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Looks at every file, so that one that isn't there is missed before the first is read.
+    /// Opens every file, so that one that isn't there is missed before the first is read.
     fn new(request: &'a Request, watch: &'a mut dyn FnMut(Event)) -> Result<Self, CorpusError> {
-        let mut total = 0;
+        let mut files = Vec::new();
         for input in &request.inputs {
-            total += Records::open(&input.path, request.kind)?.progress().1;
+            files.push(Some(Records::open(&input.path, request.kind)?));
         }
-        Ok(Self { request, watch, read: 0, total, skipped: 0 })
+        let total = files.iter().flatten().map(|file| file.progress().1).sum();
+        Ok(Self { request, watch, files, read: 0, total, skipped: 0 })
     }
 
     /// Hands every row of a split over to `take`. Gives the number of those that were not taken; an error where none was.
@@ -234,8 +237,8 @@ impl<'a> Reading<'a> {
     ) -> Result<usize, CorpusError> {
         let request = self.request;
         let (mut number, mut skipped, mut first) = (0, 0, None);
-        for input in request.inputs.iter().filter(|input| input.split.as_deref() == split) {
-            let mut records = Records::open(&input.path, request.kind)?;
+        for (place, input) in request.inputs.iter().enumerate().filter(|(_, input)| input.split.as_deref() == split) {
+            let Some(mut records) = self.files[place].take() else { continue };
             while let Some(record) = records.next() {
                 let record = record?;
                 number += 1;
