@@ -294,7 +294,7 @@ fn a_killed_import_leaves_nothing_that_counts() {
         .arg("-C")
         .arg(project.dir.path())
         .args(["data", "import", "--format", "openbookqa", "--as", "mine", "--file-kind", "jsonl"])
-        .args(["--split", "train=/dev/stdin"])
+        .args(["--split", "train=-"])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();

@@ -322,6 +322,15 @@ mod tests {
         assert_eq!((found.label.as_str(), &rationale[found.range]), ("B", "answer is B"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_strange(rationale in "(answer|is|option|correct|the|[ (),:'A-Eâ’\"]|\\PC)*") {
+            if let Some(found) = announced(&rationale, &choices()) {
+                proptest::prop_assert!(!rationale[found.range].is_empty());
+            }
+        }
+    }
+
     #[test]
     fn any_text_can_be_read() {
         for rationale in ["", "answer", "the answer is", "answer is (", "İ answer’s — 'a' “B” option", "right ' - '"]

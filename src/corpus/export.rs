@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde_json::Value;
@@ -44,51 +45,50 @@ impl FromStr for ExportFormat {
 }
 
 /// Writes every example of a split with the rationale of `source`; a row that can't be read is an error. Gives the number
-/// of rows. `progress` is told how many were written.
+/// of rows. `to` is what errors call the place that is written to; `progress` is told how many rows were written.
 pub fn export(
     split: &Split,
     source: &str,
     format: ExportFormat,
     out: &mut dyn Write,
+    to: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<usize, CorpusError> {
     let mut rows = 0;
     match format {
-        ExportFormat::Jsonl => each(split, source, |example| {
+        ExportFormat::Jsonl => each(split, source, to, |example| {
             serde_json::to_writer(&mut *out, &example)?;
             rows += 1;
             progress(rows as u64);
             out.write_all(b"\n")
         })?,
         ExportFormat::Csv | ExportFormat::Tsv => {
-            let columns = Columns::of(split, source)?;
+            let columns = Columns::of(split, source, to)?;
             let delimiter = if format == ExportFormat::Csv { b',' } else { b'\t' };
             let mut table = csv::WriterBuilder::new().delimiter(delimiter).from_writer(out);
-            table.write_record(columns.names()).map_err(written)?;
-            each(split, source, |example| {
+            let failed = |error: csv::Error| FileError::on("write", to)(error.into());
+            table.write_record(columns.names()).map_err(failed)?;
+            each(split, source, to, |example| {
                 rows += 1;
                 progress(rows as u64);
                 Ok(table.write_record(columns.cells(&example))?)
             })?;
-            table.flush().map_err(|error| written(error.into()))?;
+            table.flush().map_err(FileError::on("write", to))?;
         }
     }
     Ok(rows)
 }
 
-/// What was written to has no name here; the caller knows it.
-fn written(error: csv::Error) -> FileError {
-    FileError { action: "write", path: "the exported rows".into(), source: error.into() }
-}
-
-fn each(split: &Split, source: &str, mut write: impl FnMut(Example) -> io::Result<()>) -> Result<(), CorpusError> {
+fn each(
+    split: &Split,
+    source: &str,
+    to: &Path,
+    mut write: impl FnMut(Example) -> io::Result<()>,
+) -> Result<(), CorpusError> {
     let mut failed: Option<CorpusError> = None;
     split.visit(0, source, |row| {
-        let result = row.example.map_err(CorpusError::from).and_then(|example| {
-            let named = |source| FileError { action: "write", path: "the exported rows".into(), source };
-            Ok(write(example).map_err(named)?)
-        });
-        failed = result.err();
+        let write = |example| Ok(write(example).map_err(FileError::on("write", to))?);
+        failed = row.example.map_err(CorpusError::from).and_then(write).err();
         if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     failed.map_or(Ok(()), Err)
@@ -103,10 +103,10 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(split: &Split, source: &str) -> Result<Self, CorpusError> {
+    fn of(split: &Split, source: &str, to: &Path) -> Result<Self, CorpusError> {
         let mut columns = Self { lettered: true, choices: 0, extra: Vec::new() };
         let mut seen = HashSet::new();
-        each(split, source, |example| {
+        each(split, source, to, |example| {
             let labels = example.choices.iter().enumerate();
             columns.lettered &= labels.into_iter().all(|(place, choice)| choice.label == letter(place));
             columns.choices = columns.choices.max(example.choices.len());
@@ -171,7 +171,7 @@ mod tests {
 
     fn exported(dataset: &Dataset, format: ExportFormat) -> String {
         let mut out = Vec::new();
-        export(&dataset.split("train").unwrap(), "default", format, &mut out, &mut |_| {}).unwrap();
+        export(&dataset.split("train").unwrap(), "default", format, &mut out, Path::new("-"), &mut |_| {}).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -203,7 +203,8 @@ mod tests {
         let (dir, _) = dataset();
         std::fs::write(dir.path().join("train.jsonl"), "{}\n").unwrap();
         let split = Dataset::open(dir.path()).unwrap().split("train").unwrap();
-        let error = export(&split, "default", ExportFormat::Jsonl, &mut Vec::new(), &mut |_| {}).unwrap_err();
+        let error =
+            export(&split, "default", ExportFormat::Jsonl, &mut Vec::new(), Path::new("-"), &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains("train.jsonl:1"), "{error}");
     }
 

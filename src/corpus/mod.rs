@@ -21,6 +21,8 @@ pub mod validate;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
+use serde::{Serialize, Serializer};
+
 pub use catalog::Catalog;
 pub use dataset::{Dataset, LabelStyle, Meta, Split, Template};
 pub use example::{Choice, Example, SourceRationale};
@@ -68,6 +70,11 @@ impl CorpusError {
         all.extend_from_slice(known);
         Self::UnknownSource { dataset: dataset.into(), source_name: text::line(source).into(), known: all.join(", ") }
     }
+}
+
+/// Named values as a JSON object, in their own order.
+fn as_map<T: Serialize, S: Serializer>(named: &[(String, T)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(named.iter().map(|(name, value)| (name, value)))
 }
 
 /// A number that stands for a text where millions of them are compared: two that differ have the same one in about

@@ -83,10 +83,19 @@ impl Staging {
         carry(old, self.path(), &is_replaced)
     }
 
+    /// Waits until the names of the files are on the disk.
+    fn sync(&self) -> Result<(), FileError> {
+        let sources = self.path().join("rationales");
+        if sources.exists() {
+            files::sync_dir(&sources)?;
+        }
+        files::sync_dir(self.path())
+    }
+
     /// Gives the folder its name, which must be free.
     pub fn publish(self, name: &str) -> Result<PathBuf, FileError> {
         let target = self.home.join(name);
-        files::sync_dir(self.path())?;
+        self.sync()?;
         files::publish_dir(self.folder.path(), &target)?;
         // It is the data set now, and not a temporary folder.
         let _ = self.folder.keep();
@@ -96,7 +105,7 @@ impl Staging {
     /// Puts the folder in the place of the data set `name`: readers see the old one or the new one.
     pub fn replace(self, name: &str) -> Result<PathBuf, FileError> {
         let target = self.home.join(name);
-        files::sync_dir(self.path())?;
+        self.sync()?;
         let failed = FileError::on("replace", &target);
         match exchange(self.path(), &target) {
             // The old one has the temporary name now and goes with it.

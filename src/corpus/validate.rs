@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::announcement::{announced, may_announce};
 use super::dataset::Origin;
@@ -96,7 +96,7 @@ pub struct Counts {
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub dataset: String,
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "super::as_map")]
     pub splits: Vec<(String, Counts)>,
     /// Rationales in each source beside the rows' own.
     pub sources: BTreeMap<String, usize>,
@@ -109,10 +109,6 @@ impl Report {
     pub fn has_errors(&self) -> bool {
         self.counts.keys().any(|kind| kind.is_error())
     }
-}
-
-fn as_map<S: Serializer>(splits: &[(String, Counts)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(splits.iter().map(|(name, counts)| (name, counts)))
 }
 
 /// Reads all splits and sources. `progress` is told how many rows were read.

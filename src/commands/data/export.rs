@@ -5,17 +5,16 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use super::super::Context;
 use super::super::output::{Usage, say};
-use super::grouped;
+use super::{grouped, one_of};
 use crate::corpus::edits::DEFAULT_SOURCE;
 use crate::corpus::export::{ExportFormat, export};
 use crate::corpus::formats::bytes::Compression;
 use crate::corpus::{CorpusError, Split};
-use crate::files;
+use crate::files::{self, FileError};
 
 const EXAMPLES: &str = "\
 Edits are in the rows that are written. A table has the choices in the columns A, B, C … and can
@@ -38,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// What to write, where the file's name doesn't tell
-    #[arg(long, value_parser = PossibleValuesParser::new(ExportFormat::ALL.map(|(name, _)| name)).try_map(|name| name.parse::<ExportFormat>()))]
+    #[arg(long, value_parser = one_of::<ExportFormat>(ExportFormat::ALL.map(|(name, _)| name)))]
     format: Option<ExportFormat>,
     /// The rationale source: default for the rows' own, or a file under rationales/
     #[arg(long, default_value = DEFAULT_SOURCE)]
@@ -64,11 +63,10 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     };
     if to_output {
         let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-        let written = export(&split, &arguments.source, format, &mut out, &mut advance);
+        let written = export(&split, &arguments.source, format, &mut out, &arguments.to, &mut advance);
         bar.finish_and_clear();
-        return match written
-            .and_then(|_| out.flush().map_err(|error| files::FileError::on("write", Path::new("-"))(error).into()))
-        {
+        let flush = |_| out.flush().map_err(|error| FileError::on("write", &arguments.to)(error).into());
+        return match written.and_then(flush) {
             // The reader has seen enough.
             Err(CorpusError::File(error)) if error.source.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
             result => Ok(result?),
@@ -97,7 +95,7 @@ fn to_file(
     let mut rows = Ok(0);
     let replaced = files::replace(&arguments.to, |out| {
         let mut write = |out: &mut dyn Write| {
-            rows = export(split, &arguments.source, format, out, advance);
+            rows = export(split, &arguments.source, format, out, &arguments.to, advance);
             if rows.is_ok() { Ok(()) } else { Err(ErrorKind::Other.into()) }
         };
         match compression {

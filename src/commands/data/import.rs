@@ -5,12 +5,11 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::super::Context;
 use super::super::output::{Usage, print, say};
-use super::grouped;
+use super::{grouped, one_of};
 use crate::corpus::formats::Format;
 use crate::corpus::formats::choices::AnswerIs;
 use crate::corpus::formats::mapping::Mapping;
@@ -58,9 +57,9 @@ const KEPT: usize = 100_000;
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// What the files are
-    #[arg(long, value_parser = PossibleValuesParser::new(Format::names()).try_map(|name| name.parse::<Format>()))]
+    #[arg(long, value_parser = one_of::<Format>(Format::names()))]
     format: Format,
-    /// A split and its file; for rationales, FILE alone means questions of any split
+    /// A split and its file, - for standard input; for rationales, FILE alone means questions of any split
     #[arg(long = "split", value_name = "SPLIT=FILE", required = true)]
     splits: Vec<String>,
     /// The data set to make, or to add to
@@ -73,7 +72,7 @@ pub struct Arguments {
     #[arg(long)]
     keep: bool,
     /// How the file names the right choice
-    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(AnswerIs::ALL.map(|(name, _)| name)).try_map(|name| name.parse::<AnswerIs>()))]
+    #[arg(long, value_name = "HOW", value_parser = one_of::<AnswerIs>(AnswerIs::ALL.map(|(name, _)| name)))]
     answer_is: Option<AnswerIs>,
     /// The name of the rationale source (cos-e and rationales)
     #[arg(long, value_name = "NAME")]
@@ -85,7 +84,7 @@ pub struct Arguments {
     #[arg(long)]
     licence: Option<String>,
     /// What the files hold, where their names don't tell
-    #[arg(long, value_parser = PossibleValuesParser::new(Kind::ALL.map(|(name, _)| name)).try_map(|name| name.parse::<Kind>()))]
+    #[arg(long, value_parser = one_of::<Kind>(Kind::ALL.map(|(name, _)| name)))]
     file_kind: Option<Kind>,
     /// Put the new one in the place of the old; edits and rationale sources that only the old one has are kept
     #[arg(long)]
@@ -189,11 +188,12 @@ fn request(arguments: &Arguments) -> Result<Request, String> {
 }
 
 fn input(written: &str, format: Format) -> Result<Input, String> {
+    let file = |path: &str| PathBuf::from(if path == "-" { "/dev/stdin" } else { path });
     match written.split_once('=') {
         Some((split, path)) if !split.is_empty() && !path.is_empty() => {
-            Ok(Input { split: Some(split.into()), path: path.into() })
+            Ok(Input { split: Some(split.into()), path: file(path) })
         }
-        None if format.joins() => Ok(Input { split: None, path: written.into() }),
+        None if format.joins() => Ok(Input { split: None, path: file(written) }),
         _ => Err(format!(
             "`{}` names no split and file · write SPLIT=FILE, such as train=rows.jsonl",
             text::line(written)

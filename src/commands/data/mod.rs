@@ -9,7 +9,10 @@ mod show;
 mod stats;
 mod validate;
 
+use std::str::FromStr;
+
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use unicode_width::UnicodeWidthStr;
 
 use super::Context;
@@ -47,6 +50,14 @@ pub fn run(command: DataCommand, context: &Context) -> anyhow::Result<()> {
         DataCommand::Generate(command) => generate::run(command, context),
         DataCommand::Edit(arguments) => edit::run(arguments, context),
     }
+}
+
+/// A flag's value that is one of several names; a wrong one is told which is meant.
+fn one_of<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
 /// Rows of cells as lines whose columns stand below each other. Cells must be safe to show.

@@ -321,6 +321,7 @@ impl Scanner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     fn elements(text: &str) -> io::Result<Vec<(Option<String>, String, usize)>> {
         let Document::Elements(elements) = open(Box::new(Cursor::new(text.to_owned())))? else {
@@ -385,6 +386,30 @@ mod tests {
         let found = elements(&format!("{{{}}}", members.join(", "))).unwrap();
         assert_eq!(found.len(), 1500);
         assert_eq!(found[1499].0.as_deref(), Some("1499"));
+    }
+
+    proptest::proptest! {
+        /// Whatever the elements are, each is found, and none is cut.
+        #[test]
+        fn elements_are_found_in_any_array(
+            words in proptest::collection::vec("[\\[\\]{},:\"\\\\a 1]*", 0..6),
+            pretty: bool,
+        ) {
+            let value = |word: &String| json!({word: [word, {"n": [1, null]}], "t": word});
+            let values: Vec<Value> = words.iter().map(value).collect();
+            let write = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
+            let text = write(&values).unwrap();
+            let back: Vec<Value> = texts(&text).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+            proptest::prop_assert_eq!(back, values);
+        }
+
+        #[test]
+        fn no_bytes_are_read_without_end_or_panic(text in "[\\[\\]{},:\"\\\\a\n 1]*") {
+            let document = open(Box::new(Cursor::new(text)));
+            if let Ok(Document::Elements(elements)) = document {
+                proptest::prop_assert!(elements.count() < 1000);
+            }
+        }
     }
 
     #[test]

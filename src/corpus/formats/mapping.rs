@@ -150,8 +150,11 @@ impl Mapping {
             format!("{problem} · several rationales for a question are imported with --format rationales")
         })?;
         let rationale_source = self.text(record, Field::RationaleSource)?;
+        // Those of our own exports; nobody else's field of that name can be read as ranges.
+        let highlights = record.get("highlights").and_then(|ranges| serde_json::from_value(ranges.clone()).ok());
+        let highlights = highlights.unwrap_or_default();
         let extra = self.kept(record);
-        Ok(Example { id, question, choices, answer, rationale, rationale_source, extra, ..Example::default() })
+        Ok(Example { id, question, choices, answer, rationale, rationale_source, highlights, extra })
     }
 
     /// The rationales of one row: more than one where the mapping leads to several.
@@ -239,7 +242,7 @@ impl Mapping {
         let columns: Vec<String> =
             (0..).map(letter).take_while(|label| letters && record.get(label).is_some()).collect();
         for (name, value) in record.as_object().into_iter().flatten() {
-            if !used.contains(&name.as_str()) && !columns.contains(name) {
+            if !used.contains(&name.as_str()) && !columns.contains(name) && name != "highlights" {
                 keep(&mut extra, name, value);
             }
         }
@@ -375,6 +378,14 @@ mod tests {
         assert_eq!(choices(&mapping.example(&listed, &place()).unwrap()), ["A x", "B y"]);
         let labelled = map(&["labels='1','2'"]).example(&listed, &place()).unwrap();
         assert_eq!(choices(&labelled), ["1 x", "2 y"]);
+    }
+
+    #[test]
+    fn an_exported_row_comes_back_as_it_was() {
+        let record = json!({"id": "q", "question": "why?", "choices": [{"label": "A", "text": "x"}], "answer": "A",
+            "rationale": "so it is", "rationale_source": null, "highlights": [{"start": 0, "end": 2}], "topic": "t"});
+        let example = Mapping::usual().example(&record, &place()).unwrap();
+        assert_eq!(serde_json::to_value(example).unwrap(), record);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::formats::mapping::Mapping;
 use super::formats::records::{Kind, Records};
@@ -114,7 +114,7 @@ pub struct Summary {
     pub dataset: String,
     pub folder: PathBuf,
     /// In the order in which they were named.
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "super::as_map")]
     pub splits: Vec<(String, Counts)>,
     /// Rationales by source.
     pub sources: BTreeMap<String, usize>,
@@ -133,10 +133,6 @@ pub struct Counts {
     pub answers: Option<usize>,
     pub rationales: usize,
     pub skipped: usize,
-}
-
-fn as_map<S: Serializer>(splits: &[(String, Counts)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(splits.iter().map(|(name, counts)| (name, counts)))
 }
 
 /// An import that can't be done, or must not.
@@ -166,8 +162,10 @@ pub enum ImportError {
 
 /// Imports, and calls `watch` as it goes on.
 pub fn import(catalog: &Catalog, request: &Request, watch: &mut dyn FnMut(Event)) -> Result<Summary, CorpusError> {
-    let names = request.inputs.iter().filter_map(|input| input.split.as_deref());
-    for name in names.chain([request.name.as_str()]).chain(request.source.as_deref()) {
+    let splits = request.inputs.iter().filter_map(|input| input.split.as_deref());
+    // What a person has named a folder is no matter here.
+    let is_new = !catalog.names().contains(&request.name);
+    for name in splits.chain(request.source.as_deref()).chain(is_new.then_some(request.name.as_str())) {
         check_name(name)?;
     }
     let reading = Reading::new(request, watch)?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Counts, ImportError, Reading, Request, Summary};
-use crate::corpus::dataset::{Meta, SplitFiles};
+use crate::corpus::dataset::{Meta, Origin, SplitFiles};
 use crate::corpus::formats::Taken;
 use crate::corpus::formats::mapping::Field;
 use crate::corpus::staging::{Lines, Staging, write_meta};
@@ -17,7 +17,13 @@ pub fn import(catalog: &Catalog, request: &Request, mut reading: Reading) -> Res
     let name = &request.name;
     let target = catalog.folder().join(name);
     let old = match (target.exists(), request.add) {
-        (true, true) => Some(catalog.open(name)?),
+        (true, true) => match catalog.open(name)? {
+            // The folder has only edits.
+            Dataset { origin: Origin::BuiltIn(_), .. } => {
+                return Err(ImportError::BuiltIn { name: name.clone() }.into());
+            }
+            old => Some(old),
+        },
         (true, false) if !request.replace => return Err(ImportError::Exists { name: name.clone() }.into()),
         _ => None,
     };
@@ -332,6 +338,19 @@ mod tests {
         run(&desk, &more).0.unwrap();
         let split = desk.catalog.open("mine").unwrap().split("validation").unwrap();
         assert_eq!(split.examples("default").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_added_to_a_built_in_data_set() {
+        let desk = Desk::new();
+        let target = Target { split: "train".into(), id: "tr-0001".into(), source: "default".into() };
+        let built_in = desk.catalog.open("toyworld").unwrap();
+        built_in.change(|edits| edits.set(target, Patch::Rationale(None))).unwrap();
+        let more = desk.file("a.jsonl", &stem("q1", "A"));
+        let request = Request { add: true, ..request(Format::OpenBookQa, "toyworld", &[("more", &more)]) };
+        let error = run(&desk, &request).0.unwrap_err().to_string();
+        assert!(error.contains("`toyworld` is built in"), "{error}");
+        assert_eq!(names(&desk.folder("toyworld")), ["edits.jsonl"]);
     }
 
     #[test]
