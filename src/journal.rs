@@ -157,7 +157,7 @@ impl Writer {
         let open = || -> io::Result<(File, u64)> {
             let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
             let mut text = String::new();
-            file.read_to_string(&mut text).or_else(|_| Ok::<_, io::Error>(0))?;
+            file.read_to_string(&mut text).or(Ok::<_, io::Error>(0))?;
             if !files::ends_in_newline(&mut file)? {
                 file.write_all(b"\n")?;
             }

@@ -30,6 +30,13 @@ pub fn excerpt(text: &str, limit: usize) -> String {
     line(&out).into_owned()
 }
 
+/// The first character that [`visible`] or, without breaks, [`line`] would replace by a symbol.
+pub fn first_unsafe(text: &str, keep_breaks: bool) -> Option<char> {
+    let is_break = |c: char| keep_breaks && matches!(c, '\n' | '\t' | '\u{2028}' | '\u{2029}');
+    let is_unsafe = |c: char| c.is_control() || is_unseen(c) || matches!(c, '\u{2028}' | '\u{2029}');
+    text.chars().find(|c| is_unsafe(*c) && !is_break(*c))
+}
+
 fn replace(text: &str, keep_breaks: bool) -> Cow<'_, str> {
     // Printable ASCII, nearly every text, is returned as it is.
     let plain = |byte: u8| (0x20..0x7f).contains(&byte) || (keep_breaks && matches!(byte, b'\n' | b'\t'));
@@ -116,6 +123,15 @@ mod tests {
         for text in ["plain", "naïve café", "日本語", "עברית", "👩‍🔬 e\u{301}", "नमस्ते"] {
             assert_eq!(visible(text), text);
         }
+    }
+
+    #[test]
+    fn what_would_be_replaced_is_found() {
+        for (text, expected) in [("a\u{1b}[31m", '\u{1b}'), ("abc\u{202e}cba", '\u{202e}'), ("a\u{9b}", '\u{9b}')] {
+            assert_eq!((first_unsafe(text, true), first_unsafe(text, false)), (Some(expected), Some(expected)));
+        }
+        assert_eq!((first_unsafe("a\nb", true), first_unsafe("a\nb", false)), (None, Some('\n')));
+        assert_eq!(first_unsafe("naïve 日本語 👩‍🔬", false), None);
     }
 
     #[test]

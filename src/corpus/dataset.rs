@@ -193,7 +193,9 @@ impl Dataset {
         let file = self.meta.splits.get(name).and_then(|file| file.as_str()).ok_or_else(unknown)?;
         let rows = match &self.origin {
             Origin::BuiltIn(world) => Rows::Memory(world.generate().split(name).ok_or_else(unknown)?),
-            Origin::Folder(folder) => Rows::File(Arc::new(LineFile::open(&spool::as_jsonl(folder, file)?)?)),
+            Origin::Folder(folder) => {
+                Rows::File(Arc::new(LineFile::open_copy(&spool::as_jsonl(folder, file)?, &folder.join(file))?))
+            }
         };
         splits.insert(name.into(), rows.clone());
         Ok(Split { dataset: self.clone(), name: name.into(), rows })
@@ -201,15 +203,15 @@ impl Dataset {
 
     /// The names of the rationale sources beside the default one.
     pub fn source_names(&self) -> Vec<String> {
-        let Origin::Folder(folder) = &self.origin else { return Vec::new() };
-        let mut names: Vec<String> = std::fs::read_dir(folder.join("rationales"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".jsonl")?.to_owned()))
-            .collect();
-        names.sort();
-        names
+        self.source_files().into_keys().collect()
+    }
+
+    /// The files of the rationale sources, by name.
+    pub fn source_files(&self) -> BTreeMap<String, PathBuf> {
+        let Origin::Folder(folder) = &self.origin else { return BTreeMap::new() };
+        let entries = std::fs::read_dir(folder.join("rationales")).into_iter().flatten().flatten();
+        let named = |path: PathBuf| Some((spool::split_stem(path.file_name()?.to_str()?)?.to_owned(), path));
+        entries.filter_map(|entry| named(entry.path())).collect()
     }
 
     /// The rationales of a source.
@@ -218,14 +220,9 @@ impl Dataset {
         if let Some(source) = sources.get(name) {
             return Ok(source.clone());
         }
-        let known = self.source_names();
-        let Origin::Folder(folder) = &self.origin else {
-            return Err(CorpusError::unknown_source(self.name(), name, &known));
-        };
-        if !known.iter().any(|other| other == name) {
-            return Err(CorpusError::unknown_source(self.name(), name, &known));
-        }
-        let source = Arc::new(read_source(&folder.join("rationales").join(format!("{name}.jsonl")))?);
+        let files = self.source_files();
+        let unknown = || CorpusError::unknown_source(self.name(), name, &self.source_names());
+        let source = Arc::new(read_source(files.get(name).ok_or_else(unknown)?)?);
         sources.insert(name.into(), source.clone());
         Ok(source)
     }
@@ -367,17 +364,10 @@ impl Source {
 
 fn read_source(path: &Path) -> Result<SourceIndex, CorpusError> {
     let mut index = SourceIndex::new();
-    for (number, line) in files::read_to_string(path)?.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let sample: SourceRationale = serde_json::from_str(line).map_err(|error| RowError {
-            path: path.to_owned(),
-            line: number + 1,
-            problem: error.to_string(),
-        })?;
+    spool::each_rationale(path, |sample| {
         index.entry(sample.id.clone()).or_default().push(sample);
-    }
+        Ok(())
+    })?;
     for samples in index.values_mut() {
         samples.sort_by_key(|sample| sample.sample);
     }

@@ -256,10 +256,11 @@ mod tests {
     fn new_text_drops_the_highlights_of_the_old() {
         let dir = tempfile::tempdir().unwrap();
         let mut edits = Edits::load(&dir.path().join("edits.jsonl")).unwrap();
-        edits.set(target(), Patch::Highlights(vec![0..3])).unwrap();
+        let marked = vec![0..3, 5..8];
+        edits.set(target(), Patch::Highlights(marked.clone())).unwrap();
         let mut example = Example { id: "q1".into(), ..Example::default() };
         edits.apply("train", DEFAULT_SOURCE, &mut example);
-        assert_eq!(example.highlights, vec![0..3]);
+        assert_eq!(example.highlights, marked);
         edits.set(target(), rationale("two")).unwrap();
         edits.apply("train", DEFAULT_SOURCE, &mut example);
         assert!(example.highlights.is_empty());

@@ -3,16 +3,26 @@
 //! [`Catalog`] finds data sets, [`Dataset`] is one of them, [`Split`] gives its rows as [`Example`]s seen through the
 //! edits. [`formats`] reads what others publish; [`toyworld`] makes a world of its own.
 
+pub mod announcement;
 pub mod catalog;
 pub mod dataset;
 pub mod edits;
 pub mod example;
+pub mod export;
 pub mod filter;
+pub mod formats;
+pub mod import;
 pub mod rows;
 pub mod spool;
+pub mod staging;
+pub mod stats;
 pub mod toyworld;
+pub mod validate;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
 
 pub use catalog::Catalog;
 pub use dataset::{Dataset, LabelStyle, Meta, Split, Template};
@@ -20,6 +30,7 @@ pub use example::{Choice, Example, SourceRationale};
 
 use crate::files::FileError;
 use crate::text;
+use formats::records::RecordsError;
 use rows::RowError;
 
 /// What can go wrong with a data set.
@@ -42,6 +53,10 @@ pub enum CorpusError {
     #[error(transparent)]
     Row(#[from] RowError),
     #[error(transparent)]
+    Import(#[from] import::ImportError),
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    #[error(transparent)]
     File(#[from] FileError),
 }
 
@@ -56,6 +71,19 @@ impl CorpusError {
         all.extend_from_slice(known);
         Self::UnknownSource { dataset: dataset.into(), source_name: text::line(source).into(), known: all.join(", ") }
     }
+}
+
+/// Named values as a JSON object, in their own order.
+fn as_map<T: Serialize, S: Serializer>(named: &[(String, T)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(named.iter().map(|(name, value)| (name, value)))
+}
+
+/// A number that stands for a text where millions of them are compared: two that differ have the same one in about
+/// one of forty million data sets of a million rows.
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// ` · did you mean …?`, where there is something to mean.

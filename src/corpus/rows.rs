@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
+use serde::{Deserialize, Serialize};
+
 use super::Example;
+use super::formats::bytes::LONGEST_RECORD;
 use crate::files::FileError;
 use crate::text;
 
@@ -33,7 +36,16 @@ pub struct RowError {
 pub struct Row {
     /// 0 for the first row of the split.
     pub number: usize,
+    /// Its line in the file, from 1.
+    pub line: usize,
     pub example: Result<Example, RowError>,
+}
+
+/// Stands in a converted file in the place of a row that could not be converted.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Unreadable {
+    pub unreadable: String,
 }
 
 /// How many rows are known so far.
@@ -77,7 +89,7 @@ impl Rows {
         match self {
             Self::Memory(examples) => {
                 for (number, example) in examples.iter().enumerate().skip(start) {
-                    if each(Row { number, example: Ok(example.clone()) }).is_break() {
+                    if each(Row { number, line: number + 1, example: Ok(example.clone()) }).is_break() {
                         break;
                     }
                 }
@@ -88,9 +100,14 @@ impl Rows {
     }
 }
 
+/// Called with the row number, the line number (from 1) and the bytes of a line.
+type EachLine<'a> = &'a mut dyn FnMut(usize, usize, &[u8]) -> ControlFlow<()>;
+
 /// A JSONL file with an index of its rows that grows in the background.
 pub struct LineFile {
     path: PathBuf,
+    /// The file that errors name: the one that a person knows, where this is a converted copy.
+    original: PathBuf,
     index: Arc<Index>,
 }
 
@@ -113,6 +130,11 @@ impl Drop for LineFile {
 impl LineFile {
     /// Opens a file and starts to index it.
     pub fn open(path: &Path) -> Result<Self, FileError> {
+        Self::open_copy(path, path)
+    }
+
+    /// Opens a file that was converted from `original`, line by line.
+    pub fn open_copy(path: &Path, original: &Path) -> Result<Self, FileError> {
         let file = File::open(path).map_err(FileError::on("read", path))?;
         let index = Arc::new(Index::default());
         let building = index.clone();
@@ -120,7 +142,7 @@ impl LineFile {
             .name("index".into())
             .spawn(move || building.build(file))
             .map_err(FileError::on("index", path))?;
-        Ok(Self { path: path.to_owned(), index })
+        Ok(Self { path: path.to_owned(), original: original.to_owned(), index })
     }
 
     fn count(&self) -> Count {
@@ -129,12 +151,8 @@ impl LineFile {
         Count { rows: self.index.rows.load(Ordering::Acquire), complete }
     }
 
-    /// Calls `each` with the row number, the line number (from 1) and the bytes of every line that isn't blank.
-    fn lines(
-        &self,
-        start: usize,
-        each: &mut dyn FnMut(usize, usize, &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), FileError> {
+    /// Every line that isn't blank, from row `start` on.
+    fn lines(&self, start: usize, each: EachLine) -> Result<(), FileError> {
         let (offset, mut line, mut row) = {
             let stretches = self.index.stretches.read().unwrap_or_else(|poison| poison.into_inner());
             match stretches.len() {
@@ -152,8 +170,12 @@ impl LineFile {
             let mut bytes = Vec::new();
             loop {
                 bytes.clear();
-                if reader.read_until(b'\n', &mut bytes)? == 0 {
+                let read = reader.by_ref().take(LONGEST_RECORD).read_until(b'\n', &mut bytes)?;
+                if read == 0 {
                     return Ok(());
+                }
+                if read as u64 == LONGEST_RECORD && !bytes.ends_with(b"\n") {
+                    reader.skip_until(b'\n')?;
                 }
                 line += 1;
                 let content = bytes.trim_ascii();
@@ -171,17 +193,19 @@ impl LineFile {
 
     fn parse(&self, number: usize, line: usize, bytes: &[u8]) -> Row {
         let bytes = if line == 1 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) } else { bytes };
-        let example = serde_json::from_slice(bytes).map_err(|error| RowError {
-            path: self.path.clone(),
-            line,
-            problem: describe(&error, bytes),
+        let example = serde_json::from_slice(bytes).map_err(|error| {
+            let problem = match serde_json::from_slice(bytes) {
+                Ok(Unreadable { unreadable }) => unreadable,
+                Err(_) => describe(&error, bytes),
+            };
+            RowError { path: self.original.clone(), line, problem }
         });
-        Row { number, example }
+        Row { number, line, example }
     }
 }
 
 /// What is wrong with a line, in words, and what to do about it.
-fn describe(error: &serde_json::Error, bytes: &[u8]) -> String {
+pub(super) fn describe(error: &serde_json::Error, bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut message = error.to_string();
     if let Some(at) = message.rfind(" at line ") {
