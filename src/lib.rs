@@ -12,3 +12,4 @@ pub mod seeds;
 pub mod student;
 pub mod text;
 pub mod training;
+pub mod workbench;

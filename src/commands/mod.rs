@@ -42,6 +42,12 @@ pub struct Cli {
     /// Print JSON on standard output
     #[arg(long, global = true)]
     json: bool,
+    /// Colours of the workbench: dark, light, mono, colour-blind, or a file in themes/
+    #[arg(long, value_name = "NAME")]
+    theme: Option<String>,
+    /// The data set that the workbench opens first
+    #[arg(long = "open", value_name = "DATASET")]
+    dataset: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -71,8 +77,12 @@ enum Command {
     /// What this machine and this terminal can do
     Doctor,
     /// Print the completions of a shell
-    #[command(after_help = "Example:\n  afterthought completions bash > ~/.local/share/bash-completion/completions/afterthought")]
-    Completions { shell: clap_complete::Shell },
+    #[command(
+        after_help = "Example:\n  afterthought completions bash > ~/.local/share/bash-completion/completions/afterthought"
+    )]
+    Completions {
+        shell: clap_complete::Shell,
+    },
     /// Print the manual page
     #[command(after_help = "Example:\n  afterthought man | man -l -")]
     Man,
@@ -91,35 +101,38 @@ pub fn main() -> ExitCode {
         }
     };
     let context = Context::new(cli.project, cli.json);
-    match dispatch(cli.command, &context) {
+    let result = match cli.command {
+        None => workbench::run(&context, cli.theme, cli.dataset),
+        Some(command) => dispatch(command, &context),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::report(&error),
     }
 }
 
-fn dispatch(command: Option<Command>, context: &Context) -> anyhow::Result<()> {
+fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
     match command {
-        None => workbench::run(context),
-        Some(Command::Init(args)) => init::run(args, context),
-        Some(Command::Data(command)) => data::run(command, context),
-        Some(Command::Render(args)) => render::run(args, context),
-        Some(Command::Train(args)) => train::run(args, context),
-        Some(Command::Evaluate(args)) => evaluate::run(args, context),
-        Some(Command::Attribute(args)) => attribute::run(args, context),
-        Some(Command::Runs(command)) => runs::run(command, context),
-        Some(Command::Student(command)) => student::run(command, context),
-        Some(Command::Tour(args)) => tour::run(args, context),
-        Some(Command::Doctor) => doctor::run(context),
-        Some(Command::Completions { shell }) => {
+        Command::Init(args) => init::run(args, context),
+        Command::Data(command) => data::run(command, context),
+        Command::Render(args) => render::run(args, context),
+        Command::Train(args) => train::run(args, context),
+        Command::Evaluate(args) => evaluate::run(args, context),
+        Command::Attribute(args) => attribute::run(args, context),
+        Command::Runs(command) => runs::run(command, context),
+        Command::Student(command) => student::run(command, context),
+        Command::Tour(args) => tour::run(args, context),
+        Command::Doctor => doctor::run(context),
+        Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "afterthought", &mut text);
             output::print(&String::from_utf8_lossy(&text))
         }
-        Some(Command::Man) => {
+        Command::Man => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut text)?;
             output::print(&String::from_utf8_lossy(&text))
         }
-        Some(Command::Worker(args)) => train::work(args, context),
+        Command::Worker(args) => train::work(args, context),
     }
 }

@@ -221,7 +221,11 @@ fn follow(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
                     if bar.is_hidden() { say(&text) } else { bar.println(text) }
                 }
                 Event::Note { text } => {
-                    if bar.is_hidden() { say(text) } else { bar.println(crate::text::line(text)) }
+                    if bar.is_hidden() {
+                        say(text)
+                    } else {
+                        bar.println(crate::text::line(text))
+                    }
                 }
                 _ => {}
             }

@@ -11,9 +11,8 @@ pub fn read(file: Option<&Path>, overrides: &[String]) -> Result<RunSpec, RunErr
     let Some(path) = file else { return RunSpec::parse("", Path::new("the defaults"), overrides) };
     let text = files::read_to_string(path)?;
     let keys: Option<serde_json::Map<String, serde_json::Value>> = serde_yaml::from_str(&text).ok();
-    let is_recipe = keys.is_some_and(|keys| {
-        ["placement", "source", "ablations", "hide"].iter().any(|key| keys.contains_key(*key))
-    });
+    let is_recipe =
+        keys.is_some_and(|keys| ["placement", "source", "ablations", "hide"].iter().any(|key| keys.contains_key(*key)));
     if !is_recipe {
         return RunSpec::parse(&text, path, overrides);
     }

@@ -14,7 +14,9 @@ use crate::training::TrainingSettings;
 #[derive(Subcommand)]
 pub enum StudentCommand {
     /// Family, parameters, and the memory that a fine-tune would take
-    #[command(after_help = "Examples:\n  afterthought student show toy\n  afterthought student show ../gpt2 --batch 8 --length 256")]
+    #[command(
+        after_help = "Examples:\n  afterthought student show toy\n  afterthought student show ../gpt2 --batch 8 --length 256"
+    )]
     Show {
         /// toy, a folder, or a hub id that was fetched
         student: String,
@@ -40,13 +42,7 @@ pub fn run(command: StudentCommand, context: &Context) -> anyhow::Result<()> {
     }
 }
 
-fn show(
-    context: &Context,
-    student: &str,
-    batch: Option<usize>,
-    length: usize,
-    dataset: &str,
-) -> anyhow::Result<()> {
+fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, dataset: &str) -> anyhow::Result<()> {
     let settings = if student == "toy" { TrainingSettings::toy() } else { TrainingSettings::default() };
     let batch = batch.unwrap_or(settings.batch_size);
     let (family, architecture) = if student == "toy" {

@@ -39,7 +39,10 @@ pub fn run(args: TourArgs, context: &Context) -> anyhow::Result<()> {
         return if context.json {
             context.print_json(&ids)
         } else {
-            print(&format!("{} runs are under way; `afterthought` or `afterthought runs compare` shows them\n", ids.len()))
+            print(&format!(
+                "{} runs are under way; `afterthought` or `afterthought runs compare` shows them\n",
+                ids.len()
+            ))
         };
     }
     let bar = context.progress("runs", runs.len() as u64);

@@ -2,15 +2,20 @@
 
 use std::path::Path;
 
+use super::RunError;
 use super::directory::RunDirectory;
 use super::spec::{Record, RunSpec};
-use super::RunError;
 use crate::files::{self, FileError};
 use crate::training::checkpoint;
 
 /// Copies a checkpoint of `run` (the newest, or that of `step`) into a new run with changed settings. It is queued, not
 /// started.
-pub fn fork(project: &Path, run: &RunDirectory, step: Option<usize>, overrides: &[String]) -> Result<RunDirectory, RunError> {
+pub fn fork(
+    project: &Path,
+    run: &RunDirectory,
+    step: Option<usize>,
+    overrides: &[String],
+) -> Result<RunDirectory, RunError> {
     let known = checkpoint::list(&run.checkpoints());
     let found = match step {
         Some(step) => known.iter().find(|(other, _)| *other == step),

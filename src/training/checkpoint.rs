@@ -51,7 +51,8 @@ pub fn list(checkpoints: &Path) -> Vec<(usize, PathBuf)> {
 /// Makes a copied checkpoint the beginning of a run with another order of examples.
 pub fn adopt(checkpoint: &Path, order_seed: u64) -> Result<(), TrainingError> {
     let path = checkpoint.join(STATE);
-    let broken = |error: serde_json::Error| TrainingError::Checkpoint { path: path.clone(), problem: error.to_string() };
+    let broken =
+        |error: serde_json::Error| TrainingError::Checkpoint { path: path.clone(), problem: error.to_string() };
     let state: State = serde_json::from_str(&files::read_to_string(&path)?).map_err(broken)?;
     write_state(&path, &State { order_seed, ..state })?;
     Ok(())

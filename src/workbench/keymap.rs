@@ -43,7 +43,7 @@ const DEFAULTS: &[Row] = &[
     (Everywhere, &["?"], Help, None),
     (Everywhere, &[":", "ctrl-p"], Palette, None),
     (Everywhere, &["tab"], NextPane, None),
-    (Everywhere, &["backtab", "shift-backtab"], PreviousPane, None),
+    (Everywhere, &["backtab"], PreviousPane, None),
     (Everywhere, &["1"], FocusData, None),
     (Everywhere, &["2"], FocusRationale, None),
     (Everywhere, &["3"], FocusTraining, None),
@@ -138,7 +138,7 @@ fn parse(key: &str) -> KeyCombination {
 fn label(key: &str) -> String {
     match key {
         "tab" => "Tab".into(),
-        "backtab" | "shift-backtab" => "Shift-Tab".into(),
+        "backtab" => "Shift-Tab".into(),
         "enter" => "Enter".into(),
         "esc" => "Esc".into(),
         "delete" => "Del".into(),

@@ -22,13 +22,9 @@ pub fn screen(state: &State) -> Screen {
     let area = Rect::new(0, 0, state.columns, state.rows);
     let single = state.zoomed || !state.is_wide() || state.focus == Pane::Board;
     let extra = if state.is_wide() { 0 } else { 2 };
-    let [header, tabs, body, footer] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(extra),
-        Constraint::Min(1),
-        Constraint::Length(1),
-    ])
-    .areas(area);
+    let [header, tabs, body, footer] =
+        Layout::vertical([Constraint::Length(1), Constraint::Length(extra), Constraint::Min(1), Constraint::Length(1)])
+            .areas(area);
     let (tabs, question) = if extra > 0 {
         let [tabs, question] = Layout::vertical([Constraint::Length(1), Constraint::Length(1)]).areas(tabs);
         (Some(tabs), Some(question))

@@ -26,28 +26,69 @@ pub enum Message {
     Datasets(Vec<String>),
     Opened(Opened),
     /// Rows for the visible part of the table. Answers of older questions are thrown away by their generation.
-    Rows { generation: u64, rows: Vec<(usize, Result<Example, String>)>, count: Count },
-    Counted { dataset: String, split: String, count: Count },
-    Matches { generation: u64, found: Vec<usize>, scanned: usize, done: bool },
-    Previewed { generation: u64, result: Result<Shown, String> },
-    Attributed { generation: u64, result: Result<Attributed, String> },
+    Rows {
+        generation: u64,
+        rows: Vec<(usize, Result<Example, String>)>,
+        count: Count,
+    },
+    Counted {
+        dataset: String,
+        split: String,
+        count: Count,
+    },
+    Matches {
+        generation: u64,
+        found: Vec<usize>,
+        scanned: usize,
+        done: bool,
+    },
+    Previewed {
+        generation: u64,
+        result: Result<Shown, String>,
+    },
+    Attributed {
+        generation: u64,
+        result: Result<Attributed, String>,
+    },
     /// What was predicted by a run, by example id: the label and whether it is right.
-    Predictions { run: String, predicted: Vec<(String, Option<String>, bool)> },
+    Predictions {
+        run: String,
+        predicted: Vec<(String, Option<String>, bool)>,
+    },
     RunFound(Box<Run>),
     RunGone(String),
     /// New lines of a run's journal, and where the run stands.
-    RunMoved { id: String, entries: Vec<Entry>, state: RunState },
-    Board { generation: u64, rows: Vec<BoardRow> },
+    RunMoved {
+        id: String,
+        entries: Vec<Entry>,
+        state: RunState,
+    },
+    Board {
+        generation: u64,
+        rows: Vec<BoardRow>,
+    },
     /// An edit is on the disk, or not.
-    Edited { target: String, result: Result<usize, String> },
+    Edited {
+        target: String,
+        result: Result<usize, String>,
+    },
     /// The text that came back from `$EDITOR`; `None` when it was left unchanged.
-    EditorClosed { what: External, text: Option<String> },
-    Started { ids: Vec<String>, what: String },
+    EditorClosed {
+        what: External,
+        text: Option<String>,
+    },
+    Started {
+        ids: Vec<String>,
+        what: String,
+    },
     Themes(Vec<String>),
     Theme(Box<Theme>),
     Say(Notice),
     /// A page of text to look at.
-    Page { title: String, lines: Vec<String> },
+    Page {
+        title: String,
+        lines: Vec<String>,
+    },
 }
 
 /// A data set that was opened.

@@ -247,15 +247,33 @@ pub struct BoardView {
 
 /// What lies over the panes and takes the keys.
 pub enum Overlay {
-    Help { scroll: usize },
-    Messages { scroll: usize },
-    Page { title: String, lines: Vec<String>, scroll: usize },
-    Palette { input: String, cursor: usize },
+    Help {
+        scroll: usize,
+    },
+    Messages {
+        scroll: usize,
+    },
+    Page {
+        title: String,
+        lines: Vec<String>,
+        scroll: usize,
+    },
+    Palette {
+        input: String,
+        cursor: usize,
+    },
     /// The filter of the data pane, typed.
     Filter,
     Menu(Menu),
-    Confirm { question: String, then: Confirmed },
-    Input { title: String, text: String, then: InputFor },
+    Confirm {
+        question: String,
+        then: Confirmed,
+    },
+    Input {
+        title: String,
+        text: String,
+        then: InputFor,
+    },
     Editor(Box<Editor>),
 }
 

@@ -287,7 +287,10 @@ mod tests {
                     assert!(!styles[..place].contains(style), "{name} {colours:?}: two roles look the same");
                 }
                 let strong = [theme.score(1.0), theme.score(-1.0), theme.score(0.0)];
-                assert!(strong[0] != strong[1] && strong[0] != strong[2] && strong[1] != strong[2], "{name} {colours:?}");
+                assert!(
+                    strong[0] != strong[1] && strong[0] != strong[2] && strong[1] != strong[2],
+                    "{name} {colours:?}"
+                );
             }
         }
     }

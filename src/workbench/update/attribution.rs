@@ -6,7 +6,7 @@ use crate::rationale::recipe::{Ablation, Baseline, Keep, KeepBy, Placement};
 use crate::runs::Run;
 use crate::workbench::command::Command;
 use crate::workbench::layout;
-use crate::workbench::message::{Attributed, AttributeRequest, Effect};
+use crate::workbench::message::{AttributeRequest, Attributed, Effect};
 use crate::workbench::state::{Chosen, Menu, MenuItem, Notice, Overlay, Pane, State};
 
 pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {

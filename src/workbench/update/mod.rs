@@ -15,11 +15,7 @@ use super::state::{Confirmed, Menu, MenuItem, Notice, Overlay, Pane, State};
 pub fn start(state: &mut State) -> Vec<Effect> {
     let generation = state.next_generation();
     state.board.generation = generation;
-    vec![
-        Effect::ListDatasets,
-        Effect::OpenDataset(state.draft.dataset.clone()),
-        Effect::MakeBoard { generation },
-    ]
+    vec![Effect::ListDatasets, Effect::OpenDataset(state.draft.dataset.clone()), Effect::MakeBoard { generation }]
 }
 
 /// Takes in a message.
@@ -53,8 +49,7 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Matches { generation, found, scanned, done } => data::found(state, generation, found, scanned, done),
         Message::Predictions { run, predicted } => {
             state.data.predicted_by = Some(run);
-            state.data.predictions =
-                predicted.into_iter().map(|(id, label, right)| (id, (label, right))).collect();
+            state.data.predictions = predicted.into_iter().map(|(id, label, right)| (id, (label, right))).collect();
             vec![]
         }
         Message::Previewed { generation, result } => {
@@ -149,11 +144,9 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Down | Command::Up | Command::PageDown | Command::PageUp | Command::First | Command::Last => {
             return go(state, command);
         }
-        Command::Filter
-        | Command::ClearFilter
-        | Command::ChooseDataset
-        | Command::NextSplit
-        | Command::CheckData => return data::perform(state, command),
+        Command::Filter | Command::ClearFilter | Command::ChooseDataset | Command::NextSplit | Command::CheckData => {
+            return data::perform(state, command);
+        }
         Command::NewRun
         | Command::PauseRun
         | Command::StopRun

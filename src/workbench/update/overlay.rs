@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{attribution, data, perform, recipe, runs};
-use crate::workbench::command::{About, ALL};
+use crate::workbench::command::{ALL, About};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
 use crate::workbench::state::{Chosen, Confirmed, Editor, InputFor, Notice, Overlay, State};
@@ -149,7 +149,8 @@ fn filter_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
         KeyCode::Down | KeyCode::Up => {
             let last = state.data.len().saturating_sub(1);
             let cursor = state.data.cursor;
-            state.data.cursor = if key.code == KeyCode::Down { (cursor + 1).min(last) } else { cursor.saturating_sub(1) };
+            state.data.cursor =
+                if key.code == KeyCode::Down { (cursor + 1).min(last) } else { cursor.saturating_sub(1) };
             data::keep_cursor_visible(state);
             state.overlay = Some(Overlay::Filter);
             return data::look(state);

@@ -6,9 +6,7 @@ use super::{attribution, data};
 use crate::corpus::edits::{DEFAULT_SOURCE, Patch};
 use crate::evaluation::Given;
 use crate::rationale::Recipe;
-use crate::rationale::recipe::{
-    Ablation, Fill, Hide, Keep, KeepBy, Mask, MaskHow, Placement, Shuffle, Swap, Unit,
-};
+use crate::rationale::recipe::{Ablation, Fill, Hide, Keep, KeepBy, Mask, MaskHow, Placement, Shuffle, Swap, Unit};
 use crate::rationale::tokens::words;
 use crate::runs::RunSpec;
 use crate::workbench::command::Command;
@@ -49,14 +47,13 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             ask_preview(state)
         }
         Command::More | Command::Less => {
-            match state.draft.rationale.ablations.get_mut(place) {
-                Some(ablation) if adjust(ablation, command == Command::More) => {}
-                _ => {
-                    state.say(Notice::info("this ablation has no number to change"));
-                    return vec![];
-                }
+            let up = command == Command::More;
+            let changed = state.draft.rationale.ablations.get_mut(place).is_some_and(|ablation| adjust(ablation, up));
+            if changed {
+                return ask_preview(state);
             }
-            ask_preview(state)
+            state.say(Notice::info("this ablation has no number to change"));
+            vec![]
         }
         Command::Reshuffle => {
             state.draft.seed.ablation += 1;
@@ -246,13 +243,12 @@ fn change_menu(recipe: &Recipe, place: usize) -> Vec<MenuItem> {
         Ablation::Keep(settings) => {
             let count = settings.count.or(Some(3));
             let by = KeepBy::ALL.map(|by| keep(by, if by == KeepBy::Highlight { None } else { count }));
-            let counts = [1, 3, 5, 10, 15, 20].map(|count| Ablation::Keep(Keep { count: Some(count), ..settings.clone() }));
+            let counts =
+                [1, 3, 5, 10, 15, 20].map(|count| Ablation::Keep(Keep { count: Some(count), ..settings.clone() }));
             by.into_iter().chain(counts).collect()
         }
         Ablation::Swap(_) => vec![Ablation::Swap(Swap::default())],
-        Ablation::Fill(fill) => {
-            [false, true].map(|in_loss| Ablation::Fill(Fill { in_loss, ..fill.clone() })).into()
-        }
+        Ablation::Fill(fill) => [false, true].map(|in_loss| Ablation::Fill(Fill { in_loss, ..fill.clone() })).into(),
     };
     let mut items: Vec<MenuItem> = Vec::new();
     for variant in variants {

@@ -1,0 +1,104 @@
+//! Threads for effects. Questions of one kind follow each other on a lane of their own, and only the newest is worth
+//! answering: who holds down `j` must not wait for a preview of every row on the way. What changes something on the
+//! disk is done in order and never left out.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Services;
+use crate::workbench::message::{Effect, Message};
+
+/// Which effects wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Lane {
+    Rows,
+    Count,
+    Find,
+    Preview,
+    Attribution,
+    Predictions,
+    Board,
+    /// Everything else, in order.
+    Changes,
+}
+
+impl Lane {
+    fn of(effect: &Effect) -> Self {
+        match effect {
+            Effect::LoadRows { .. } => Self::Rows,
+            Effect::Count { .. } => Self::Count,
+            Effect::Find { .. } => Self::Find,
+            Effect::Preview { .. } => Self::Preview,
+            Effect::Attribute(_) => Self::Attribution,
+            Effect::LoadPredictions { .. } => Self::Predictions,
+            Effect::MakeBoard { .. } => Self::Board,
+            _ => Self::Changes,
+        }
+    }
+
+    /// Whether a newer effect makes a waiting one needless.
+    fn newest_only(self) -> bool {
+        self != Self::Changes
+    }
+}
+
+/// What waits on a lane.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<VecDeque<Effect>>,
+    arrived: Condvar,
+}
+
+/// The lanes of one workbench.
+pub struct Lanes {
+    services: Arc<Services>,
+    send: UnboundedSender<Message>,
+    queues: HashMap<Lane, Arc<Queue>>,
+}
+
+impl Lanes {
+    pub fn new(services: Services, send: UnboundedSender<Message>) -> Self {
+        Self { services: Arc::new(services), send, queues: HashMap::new() }
+    }
+
+    /// Puts an effect on its lane; the first one opens it.
+    pub fn put(&mut self, effect: Effect) {
+        self.services.supersede(&effect);
+        let lane = Lane::of(&effect);
+        let queue = match self.queues.get(&lane) {
+            Some(queue) => queue.clone(),
+            None => {
+                let queue = Arc::new(Queue::default());
+                self.queues.insert(lane, queue.clone());
+                self.open(queue.clone());
+                queue
+            }
+        };
+        let mut waiting = queue.waiting.lock().unwrap_or_else(|poison| poison.into_inner());
+        if lane.newest_only() {
+            waiting.clear();
+        }
+        waiting.push_back(effect);
+        queue.arrived.notify_one();
+    }
+
+    fn open(&self, queue: Arc<Queue>) {
+        let (services, send) = (self.services.clone(), self.send.clone());
+        // The thread lives as long as the program; it waits when there is nothing to do.
+        std::thread::spawn(move || {
+            while !send.is_closed() {
+                let waiting = queue.waiting.lock().unwrap_or_else(|poison| poison.into_inner());
+                let waiting = queue.arrived.wait_while(waiting, |waiting| waiting.is_empty());
+                let effect = waiting.unwrap_or_else(|poison| poison.into_inner()).pop_front();
+                if let Some(effect) = effect {
+                    // A closed channel means that nobody looks any more.
+                    services.perform(effect, &mut |message| {
+                        let _ = send.send(message);
+                    });
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,397 @@
+//! What the update loop asks for, done off the screen's thread: reading rows, rendering, attributing, starting and
+//! steering runs. Each effect answers with messages.
+
+pub mod lanes;
+pub mod watch;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+
+use super::message::{AttributeRequest, Attributed, EditTarget, Effect, Message, Opened, Shown};
+use super::state::Notice;
+use super::theme::{Colours, Theme};
+use crate::attribution::example::STEPS;
+use crate::attribution::{IntegratedGradients, attribute};
+use crate::corpus::edits::Target as EditKey;
+use crate::corpus::filter::Filter;
+use crate::corpus::rows::Row;
+use crate::corpus::{Catalog, Dataset, Example, validate};
+use crate::evaluation;
+use crate::evaluation::answers::score_choices_in_context;
+use crate::files;
+use crate::rationale::recipe::Placement;
+use crate::runs::board::board;
+use crate::runs::preview::{Reading, preview};
+use crate::runs::scorer::TrainedRun;
+use crate::runs::{Run, RunDirectory, RunSpec, control, tour, worker};
+use crate::text;
+
+/// Rows between two reports of a search.
+const FIND_EVERY: usize = 2048;
+
+/// Where messages go.
+pub type Send<'a> = &'a mut dyn FnMut(Message);
+
+/// Everything that effects share.
+pub struct Services {
+    project: PathBuf,
+    catalog: Catalog,
+    colours: Colours,
+    datasets: Mutex<HashMap<String, Dataset>>,
+    /// Tokenizers by data set, source and student.
+    readings: Mutex<HashMap<(String, String, String), Reading>>,
+    /// The student that was looked into last, by checkpoint and data set.
+    student: Mutex<Option<((PathBuf, String), Arc<TrainedRun>)>>,
+    /// The newest question of each kind; answers to older ones need not be finished.
+    newest_search: AtomicU64,
+}
+
+impl Services {
+    pub fn new(project: &Path, colours: Colours) -> Self {
+        Self {
+            project: project.to_owned(),
+            catalog: Catalog::new(project),
+            colours,
+            datasets: Mutex::default(),
+            readings: Mutex::default(),
+            student: Mutex::default(),
+            newest_search: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells a running search that nobody waits for it any more.
+    pub fn supersede(&self, effect: &Effect) {
+        if let Effect::Find { generation, .. } = effect {
+            self.newest_search.store(*generation, Ordering::Relaxed);
+        }
+    }
+
+    /// Does what was asked. Nothing here may panic on what it finds; the answer then is a notice.
+    pub fn perform(&self, effect: Effect, send: Send) {
+        match effect {
+            Effect::ListDatasets => {
+                send(Message::Datasets(self.catalog.names()));
+                send(Message::Themes(Theme::names(&self.project)));
+            }
+            Effect::OpenDataset(name) => match self.open(&name) {
+                Ok(opened) => send(Message::Opened(opened)),
+                Err(error) => send(fail(error)),
+            },
+            Effect::Count { dataset, split } => {
+                if let Err(error) = self.count(&dataset, &split, send) {
+                    send(fail(error));
+                }
+            }
+            Effect::LoadRows { generation, dataset, split, source, rows } => {
+                match self.load_rows(&dataset, &split, &source, &rows) {
+                    Ok((rows, count)) => send(Message::Rows { generation, rows, count }),
+                    Err(error) => send(fail(error)),
+                }
+            }
+            Effect::Find { generation, dataset, split, source, filter } => {
+                if let Err(error) = self.find(generation, &dataset, &split, &source, &filter, send) {
+                    send(fail(error));
+                }
+            }
+            Effect::Preview { generation, spec, split, place, example } => {
+                let result = self.preview(&spec, &split, place, &example).map_err(|error| error.to_string());
+                send(Message::Previewed { generation, result });
+            }
+            Effect::Attribute(request) => {
+                let generation = request.generation;
+                let result = self.attribute(&request).map_err(|error| error.to_string());
+                send(Message::Attributed { generation, result });
+            }
+            Effect::LoadPredictions { run, dataset, split } => send(self.predictions(run, &dataset, &split)),
+            Effect::MakeBoard { generation } => {
+                let runs: Vec<Run> =
+                    RunDirectory::list(&self.project).iter().filter_map(|run| run.read().ok()).collect();
+                send(Message::Board { generation, rows: board(&self.project, &runs) });
+            }
+            Effect::Edit { target, patch } => {
+                self.edit(target, send, |edits, key| edits.set(key, patch).map(|()| true))
+            }
+            Effect::UndoEdit(target) => self.edit(target, send, |edits, key| edits.undo(&key)),
+            Effect::RedoEdit(target) => self.edit(target, send, |edits, key| edits.redo(&key)),
+            Effect::SaveRunFile { path, spec } => send(self.save_run_file(&path, &spec)),
+            Effect::StartRun(spec) => send(self.start_run(*spec)),
+            Effect::ResumeRun(id) => {
+                let resumed = RunDirectory::find(&self.project, &id)
+                    .and_then(|run| worker::spawn(&self.project, &run).map(|()| run));
+                send(resumed.map_or_else(fail, |run| Message::Say(Notice::info(format!("{} goes on", run.id())))));
+            }
+            Effect::RemoveRun(id) => {
+                let removed = RunDirectory::find(&self.project, &id).and_then(|run| run.remove());
+                send(removed.map_or_else(fail, |()| Message::Say(Notice::info(format!("{id} was deleted")))));
+            }
+            Effect::Control { run, command } => {
+                let sent = RunDirectory::find(&self.project, &run).and_then(|run| control::send(&run, command));
+                if let Err(error) = sent {
+                    send(fail(error));
+                }
+            }
+            Effect::StartTour => send(self.start_tour()),
+            Effect::CheckData(name) => send(self.check(&name)),
+            Effect::LoadTheme(name) => match Theme::load(&self.project, &name, self.colours) {
+                Ok(theme) => send(Message::Theme(Box::new(theme))),
+                Err(error) => send(fail(error)),
+            },
+            // The loop itself does these: they need the terminal.
+            Effect::OpenEditor { .. } | Effect::Redraw | Effect::Suspend | Effect::Quit => {}
+        }
+    }
+
+    /// An open data set; the second time it is free.
+    fn dataset(&self, name: &str) -> anyhow::Result<Dataset> {
+        let mut datasets = self.datasets.lock().unwrap_or_else(|poison| poison.into_inner());
+        if let Some(dataset) = datasets.get(name) {
+            return Ok(dataset.clone());
+        }
+        let dataset = self.catalog.open(name)?;
+        datasets.insert(name.into(), dataset.clone());
+        Ok(dataset)
+    }
+
+    fn open(&self, name: &str) -> anyhow::Result<Opened> {
+        // Opened anew, so that what was imported or edited elsewhere is seen.
+        self.datasets.lock().unwrap_or_else(|poison| poison.into_inner()).remove(name);
+        self.readings.lock().unwrap_or_else(|poison| poison.into_inner()).retain(|key, _| key.0 != name);
+        let dataset = self.dataset(name)?;
+        Ok(Opened {
+            name: name.into(),
+            splits: dataset.split_names().map(str::to_owned).collect(),
+            sources: dataset.source_names(),
+            description: dataset.meta.description.clone().unwrap_or_default(),
+            subject: dataset.meta.subject.clone(),
+        })
+    }
+
+    /// Reports the number of rows, again and again while the index grows.
+    fn count(&self, dataset: &str, split: &str, send: Send) -> anyhow::Result<()> {
+        let opened = self.dataset(dataset)?.split(split)?;
+        let mut last = None;
+        loop {
+            let count = opened.count();
+            if last != Some(count) {
+                send(Message::Counted { dataset: dataset.into(), split: split.into(), count });
+                last = Some(count);
+            }
+            if count.complete {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn load_rows(
+        &self,
+        dataset: &str,
+        split: &str,
+        source: &str,
+        rows: &[usize],
+    ) -> anyhow::Result<(Vec<(usize, Result<Example, String>)>, crate::corpus::rows::Count)> {
+        let split = self.dataset(dataset)?.split(split)?;
+        let mut loaded = Vec::with_capacity(rows.len());
+        // Neighbours are read together.
+        for stretch in rows.chunk_by(|one, next| one + 1 == *next) {
+            for Row { number, example, .. } in split.page(stretch[0], stretch.len(), source)? {
+                loaded.push((number, example.map_err(|error| text::line(&error.to_string()).into_owned())));
+            }
+        }
+        Ok((loaded, split.count()))
+    }
+
+    fn find(
+        &self,
+        generation: u64,
+        dataset: &str,
+        split: &str,
+        source: &str,
+        filter: &str,
+        send: Send,
+    ) -> anyhow::Result<()> {
+        let filter = Filter::parse(filter);
+        let split = self.dataset(dataset)?.split(split)?;
+        let mut found = Vec::new();
+        let mut scanned = 0;
+        let mut said = Instant::now();
+        split.visit(0, source, |row| {
+            scanned += 1;
+            if row.example.is_ok_and(|example| filter.matches(&example)) {
+                found.push(row.number);
+            }
+            if scanned % FIND_EVERY == 0 {
+                if self.newest_search.load(Ordering::Relaxed) > generation {
+                    return ControlFlow::Break(());
+                }
+                if said.elapsed() > Duration::from_millis(100) {
+                    said = Instant::now();
+                    send(Message::Matches { generation, found: std::mem::take(&mut found), scanned, done: false });
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        send(Message::Matches { generation, found, scanned, done: true });
+        Ok(())
+    }
+
+    fn reading(&self, spec: &RunSpec, dataset: &Dataset) -> anyhow::Result<Reading> {
+        let key = (spec.dataset.clone(), spec.rationale.source.clone(), spec.student.clone());
+        let mut readings = self.readings.lock().unwrap_or_else(|poison| poison.into_inner());
+        if let Some(reading) = readings.get(&key) {
+            return Ok(reading.clone());
+        }
+        let reading = Reading::of(&self.project, spec, dataset)?;
+        readings.insert(key, reading.clone());
+        Ok(reading)
+    }
+
+    fn preview(&self, spec: &RunSpec, split: &str, place: usize, example: &Example) -> anyhow::Result<Shown> {
+        let dataset = self.dataset(&spec.dataset)?;
+        let opened = dataset.split(split)?;
+        let reading = self.reading(spec, &dataset)?;
+        let shown = preview(&self.project, spec, &reading, &opened, place, example)?;
+        let key = EditKey { split: split.into(), id: example.id.clone(), source: spec.rationale.source.clone() };
+        let edits = dataset.edits().depth(&key);
+        Ok(Shown { rendered: shown.rendered, caveat: shown.caveat, edits })
+    }
+
+    fn attribute(&self, request: &AttributeRequest) -> anyhow::Result<Attributed> {
+        let dataset = self.dataset(&request.dataset)?;
+        let run = RunDirectory::find(&self.project, &request.run)?;
+        let trained = self.trained(&run, &dataset)?;
+        let renderer = trained.reading(&request.source);
+        let method = IntegratedGradients::new(STEPS, request.baseline, renderer.tokenizer.specials.eos);
+        let found = attribute(&trained.decoder, &renderer, &request.example, &method, request.over)?;
+        let scored = score_choices_in_context(&trained.decoder, &renderer, &request.example)?;
+        let best = scored.iter().map(|choice| choice.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = scored.iter().map(|choice| (choice.log_likelihood - best).exp()).sum();
+        let choices = scored.iter().zip(&request.example.choices).map(|(score, choice)| {
+            (choice.label.clone(), choice.text.clone(), (score.log_likelihood - best).exp() / total)
+        });
+        Ok(Attributed {
+            run: request.run.clone(),
+            choices: choices.collect(),
+            found,
+            reads: trained.spec.rationale.placement == Placement::Pre,
+            over: request.over,
+            rationale: request.example.rationale.clone(),
+        })
+    }
+
+    fn trained(&self, run: &RunDirectory, dataset: &Dataset) -> anyhow::Result<Arc<TrainedRun>> {
+        let checkpoint = run.newest_checkpoint().unwrap_or_default();
+        let key = (checkpoint, dataset.name().to_owned());
+        let mut kept = self.student.lock().unwrap_or_else(|poison| poison.into_inner());
+        if let Some((known, trained)) = &*kept
+            && *known == key
+        {
+            return Ok(trained.clone());
+        }
+        let trained = Arc::new(TrainedRun::load(run, dataset, &Device::Cpu)?);
+        *kept = Some((key, trained.clone()));
+        Ok(trained)
+    }
+
+    fn predictions(&self, run: String, dataset: &str, split: &str) -> Message {
+        let path = self.project.join("runs").join(&run).join("predictions.jsonl");
+        let all = evaluation::read_predictions(&path).unwrap_or_default();
+        let own = all.into_iter().filter(|prediction| prediction.dataset == dataset && prediction.split == split);
+        let predicted = own.map(|prediction| {
+            let right = prediction.is_correct();
+            (prediction.id, prediction.predicted, right)
+        });
+        Message::Predictions { run, predicted: predicted.collect() }
+    }
+
+    fn edit(
+        &self,
+        target: EditTarget,
+        send: Send,
+        change: impl FnOnce(&mut crate::corpus::edits::Edits, EditKey) -> Result<bool, files::FileError>,
+    ) {
+        let key = EditKey { split: target.split, id: target.id.clone(), source: target.source };
+        let result = self.dataset(&target.dataset).and_then(|dataset| {
+            let changed = dataset.change(|edits| change(edits, key.clone()))?;
+            Ok((changed, dataset.edits().depth(&key)))
+        });
+        match result {
+            Ok((true, edits)) => send(Message::Edited { target: target.id, result: Ok(edits) }),
+            Ok((false, _)) => send(Message::Say(Notice::info("there is nothing to undo or redo here"))),
+            Err(error) => send(Message::Edited { target: target.id, result: Err(error.to_string()) }),
+        }
+    }
+
+    fn save_run_file(&self, path: &Path, spec: &RunSpec) -> Message {
+        let path = self.project.join(path);
+        if path.exists() {
+            return fail(format!("{} is there already; choose another name", path.display()));
+        }
+        let text = format!("# afterthought train {}\n{}", path.display(), spec.to_yaml());
+        match files::replace(&path, |out| out.write_all(text.as_bytes())) {
+            Ok(()) => Message::Say(Notice::info(format!("written: {}", path.display()))),
+            Err(error) => fail(error),
+        }
+    }
+
+    fn start_run(&self, spec: RunSpec) -> Message {
+        let name = spec.rationale.to_string();
+        let started = RunDirectory::create(&self.project, spec, &name)
+            .and_then(|run| worker::spawn(&self.project, &run).map(|()| run));
+        match started {
+            Ok(run) => Message::Started { ids: vec![run.id().to_owned()], what: format!("{} is under way", run.id()) },
+            Err(error) => fail(error),
+        }
+    }
+
+    fn start_tour(&self) -> Message {
+        let seed = tour::next_seed(&self.project);
+        match tour::start(&self.project, tour::specs(&[seed], false)) {
+            Ok(runs) => Message::Started {
+                what: format!(
+                    "the tour is under way: {} runs with seed {seed}; each row says what it shows",
+                    runs.len()
+                ),
+                ids: runs.iter().map(|run| run.id().to_owned()).collect(),
+            },
+            Err(error) => fail(error),
+        }
+    }
+
+    fn check(&self, name: &str) -> Message {
+        let found = self.dataset(name).and_then(|dataset| Ok(validate::validate(&dataset, &mut |_| {})?));
+        match found {
+            Err(error) => fail(error),
+            Ok(report) => {
+                let mut lines = Vec::new();
+                for (split, counts) in &report.splits {
+                    lines.push(format!("{split}: {} examples, {} rationales", counts.examples, counts.rationales));
+                }
+                lines.push(String::new());
+                for (kind, count) in &report.counts {
+                    lines.push(format!("{count} {}", kind.title()));
+                    let first = report.problems.iter().filter(|problem| problem.kind == *kind).take(5);
+                    lines.extend(first.map(|problem| {
+                        let id = problem.id.as_deref().unwrap_or("");
+                        format!("   {}:{} {id} {}", problem.file.display(), problem.line, problem.problem)
+                    }));
+                }
+                if report.counts.is_empty() {
+                    lines.push("nothing wrong was found".into());
+                }
+                Message::Page { title: format!("check of {name}"), lines }
+            }
+        }
+    }
+}
+
+fn fail(error: impl std::fmt::Display) -> Message {
+    Message::Say(Notice::error(error.to_string()))
+}

@@ -1,0 +1,21 @@
+//! The workbench: the terminal interface. Four panes about one question and one recipe, and the board.
+//!
+//! One loop ([`app`]) takes in messages; [`update`] is the pure function that changes the [`state`] and asks for
+//! effects; [`effects`] does them elsewhere; [`panes`] draws. It knows neither how a tensor is computed nor how a run
+//! is trained, only their front doors.
+
+pub mod app;
+pub mod command;
+pub mod effects;
+pub mod keymap;
+pub mod layout;
+pub mod message;
+pub mod palette;
+pub mod panes;
+pub mod state;
+pub mod terminal;
+pub mod theme;
+pub mod update;
+pub mod widgets;
+
+pub use app::{Options, run};

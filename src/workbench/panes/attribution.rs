@@ -1,0 +1,141 @@
+//! Which tokens a run's student rests its answer on.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::{draw_empty, draw_lines, frame_of};
+use crate::attribution::{ExampleAttribution, Over};
+use crate::rationale::Role;
+use crate::workbench::message::Attributed;
+use crate::workbench::state::{Pane, State};
+use crate::workbench::widgets::flow::{Piece, cut, wrap, wrap_text};
+
+/// A convergence delta above this is marked: the scores then don't add up to what they explain.
+const GOOD_DELTA: f64 = 1e-3;
+
+pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
+    let view = &state.attribution;
+    let title = match &view.result {
+        Some(result) => format!(
+            "integrated gradients → log p({}) · {}{}",
+            result.found.target,
+            result.run,
+            if view.is_waiting { " …" } else { "" }
+        ),
+        None => String::new(),
+    };
+    let inside = frame_of(frame, area, state, Pane::Attribution, &title);
+    let inside = Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside };
+    match (&view.result, &view.error) {
+        (_, Some(error)) => {
+            let lines = wrap_text(error, state.theme.bad.style(), inside.width);
+            draw_lines(frame, inside, lines, 0);
+        }
+        (Some(result), None) => draw_result(frame, inside, state, result),
+        (None, None) if view.is_waiting => draw_empty(frame, inside, state, "attributing …"),
+        (None, None) => draw_empty(
+            frame,
+            inside,
+            state,
+            "no student to look into yet: train one on this data set (n in the training pane, or T for the tour), \
+             or choose a run with r",
+        ),
+    }
+}
+
+fn draw_result(frame: &mut Frame, area: Rect, state: &State, result: &Attributed) {
+    let found = &result.found;
+    let lines = tokens(state, found, area.width);
+    let below = below(state, result, area.width);
+    let height = (below.len() as u16).min(area.height.saturating_sub(2));
+    let text = Rect { height: area.height - height, ..area };
+    draw_lines(frame, text, lines, state.attribution.scroll);
+    draw_lines(frame, Rect { y: text.y + text.height, height, ..area }, below, 0);
+}
+
+/// The tokens, coloured by score; the sign is also told by an underline, the top ones by a mark.
+fn tokens(state: &State, found: &ExampleAttribution, width: u16) -> Vec<Line<'static>> {
+    let largest = found.tokens.iter().filter_map(|token| token.score).fold(0f32, |max, score| max.max(score.abs()));
+    let top = top_tokens(found, state.attribution.top);
+    let only_rationale = state.attribution.over == Over::Rationale;
+    let mut pieces = Vec::new();
+    for (place, token) in found.tokens.iter().enumerate() {
+        if only_rationale && token.role != Role::Rationale {
+            continue;
+        }
+        let strength = token.score.map_or(0.0, |score| f64::from(score / largest.max(f32::MIN_POSITIVE)));
+        let style = if token.score.is_some() { state.theme.score(strength) } else { state.theme.chrome.style() };
+        pieces.push(Piece::new(token.text.clone(), style));
+        if top.contains(&place) {
+            pieces.push(Piece::new("*", state.theme.accent.style()));
+        }
+    }
+    wrap(&pieces, width)
+}
+
+/// Places of the tokens with the highest scores.
+fn top_tokens(found: &ExampleAttribution, count: usize) -> Vec<usize> {
+    let score = |place: usize| found.tokens[place].score.unwrap_or(f32::NEG_INFINITY);
+    let mut places: Vec<usize> =
+        (0..found.tokens.len()).filter(|place| found.tokens[*place].role == Role::Rationale).collect();
+    places.sort_by(|one, other| score(*other).total_cmp(&score(*one)));
+    places.truncate(count);
+    places
+}
+
+/// Top words, the convergence delta, the choices, and what to bear in mind.
+fn below(state: &State, result: &Attributed, width: u16) -> Vec<Line<'static>> {
+    let theme = &state.theme;
+    let found = &result.found;
+    let mut spans = vec![Span::styled(format!("top {} ", state.attribution.top), theme.chrome.style())];
+    let words = ranked(found);
+    for (text, score) in words.iter().take(state.attribution.top) {
+        spans.push(Span::raw(format!("{score:+.2} ")));
+        spans.push(Span::styled(format!("{}  ", cut(text, 16)), theme.score(1.0)));
+    }
+    if let Some((text, score)) = words.last().filter(|(_, score)| *score < 0.0) {
+        spans.push(Span::raw(format!("{score:+.2} ")));
+        spans.push(Span::styled(format!("{}  ", cut(text, 16)), theme.score(-1.0)));
+    }
+    let good = found.convergence_delta.abs() < GOOD_DELTA;
+    let style = if good { theme.chrome } else { theme.warning };
+    let sign = if good { "" } else { "! " };
+    spans.push(Span::styled(format!("{sign}δ {:.0e}", found.convergence_delta), style.style()));
+    let mut lines = vec![Line::default(), Line::from(spans)];
+
+    let mut choices: Vec<Piece> = vec![Piece::new("answers", theme.chrome.style())];
+    let gold = &found.target;
+    for (label, text, p) in &result.choices {
+        let right = text == gold || label == gold;
+        let style = if right { theme.good } else { theme.text };
+        choices.push(Piece::new(format!("  {}{label} {text} {p:.2}", if right { "✓" } else { "" }), style.style()));
+    }
+    lines.extend(wrap(&choices, width));
+
+    let over = match state.attribution.over {
+        Over::Rationale => "the rationale's tokens",
+        Over::Prompt => "all tokens before the label",
+    };
+    let change = format!(
+        "log p {:.2} with them, {:.2} at the {} baseline; over {over}",
+        found.log_p,
+        found.log_p_baseline,
+        found.baseline.name()
+    );
+    lines.push(Line::styled(cut(&change, usize::from(width)), theme.chrome.style()));
+    if !result.reads {
+        let text = "this student never read a rationale before its label: a `pre` run or a reader (r) tells more";
+        lines.extend(wrap_text(text, theme.warning.style(), width));
+    }
+    lines
+}
+
+/// Words of the rationale by their score, highest first.
+fn ranked(found: &ExampleAttribution) -> Vec<(String, f32)> {
+    let own = found.words.iter().filter(|word| word.role == Role::Rationale);
+    let mut words: Vec<(String, f32)> =
+        own.filter_map(|word| Some((word.text.trim().to_owned(), word.score?))).collect();
+    words.sort_by(|one, other| other.1.total_cmp(&one.1));
+    words
+}

@@ -1,0 +1,242 @@
+//! Drawing: a pure function from the state to a frame. One file for each pane.
+
+mod attribution;
+mod board;
+mod data;
+mod overlay;
+mod rationale;
+mod training;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Borders, Clear, Paragraph};
+
+use super::command::Command;
+use super::layout::{self, SMALLEST};
+use super::state::{Pane, State};
+use super::widgets::flow::cut;
+use crate::journal::RunState;
+use crate::runs::Run;
+
+/// Draws everything.
+pub fn draw(frame: &mut Frame, state: &State) {
+    let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        let text = format!(
+            "afterthought needs {} x {} characters; this terminal has {} x {}.\nMake it larger, or press q to leave.",
+            SMALLEST.0, SMALLEST.1, area.width, area.height
+        );
+        frame.render_widget(Paragraph::new(text).wrap(ratatui::widgets::Wrap { trim: true }), area);
+        return;
+    }
+    let screen = layout::screen(state);
+    draw_header(frame, screen.header, state);
+    if let (Some(tabs), Some(question)) = (screen.tabs, screen.question) {
+        draw_tabs(frame, tabs, state);
+        draw_question(frame, question, state);
+    }
+    for (pane, area) in &screen.panes {
+        match pane {
+            Pane::Data => data::draw(frame, *area, state),
+            Pane::Rationale => rationale::draw(frame, *area, state),
+            Pane::Training => training::draw(frame, *area, state),
+            Pane::Attribution => attribution::draw(frame, *area, state),
+            Pane::Board => board::draw(frame, *area, state),
+        }
+    }
+    draw_footer(frame, screen.footer, state);
+    overlay::draw(frame, area, state);
+}
+
+/// Project, data set and student on the left; what runs on the right.
+fn draw_header(frame: &mut Frame, area: Rect, state: &State) {
+    let theme = &state.theme;
+    let left = format!(" {} ▸ {}/{} ▸ {}", state.project, state.draft.dataset, state.data.split, state.draft.student);
+    let mut right: Vec<Span> = Vec::new();
+    let active: Vec<&Run> = state.runs.active().collect();
+    let running = active.iter().filter(|run| run.state == RunState::Running);
+    for run in running.take(2) {
+        right.push(Span::styled(format!("{} ", glyph(run.state)), theme.accent.style()));
+        right.push(Span::raw(format!("{}  ", progress_of(run))));
+    }
+    let waiting = active.iter().filter(|run| run.state == RunState::Queued).count();
+    if waiting > 0 {
+        right.push(Span::styled(format!("{waiting} waiting  "), theme.chrome.style()));
+    }
+    right.push(Span::styled(format!("{} cores ", state.cores), theme.chrome.style()));
+    let right = Line::from(right);
+    let room = usize::from(area.width).saturating_sub(right.width() + 1);
+    frame.render_widget(Line::styled(cut(&left, room), theme.heading.style()), area);
+    let width = (right.width() as u16).min(area.width);
+    let place = Rect { x: area.right() - width, width, ..area };
+    frame.render_widget(right, place);
+}
+
+/// `post 512/800 00:07`.
+fn progress_of(run: &Run) -> String {
+    let name = cut(&run.spec.rationale.to_string(), 24);
+    if let Some((what, done, total)) = &run.history.progress {
+        return format!("{name} {what} {done}/{total}");
+    }
+    let left = time_left(run).map(|left| format!(" {left}")).unwrap_or_default();
+    format!("{name} {}/{}{left}", run.history.step(), run.history.steps_planned)
+}
+
+/// `07:31` until the last step, at the present speed.
+fn time_left(run: &Run) -> Option<String> {
+    let steps = &run.history.steps;
+    let (first, last) = (steps.get(steps.len().saturating_sub(50))?, steps.last()?);
+    let tokens = last.tokens.checked_sub(first.tokens)? as f64;
+    let per_step = tokens / (last.step.checked_sub(first.step)? as f64).max(1.0);
+    let left = run.history.steps_planned.saturating_sub(last.step) as f64;
+    if tokens <= 0.0 || last.tokens_per_second <= 0.0 {
+        return None;
+    }
+    Some(clock(left * per_step / last.tokens_per_second))
+}
+
+/// Seconds as `mm:ss`, or `h:mm:ss`.
+fn clock(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes:02}:{seconds:02}") }
+}
+
+/// A sign for each state, so that none is told by colour alone.
+fn glyph(state: RunState) -> &'static str {
+    match state {
+        RunState::Queued => "◌",
+        RunState::Running => "●",
+        RunState::Paused => "‖",
+        RunState::Finished => "✓",
+        RunState::Stopped => "■",
+        RunState::Failed => "✗",
+        RunState::Interrupted => "!",
+    }
+}
+
+fn state_style(state: &State, run: RunState) -> Style {
+    match run {
+        RunState::Running => state.theme.accent.style(),
+        RunState::Finished => state.theme.good.style(),
+        RunState::Failed | RunState::Interrupted => state.theme.bad.style(),
+        RunState::Paused | RunState::Stopped => state.theme.warning.style(),
+        RunState::Queued => state.theme.chrome.style(),
+    }
+}
+
+fn draw_tabs(frame: &mut Frame, area: Rect, state: &State) {
+    let mut spans = vec![Span::raw(" ")];
+    for pane in Pane::ALL {
+        let running = pane == Pane::Training && state.runs.active().next().is_some();
+        let title = format!("{} {}{}", pane.number(), pane.title(), if running { "●" } else { "" });
+        if pane == state.focus {
+            spans.push(Span::styled(format!("[{title}]"), state.theme.accent.style()));
+        } else {
+            spans.push(Span::styled(format!(" {title} "), state.theme.chrome.style()));
+        }
+        spans.push(Span::raw(" "));
+    }
+    frame.render_widget(Line::from(spans), area);
+}
+
+/// The selected question in one line, so that the thread is never lost.
+fn draw_question(frame: &mut Frame, area: Rect, state: &State) {
+    let Some(selected) = &state.data.selected else { return };
+    let example = &selected.example;
+    let gold = example.gold().map_or_else(String::new, |gold| format!(" → {}", gold.text));
+    let text = format!(" {} · {}", example.id, example.question);
+    let room = usize::from(area.width).saturating_sub(1);
+    let question = cut(&text, room.saturating_sub(gold.chars().count().min(room / 3)));
+    let gold = cut(&gold, room.saturating_sub(question.chars().count()));
+    let line = Line::from(vec![Span::raw(question), Span::styled(gold, state.theme.good.style())]);
+    frame.render_widget(line, area);
+}
+
+/// What was said last, or the keys that always work.
+fn draw_footer(frame: &mut Frame, area: Rect, state: &State) {
+    let theme = &state.theme;
+    if let Some(notice) = &state.notice {
+        let sign = if notice.is_error { "✗ " } else { "· " };
+        let style = if notice.is_error { theme.bad } else { theme.text };
+        let text = cut(&format!(" {sign}{}", notice.text), usize::from(area.width));
+        frame.render_widget(Line::styled(text, style.style()), area);
+        return;
+    }
+    let active = state.runs.active().count();
+    let leave = match active {
+        0 => "leave".to_owned(),
+        1 => "leave (1 run goes on)".to_owned(),
+        more => format!("leave ({more} runs go on)"),
+    };
+    let mut spans = vec![Span::raw(" ")];
+    let hints = [
+        (Command::Help, "keys"),
+        (Command::Palette, "command"),
+        (Command::NextPane, "next pane"),
+        (Command::Zoom, "zoom"),
+        (Command::FocusBoard, "board"),
+        (Command::Tour, "tour"),
+        (Command::Quit, leave.as_str()),
+    ];
+    for (command, what) in hints {
+        let Some(key) = state.keymap.keys(state.focus, command).first().copied() else { continue };
+        spans.push(Span::styled(key.to_owned(), theme.accent.style()));
+        spans.push(Span::styled(format!(" {what}  "), theme.chrome.style()));
+    }
+    frame.render_widget(Line::from(spans), area);
+}
+
+/// The border of a pane: what it shows on top, the keys that matter now below. Gives the inside.
+fn frame_of(frame: &mut Frame, area: Rect, state: &State, pane: Pane, title: &str) -> Rect {
+    let focused = state.focus == pane;
+    let theme = &state.theme;
+    let border = if focused { theme.accent.style() } else { theme.chrome.style() };
+    let room = usize::from(area.width.saturating_sub(4));
+    let name = format!("{} {}", pane.number(), pane.title());
+    let rest = if title.is_empty() { String::new() } else { format!(" ─ {title}") };
+    let heading = cut(&format!("{name}{rest}"), room);
+    let mut block = Block::new()
+        .borders(Borders::ALL)
+        .border_type(if focused { BorderType::Thick } else { BorderType::Rounded })
+        .border_style(border)
+        .title_top(Line::styled(
+            format!(" {heading} "),
+            if focused { theme.accent.style() } else { theme.text.style() },
+        ));
+    if focused {
+        let mut spans: Vec<Span> = Vec::new();
+        let mut used = 0;
+        for (key, hint) in state.keymap.hints(pane) {
+            let width = key.chars().count() + hint.chars().count() + 3;
+            if used + width > room {
+                break;
+            }
+            used += width;
+            spans.push(Span::styled(format!(" {key}"), theme.accent.style()));
+            spans.push(Span::styled(format!(" {hint} "), theme.chrome.style()));
+        }
+        block = block.title_bottom(Line::from(spans));
+    }
+    let inside = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    inside
+}
+
+/// Lines from `scroll` on, as many as fit.
+fn draw_lines(frame: &mut Frame, area: Rect, lines: Vec<Line>, scroll: usize) {
+    let last = lines.len().saturating_sub(usize::from(area.height));
+    for (row, line) in lines.into_iter().skip(scroll.min(last)).take(usize::from(area.height)).enumerate() {
+        frame.render_widget(line, Rect { y: area.y + row as u16, height: 1, ..area });
+    }
+}
+
+/// What an empty pane says: what would fill it, and which key does that.
+fn draw_empty(frame: &mut Frame, area: Rect, state: &State, text: &str) {
+    let lines = super::widgets::flow::wrap_text(text, state.theme.chrome.style(), area.width.saturating_sub(2));
+    let inside = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+    draw_lines(frame, inside, lines, 0);
+}

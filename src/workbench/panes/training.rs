@@ -1,0 +1,193 @@
+//! Loss curves and runs.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::{clock, draw_empty, draw_lines, frame_of, glyph, state_style, time_left};
+use crate::journal::{EvaluationEvent, StepEvent};
+use crate::runs::Run;
+use crate::workbench::state::{Curve, Pane, State};
+use crate::workbench::widgets::chart::{Chart, Series};
+use crate::workbench::widgets::flow::{cut, fit, wrap_text};
+
+pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
+    let title =
+        format!("{}{}, mean over span", state.runs.curve.name(), if state.runs.log_scale { ", log" } else { "" });
+    let inside = frame_of(frame, area, state, Pane::Training, &title);
+    let Some(run) = state.runs.selected() else {
+        draw_empty(frame, inside, state, "no run yet · n trains a student on the present recipe · T starts the tour");
+        return;
+    };
+    // The chart has what the list and the numbers leave; a list of one line more than there are runs is no use.
+    let numbers = 3 + u16::from(run.history.reason.is_some());
+    let list = (state.runs.runs.len() as u16).clamp(1, (inside.height / 4).max(2));
+    let chart = inside.height.saturating_sub(numbers + list);
+    draw_chart(frame, Rect { height: chart, ..inside }, state, run);
+    let below = Rect { y: inside.y + chart, height: numbers.min(inside.height - chart), ..inside };
+    draw_numbers(frame, below, state, run);
+    let list = Rect { y: below.y + below.height, height: inside.height.saturating_sub(chart + below.height), ..inside };
+    draw_list(frame, list, state);
+}
+
+/// The curves that are shown: name, points, and whether they are those of every step.
+fn curves(state: &State, run: &Run) -> Vec<(String, Vec<(f64, f64)>, bool)> {
+    let steps = |value: &dyn Fn(&StepEvent) -> Option<f64>| -> Vec<(f64, f64)> {
+        run.history.steps.iter().filter_map(|step| Some((step.step as f64, value(step)?))).collect()
+    };
+    let evaluations = |value: &dyn Fn(&EvaluationEvent) -> Option<f64>| -> Vec<(f64, f64)> {
+        run.history.evaluations.iter().filter_map(|found| Some((found.step as f64, value(found)?))).collect()
+    };
+    let label = || ("label".to_owned(), steps(&|step| step.loss_label), true);
+    let rationale = || ("rationale".to_owned(), steps(&|step| step.loss_rationale), true);
+    let total = || ("total".to_owned(), steps(&|step| Some(step.loss)), true);
+    match state.runs.curve {
+        Curve::All => vec![
+            label(),
+            rationale(),
+            ("validation label".into(), evaluations(&|found| found.loss_label), false),
+            ("validation rationale".into(), evaluations(&|found| found.loss_rationale), false),
+        ],
+        Curve::Label => vec![label(), ("validation label".into(), evaluations(&|found| found.loss_label), false)],
+        Curve::Rationale => {
+            vec![rationale(), ("validation rationale".into(), evaluations(&|found| found.loss_rationale), false)]
+        }
+        Curve::Total => vec![total()],
+    }
+}
+
+fn draw_chart(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
+    let theme = &state.theme;
+    if run.history.steps.is_empty() {
+        let text = match &run.history.progress {
+            Some((what, done, total)) => format!("{what}: {done} of {total}"),
+            None => format!("{}: no step yet", run.state.name()),
+        };
+        draw_empty(frame, area, state, &text);
+        return;
+    }
+    let mut series = Vec::new();
+    let mut legend: Vec<Span> = vec![Span::raw("      ")];
+    let mut end = run.history.steps_planned.max(run.history.step());
+    // Other runs below the selected one.
+    let mut number = 4;
+    for other in state.runs.runs.iter().filter(|other| state.runs.overlaid.contains(&other.id) && other.id != run.id) {
+        let Some((_, points, _)) = curves(state, other).into_iter().next() else { continue };
+        let style = theme.series(number);
+        number += 1;
+        legend.push(Span::styled(format!("─ {} ", cut(&other.spec.rationale.to_string(), 20)), style));
+        series.push(Series { points, style, with_span: false });
+        end = end.max(other.history.steps_planned);
+    }
+    for (place, (name, points, with_span)) in curves(state, run).into_iter().enumerate() {
+        let Some((_, last)) = points.last().copied() else { continue };
+        let style = theme.series(place);
+        legend.push(Span::styled(format!("─ {name} {last:.3} "), style));
+        series.push(Series { points, style, with_span });
+    }
+    let chart =
+        Chart { series, end: end as f64, log_scale: state.runs.log_scale, axis: theme.chrome.style(), unit: "steps" };
+    let above = Rect { height: 1, ..area };
+    frame.render_widget(Line::from(legend), above);
+    let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    chart.render(below, frame.buffer_mut());
+}
+
+/// Learning rate, gradient norm, speed, time left; the accuracies so far.
+fn draw_numbers(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
+    let theme = &state.theme;
+    let history = &run.history;
+    let mut lines = Vec::new();
+    let chrome = |text: &str| Span::styled(text.to_owned(), theme.chrome.style());
+    if let Some(step) = history.steps.last() {
+        let mut spans = vec![
+            chrome(" step "),
+            Span::raw(format!("{:>5}/{:<5}", step.step, history.steps_planned)),
+            chrome(" epoch "),
+            Span::raw(format!("{:>5.2}", step.epoch)),
+            chrome(" lr "),
+            Span::raw(format!("{:.1e}", step.learning_rate)),
+            chrome(" ‖g‖ "),
+            Span::raw(format!("{:>5.2}", step.gradient_norm)),
+            chrome(" "),
+            Span::raw(format!("{:>6}", speed(step.tokens_per_second))),
+            chrome(" tok/s"),
+        ];
+        if run.state.is_active() {
+            spans.push(chrome(" left "));
+            spans.push(Span::raw(time_left(run).unwrap_or_else(|| "–".into())));
+        } else if let Some(took) = took(run) {
+            spans.push(chrome(" took "));
+            spans.push(Span::raw(took));
+        }
+        lines.push(Line::from(spans));
+    }
+    let mut spans = vec![chrome(" right ")];
+    let shown = usize::from(area.width) / 16;
+    let skip = history.evaluations.len().saturating_sub(shown.max(1));
+    for found in history.evaluations.iter().skip(skip) {
+        let style = if found.last { theme.good.style() } else { theme.text.style() };
+        spans.push(Span::styled(format!("{:.1} %", found.accuracy * 100.0), style));
+        let split = if found.split == run.spec.evaluation.split { String::new() } else { format!(" {}", found.split) };
+        spans.push(chrome(&format!("{split} at {}  ", found.step)));
+    }
+    if history.evaluations.is_empty() {
+        spans.push(chrome("– not asked yet"));
+    }
+    lines.push(Line::from(spans));
+    match (&history.reason, history.notes.last()) {
+        (Some(reason), _) => {
+            lines.extend(wrap_text(&format!(" {reason}"), theme.warning.style(), area.width));
+        }
+        (None, Some(note)) => {
+            lines.push(Line::styled(cut(&format!(" {note}"), usize::from(area.width)), theme.chrome.style()))
+        }
+        _ => {}
+    }
+    draw_lines(frame, area, lines, 0);
+}
+
+/// `8.1k`.
+fn speed(tokens: f64) -> String {
+    if tokens >= 1000.0 { format!("{:.1}k", tokens / 1000.0) } else { format!("{tokens:.0}") }
+}
+
+/// How long a run took, as far as its journal tells.
+fn took(run: &Run) -> Option<String> {
+    let time = |text: &Option<String>| text.as_deref()?.parse::<jiff::Timestamp>().ok();
+    let (from, to) = (time(&run.history.created)?, time(&run.history.updated)?);
+    Some(clock(to.duration_since(from).as_secs_f64()))
+}
+
+/// The runs, newest first.
+fn draw_list(frame: &mut Frame, area: Rect, state: &State) {
+    let theme = &state.theme;
+    let height = usize::from(area.height);
+    let total = state.runs.runs.len();
+    let place = total.saturating_sub(1).saturating_sub(state.runs.cursor);
+    let offset = (place + 1).saturating_sub(height);
+    for (line, run) in state.runs.runs.iter().rev().skip(offset).take(height).enumerate() {
+        let chosen = state.runs.selected().is_some_and(|selected| selected.id == run.id);
+        let base = if chosen { theme.selection.style() } else { theme.text.style() };
+        let overlaid = if state.runs.overlaid.contains(&run.id) { "~" } else { " " };
+        let accuracy =
+            run.history.result().map_or_else(String::new, |result| format!("{:.1} %", result.accuracy * 100.0));
+        let progress = match &run.history.progress {
+            Some((what, done, total)) if run.state.is_active() => format!("{what} {done}/{total}"),
+            _ if run.state.is_active() => format!("{}/{}", run.history.step(), run.history.steps_planned),
+            _ => run.state.name().to_owned(),
+        };
+        let name = run.spec.tags.get("condition").cloned().unwrap_or_else(|| run.spec.rationale.to_string());
+        let reader = if run.spec.tags.contains_key("role") { "reader, " } else { "" };
+        let about = format!("{reader}{name} · {} · {}", run.spec.dataset, run.id);
+        let room = usize::from(area.width).saturating_sub(30);
+        let spans = vec![
+            Span::styled(if chosen { "▸" } else { " " }, base),
+            Span::styled(overlaid, base),
+            Span::styled(format!("{} ", glyph(run.state)), base.patch(state_style(state, run.state))),
+            Span::styled(fit(&about, room), base),
+            Span::styled(format!(" {:>16} {:>8}", cut(&progress, 16), accuracy), base),
+        ];
+        frame.render_widget(Line::from(spans), Rect { y: area.y + line as u16, height: 1, ..area });
+    }
+}

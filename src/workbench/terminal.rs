@@ -1,0 +1,153 @@
+//! The terminal: taken over and given back, whatever happens in between, and written to once a frame.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, SetTitle,
+    disable_raw_mode, enable_raw_mode,
+};
+use crossterm::{cursor, execute, queue};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+/// Whether the terminal is ours now; the panic hook asks.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Collects a frame, so that it leaves in one write.
+#[derive(Clone, Default)]
+pub struct Frame(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Frame {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(|poison| poison.into_inner()).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The screen.
+pub struct Screen {
+    pub terminal: Terminal<CrosstermBackend<Frame>>,
+    frame: Frame,
+    /// Bytes sent since the workbench began.
+    pub sent: u64,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    pub fn enter() -> io::Result<Self> {
+        take()?;
+        let frame = Frame::default();
+        let mut terminal = Terminal::new(CrosstermBackend::new(frame.clone()))?;
+        terminal.hide_cursor()?;
+        terminal.clear()?;
+        Ok(Self { terminal, frame, sent: 0 })
+    }
+
+    /// Draws one frame. Nothing is written when nothing has changed.
+    pub fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame)) -> io::Result<()> {
+        self.terminal.draw(draw)?;
+        let bytes = std::mem::take(&mut *self.frame.0.lock().unwrap_or_else(|poison| poison.into_inner()));
+        if is_empty_frame(&bytes) {
+            return Ok(());
+        }
+        let mut out = Vec::with_capacity(bytes.len() + 16);
+        // A terminal that knows this shows the frame whole; the others pass over it.
+        queue!(out, BeginSynchronizedUpdate)?;
+        out.extend_from_slice(&bytes);
+        queue!(out, EndSynchronizedUpdate)?;
+        self.sent += out.len() as u64;
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&out)?;
+        stdout.flush()
+    }
+
+    /// Draws everything anew with the next frame, whatever the terminal shows.
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
+    /// Gives the terminal to another program while `other` runs.
+    pub fn lend<T>(&mut self, other: impl FnOnce() -> T) -> io::Result<T> {
+        restore();
+        let result = other();
+        take()?;
+        self.terminal.hide_cursor()?;
+        self.forget()?;
+        Ok(result)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// What ratatui writes for a frame without a change: it hides the cursor again and resets the colours.
+fn is_empty_frame(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    text.replace("\u{1b}[?25l", "")
+        .replace("\u{1b}[39m", "")
+        .replace("\u{1b}[49m", "")
+        .replace("\u{1b}[59m", "")
+        .replace("\u{1b}[0m", "")
+        .is_empty()
+}
+
+fn take() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide, SetTitle("afterthought"))
+}
+
+/// Gives the terminal back. Safe to call twice, and from a panic.
+pub fn restore() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // The terminal may be gone already (SIGHUP); there is nobody left to tell.
+        let _ =
+            execute!(io::stdout(), EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+        let _ = disable_raw_mode();
+    }
+}
+
+/// Gives the terminal back before a panic is reported, so that the report can be read.
+pub fn install_panic_hook() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let was_ours = TAKEN.load(Ordering::SeqCst);
+        restore();
+        report(panic);
+        if was_ours {
+            eprintln!("afterthought broke down; runs go on and edits are kept. Start it again to go on.");
+            std::process::exit(101);
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_without_change_writes_nothing() {
+        let frame = Frame::default();
+        let backend = CrosstermBackend::new(frame.clone());
+        let options =
+            ratatui::TerminalOptions { viewport: ratatui::Viewport::Fixed(ratatui::layout::Rect::new(0, 0, 20, 3)) };
+        let mut terminal = Terminal::with_options(backend, options).unwrap();
+        let mut draw = |text: &str| {
+            terminal.draw(|frame| frame.render_widget(text, frame.area())).unwrap();
+            std::mem::take(&mut *frame.0.lock().unwrap())
+        };
+        assert!(!is_empty_frame(&draw("hello")));
+        assert!(is_empty_frame(&draw("hello")));
+        assert!(!is_empty_frame(&draw("help!")));
+    }
+}

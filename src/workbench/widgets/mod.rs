@@ -1,0 +1,4 @@
+//! Pieces that the panes are made of.
+
+pub mod chart;
+pub mod flow;
