@@ -111,6 +111,7 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Runs a command. Training decides for itself how many threads it takes.
 fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
     match command {
         Command::Init(args) => init::run(args, context),

@@ -58,6 +58,8 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         say(&format!("training goes on by itself · `afterthought runs follow {}` watches it", run.id()));
         return finish(context, &run, RunState::Queued);
     }
+    // Before the progress bar, which has a thread of its own.
+    worker::limit_threads(worker::threads(&run.spec()?));
     let listener: Listener = if context.json {
         Box::new(|event| {
             let _ = print(&(serde_json::to_string(event).unwrap_or_default() + "\n"));
@@ -139,6 +141,7 @@ pub struct WorkerArgs {
 
 pub fn work(args: WorkerArgs, context: &Context) -> anyhow::Result<()> {
     let run = RunDirectory::find(&context.project, &args.run)?;
+    worker::limit_threads(worker::threads(&run.spec()?));
     worker::work(&context.project, &run, None)?;
     Ok(())
 }

@@ -130,7 +130,10 @@ fn guarded(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor, lock
         let device = prepare::device(&spec.device)?;
         let name = prepare::device_name(&device);
         let (kind, count, wanted) = if device.is_cpu() { ("cpu", cores, threads) } else { (name.as_str(), 1, 1) };
-        let slot = slots::take(project, kind, count, wanted, run.id(), &supervisor.control)?;
+        // First come, first served; the id keeps two of one moment apart.
+        let created = spec.record.as_ref().map_or("", |record| record.created.as_str());
+        let ticket = format!("{created}-{}", run.id());
+        let slot = slots::take(project, kind, count, wanted, &ticket, &supervisor.control)?;
         // Rayon's threads are the ones that compute; a run alone on its cores must not fight its neighbour for them.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| RunError::Panic { message: error.to_string() })?;
@@ -173,6 +176,17 @@ fn conclude(
             // On a full disk this fails as well; the first error is the one to show.
             let _ = supervisor.state(RunState::Failed, Some(error.to_string()));
             Err(error)
+        }
+    }
+}
+
+/// Tells candle and rayon how many threads to keep. Candle's own spin while they wait, so a run with one core must not
+/// have two of them. Call it before any other thread begins; a variable that the user set is left alone.
+pub fn limit_threads(threads: usize) {
+    for name in ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"] {
+        if std::env::var_os(name).is_none() {
+            // SAFETY: the caller is the only thread there is.
+            unsafe { std::env::set_var(name, threads.to_string()) };
         }
     }
 }

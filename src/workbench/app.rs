@@ -42,6 +42,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         state.draft.dataset = dataset;
     }
     install_panic_hook();
+    // Half the cores for what the panes ask for; the runs need theirs.
+    crate::runs::worker::limit_threads((state.cores / 2).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(App::open(state, &options.project, colours)?.go())
 }

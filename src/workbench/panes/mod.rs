@@ -56,14 +56,18 @@ fn draw_header(frame: &mut Frame, area: Rect, state: &State) {
     let left = format!(" {} ▸ {}/{} ▸ {}", state.project, state.draft.dataset, state.data.split, state.draft.student);
     let mut right: Vec<Span> = Vec::new();
     let active: Vec<&Run> = state.runs.active().collect();
-    let running = active.iter().filter(|run| run.state == RunState::Running);
-    for run in running.take(2) {
+    let running: Vec<_> = active.iter().filter(|run| run.state == RunState::Running).collect();
+    // The second one only where there is room for both and for the left side.
+    for run in running.iter().take(usize::from(area.width / 70).max(1)) {
         right.push(Span::styled(format!("{} ", glyph(run.state)), theme.accent.style()));
         right.push(Span::raw(format!("{}  ", progress_of(run))));
     }
+    let others = running.len().saturating_sub(right.len() / 2);
     let waiting = active.iter().filter(|run| run.state == RunState::Queued).count();
-    if waiting > 0 {
-        right.push(Span::styled(format!("{waiting} waiting  "), theme.chrome.style()));
+    for (count, what) in [(others, "more run"), (waiting, "waiting")] {
+        if count > 0 {
+            right.push(Span::styled(format!("{count} {what}  "), theme.chrome.style()));
+        }
     }
     right.push(Span::styled(format!("{} cores ", state.cores), theme.chrome.style()));
     let right = Line::from(right);

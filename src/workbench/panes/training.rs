@@ -179,8 +179,11 @@ fn draw_list(frame: &mut Frame, area: Rect, state: &State) {
         };
         let name = run.spec.tags.get("condition").cloned().unwrap_or_else(|| run.spec.rationale.to_string());
         let reader = if run.spec.tags.contains_key("role") { "reader, " } else { "" };
-        let about = format!("{reader}{name} · {} · {}", run.spec.dataset, run.id);
         let room = usize::from(area.width).saturating_sub(30);
+        let about = match room {
+            60.. => format!("{reader}{name} · {} · {}", run.spec.dataset, run.id),
+            _ => format!("{reader}{name} · {}", run.spec.dataset),
+        };
         let spans = vec![
             Span::styled(if chosen { "▸" } else { " " }, base),
             Span::styled(overlaid, base),
