@@ -62,8 +62,9 @@ impl Accuracy {
 /// Mean losses over a split, under the run's own weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {
-    /// Weighted mean over the counted tokens.
-    pub total: Option<f64>,
+    /// Weighted mean over the counted tokens, and the weighted sum over each example's tokens, averaged over examples.
+    pub per_token: Option<f64>,
+    pub per_example: Option<f64>,
     pub label: Option<f64>,
     pub rationale: Option<f64>,
 }
@@ -94,7 +95,12 @@ pub fn losses(decoder: &Decoder, examples: &[Encoded]) -> Result<Losses, Evaluat
         label = label.and(batch.mean_loss(Role::Label, &result.losses));
         rationale = rationale.and(batch.mean_loss(Role::Rationale, &result.losses));
     }
-    Ok(Losses { total: (weight > 0.0).then(|| total / weight), label: label.value(), rationale: rationale.value() })
+    Ok(Losses {
+        per_token: (weight > 0.0).then(|| total / weight),
+        per_example: (!by_length.is_empty()).then(|| total / by_length.len() as f64),
+        label: label.value(),
+        rationale: rationale.value(),
+    })
 }
 
 /// Puts the predictions of one split into `predictions.jsonl`, in the place of older ones of the same split.

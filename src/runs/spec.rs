@@ -288,16 +288,17 @@ fn lay_over(under: &mut Value, over: Value) {
     }
 }
 
-/// Adds the nearest known key to serde's "unknown field" and "unknown variant".
+/// Puts the nearest known key in the place of the list that serde gives for "unknown field" and "unknown variant".
 fn explain(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let message = text::line(message);
-    match quoted.split_first() {
-        Some((wrong, known)) if message.contains("unknown ") => {
-            format!("{message}{}", did_you_mean(&nearest(wrong, known.iter().copied())))
-        }
-        _ => message.into_owned(),
-    }
+    let Some((wrong, known)) = quoted.split_first().filter(|_| message.contains("unknown ")) else {
+        return message.into_owned();
+    };
+    let Some(nearest) = nearest(wrong, known.iter().copied()) else { return message.into_owned() };
+    let (before, after) = message.split_once(", expected").unwrap_or((&message, ""));
+    let place = after.find(" at line").map_or("", |at| &after[at..]);
+    format!("{before}{place}{}", did_you_mean(&Some(nearest)))
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use crate::evaluation::{self, Accuracy, Prediction};
 use crate::files;
 use crate::journal::{EvaluationEvent, Event, RunState, Writer};
 use crate::rationale::{Encoded, Renderer};
-use crate::training::Trainer;
 use crate::training::settings::Unusable;
+use crate::training::{Reduction, Trainer};
 
 /// How often progress is worth a line.
 const PROGRESS: Duration = Duration::from_millis(300);
@@ -390,7 +390,10 @@ fn evaluate(
         correct: accuracy.correct,
         examples: accuracy.examples,
         unparsable: accuracy.unparsable,
-        loss: losses.total,
+        loss: match spec.training.reduction {
+            Reduction::TokenMean => losses.per_token,
+            Reduction::ExampleSum => losses.per_example,
+        },
         loss_label: losses.label,
         loss_rationale: losses.rationale,
         last: is_final && split.name == spec.evaluation.last_split(),

@@ -171,6 +171,10 @@ pub struct RunsView {
     /// Oldest first.
     pub runs: Vec<Run>,
     pub cursor: usize,
+    /// Nobody moved the cursor yet, so it stays on the newest run.
+    pub follows_newest: bool,
+    /// A run that was started here and is shown as soon as it is found.
+    pub awaited: Option<String>,
     /// Runs whose curve stays in the chart.
     pub overlaid: BTreeSet<String>,
     pub curve: Curve,
@@ -199,7 +203,7 @@ impl Curve {
 
     pub fn name(self) -> &'static str {
         match self {
-            Self::All => "all losses",
+            Self::All => "losses",
             Self::Label => "label loss",
             Self::Rationale => "rationale loss",
             Self::Total => "total loss",
@@ -356,6 +360,8 @@ impl State {
             runs: RunsView {
                 runs: Vec::new(),
                 cursor: 0,
+                follows_newest: true,
+                awaited: None,
                 overlaid: BTreeSet::new(),
                 curve: Curve::All,
                 log_scale: false,

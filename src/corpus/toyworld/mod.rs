@@ -101,7 +101,12 @@ impl World {
                     TRAINED_QUESTIONS => (&mut validation, VALIDATION_VERSIONS),
                     _ => (&mut test, 1),
                 };
-                split.extend((0..versions).map(|version| self.example(noun, kind, question, version)));
+                let mut asked: Vec<Vec<&str>> = Vec::new();
+                for version in 0..versions {
+                    let choices = self.choices(noun, kind, question, version, &asked);
+                    split.push(self.example(noun, kind, question, version, &choices));
+                    asked.push(sorted(choices));
+                }
             }
         }
         Generated {
@@ -120,17 +125,32 @@ impl World {
         examples.into()
     }
 
-    fn example(self, noun: &str, kind: usize, question: usize, version: usize) -> Example {
-        let place = format!("{noun}/{question}/{version}");
-        let mut asking = Stream::new(self.seed, &["toyworld", "question", &place]);
-        let gold = KINDS[kind].answers[question];
-        let others = asking.sample(KINDS.len() - 1, CHOICES - 1);
-        let mut texts: Vec<&str> =
-            others.into_iter().map(|other| KINDS[other_kind(kind, other)].answers[question]).collect();
-        texts.push(gold);
-        asking.shuffle(&mut texts);
+    /// The right answer among those of other kinds; never the same choices twice for one question.
+    fn choices(
+        self,
+        noun: &str,
+        kind: usize,
+        question: usize,
+        version: usize,
+        asked: &[Vec<&str>],
+    ) -> Vec<&'static str> {
+        let mut stream = Stream::new(self.seed, &["toyworld", "question", &format!("{noun}/{question}/{version}")]);
+        loop {
+            let others = stream.sample(KINDS.len() - 1, CHOICES - 1);
+            let mut texts: Vec<&str> =
+                others.into_iter().map(|other| KINDS[other_kind(kind, other)].answers[question]).collect();
+            texts.push(KINDS[kind].answers[question]);
+            stream.shuffle(&mut texts);
+            if !asked.contains(&sorted(texts.clone())) {
+                return texts;
+            }
+        }
+    }
 
-        let (rationale, cues) = self.rationale(&place, kind, gold, &texts);
+    fn example(self, noun: &str, kind: usize, question: usize, version: usize, texts: &[&str]) -> Example {
+        let place = format!("{noun}/{question}/{version}");
+        let gold = KINDS[kind].answers[question];
+        let (rationale, cues) = self.rationale(&place, kind, gold, texts);
         let label = |place: usize| letter(place);
         let answer = texts.iter().position(|text| *text == gold).map(label);
         let extra: Map<String, Value> =
@@ -187,6 +207,11 @@ impl World {
     }
 }
 
+fn sorted(mut texts: Vec<&str>) -> Vec<&str> {
+    texts.sort_unstable();
+    texts
+}
+
 /// The `n`th kind that isn't `kind`.
 fn other_kind(kind: usize, n: usize) -> usize {
     if n < kind { n } else { n + 1 }
@@ -211,6 +236,18 @@ mod tests {
         let (train, validation, test) = (questions(&world.train), questions(&world.validation), questions(&world.test));
         assert_eq!([train.len(), validation.len(), test.len()], [240, 120, 600]);
         assert!(train.is_disjoint(&validation) && train.is_disjoint(&test) && validation.is_disjoint(&test));
+    }
+
+    #[test]
+    fn a_question_never_has_the_same_choices_twice() {
+        for seed in 0..3 {
+            let world = World { seed, noise: 0.0 }.generate();
+            let mut seen = HashSet::new();
+            for example in world.train.iter().chain(world.validation.iter()) {
+                let choices = sorted(example.choices.iter().map(|choice| choice.text.as_str()).collect());
+                assert!(seen.insert((example.question.as_str(), choices)), "{}", example.id);
+            }
+        }
     }
 
     #[test]

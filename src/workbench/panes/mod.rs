@@ -165,7 +165,11 @@ fn draw_footer(frame: &mut Frame, area: Rect, state: &State) {
     if let Some(notice) = &state.notice {
         let sign = if notice.is_error { "✗ " } else { "· " };
         let style = if notice.is_error { theme.bad } else { theme.text };
-        let text = cut(&format!(" {sign}{}", notice.text), usize::from(area.width));
+        let text = format!(" {sign}{}", notice.text);
+        let mut text = cut(&text, usize::from(area.width));
+        if text.ends_with('…') {
+            text = format!("{} · ! shows all", cut(&text, usize::from(area.width).saturating_sub(14)));
+        }
         frame.render_widget(Line::styled(text, style.style()), area);
         return;
     }

@@ -2,14 +2,16 @@
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{clock, draw_empty, draw_lines, frame_of, glyph, state_style, time_left};
 use crate::journal::{EvaluationEvent, StepEvent};
 use crate::runs::Run;
+use crate::training::Reduction;
 use crate::workbench::state::{Curve, Pane, State};
 use crate::workbench::widgets::chart::{Chart, Series};
-use crate::workbench::widgets::flow::{cut, fit, wrap_text};
+use crate::workbench::widgets::flow::{Piece, cut, fit, wrap, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     let title =
@@ -42,17 +44,24 @@ fn curves(state: &State, run: &Run) -> Vec<(String, Vec<(f64, f64)>, bool)> {
     let rationale = || ("rationale".to_owned(), steps(&|step| step.loss_rationale), true);
     let total = || ("total".to_owned(), steps(&|step| Some(step.loss)), true);
     match state.runs.curve {
-        Curve::All => vec![
-            label(),
-            rationale(),
-            ("validation label".into(), evaluations(&|found| found.loss_label), false),
-            ("validation rationale".into(), evaluations(&|found| found.loss_rationale), false),
-        ],
+        Curve::All => {
+            let mut all = vec![
+                label(),
+                rationale(),
+                ("validation label".into(), evaluations(&|found| found.loss_label), false),
+                ("validation rationale".into(), evaluations(&|found| found.loss_rationale), false),
+            ];
+            // A sum over an example's tokens has another scale than means over tokens.
+            if run.spec.training.reduction == Reduction::TokenMean {
+                all.push(total());
+            }
+            all
+        }
         Curve::Label => vec![label(), ("validation label".into(), evaluations(&|found| found.loss_label), false)],
         Curve::Rationale => {
             vec![rationale(), ("validation rationale".into(), evaluations(&|found| found.loss_rationale), false)]
         }
-        Curve::Total => vec![total()],
+        Curve::Total => vec![total(), ("validation".into(), evaluations(&|found| found.loss), false)],
     }
 }
 
@@ -67,7 +76,7 @@ fn draw_chart(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
         return;
     }
     let mut series = Vec::new();
-    let mut legend: Vec<Span> = vec![Span::raw("      ")];
+    let mut legend: Vec<Piece> = Vec::new();
     let mut end = run.history.steps_planned.max(run.history.step());
     // Other runs below the selected one.
     let mut number = 4;
@@ -75,22 +84,28 @@ fn draw_chart(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
         let Some((_, points, _)) = curves(state, other).into_iter().next() else { continue };
         let style = theme.series(number);
         number += 1;
-        legend.push(Span::styled(format!("─ {} ", cut(&other.spec.rationale.to_string(), 20)), style));
+        legend.push(legend_piece(&cut(&other.spec.rationale.to_string(), 20), style));
         series.push(Series { points, style, with_span: false });
         end = end.max(other.history.steps_planned);
     }
     for (place, (name, points, with_span)) in curves(state, run).into_iter().enumerate() {
         let Some((_, last)) = points.last().copied() else { continue };
         let style = theme.series(place);
-        legend.push(Span::styled(format!("─ {name} {last:.3} "), style));
+        legend.push(legend_piece(&format!("{name} {last:.3}"), style));
         series.push(Series { points, style, with_span });
     }
     let chart =
         Chart { series, end: end as f64, log_scale: state.runs.log_scale, axis: theme.chrome.style(), unit: "steps" };
-    let above = Rect { height: 1, ..area };
-    frame.render_widget(Line::from(legend), above);
-    let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let legend = wrap(&legend, area.width);
+    let height = (legend.len() as u16).min(2);
+    draw_lines(frame, Rect { height, ..area }, legend, 0);
+    let below = Rect { y: area.y + height, height: area.height.saturating_sub(height), ..area };
     chart.render(below, frame.buffer_mut());
+}
+
+/// A curve's name, which no line break parts.
+fn legend_piece(name: &str, style: Style) -> Piece<'static> {
+    Piece::new(format!("  ─ {name}").trim_start().replace(' ', "\u{a0}") + " ", style)
 }
 
 /// Learning rate, gradient norm, speed, time left; the accuracies so far.
@@ -103,8 +118,8 @@ fn draw_numbers(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
         let mut spans = vec![
             chrome(" step "),
             Span::raw(format!("{:>5}/{:<5}", step.step, history.steps_planned)),
-            chrome(" epoch "),
-            Span::raw(format!("{:>5.2}", step.epoch)),
+            chrome(" loss "),
+            Span::raw(format!("{:>6.3}", step.loss)),
             chrome(" lr "),
             Span::raw(format!("{:.1e}", step.learning_rate)),
             chrome(" ‖g‖ "),

@@ -86,9 +86,7 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         },
         Message::Started { ids, what } => {
             state.is_project = true;
-            if let Some(first) = ids.first() {
-                runs::select(state, first);
-            }
+            state.runs.awaited = ids.into_iter().next();
             state.say(Notice::info(what));
             vec![]
         }
@@ -225,6 +223,7 @@ fn go(state: &mut State, command: Command) -> Vec<Effect> {
         }
         Pane::Rationale => state.recipe.scroll = moved(state.recipe.scroll, usize::MAX / 2, page, command),
         Pane::Training => {
+            state.runs.follows_newest = false;
             let last = state.runs.runs.len().saturating_sub(1);
             // The newest run is on top of the list.
             let reversed = match command {

@@ -153,15 +153,20 @@ fn open_row(state: &mut State) -> Vec<Effect> {
     let Some(row) = state.board.rows.get(state.board.cursor) else { return vec![] };
     let ids: Vec<String> = row.runs.iter().map(|run| run.id.clone()).collect();
     if let Some(newest) = ids.last() {
-        select(state, newest);
+        show(state, newest);
     }
     state.runs.overlaid = ids.into_iter().collect();
     focus(state, Pane::Training);
     ask_predictions(state)
 }
 
-/// Puts the cursor on a run.
-pub fn select(state: &mut State, id: &str) {
+/// Puts the cursor on a run that somebody asked for.
+pub fn show(state: &mut State, id: &str) {
+    state.runs.follows_newest = false;
+    select(state, id);
+}
+
+fn select(state: &mut State, id: &str) {
     if let Some(place) = state.runs.runs.iter().position(|run| run.id == id) {
         state.runs.cursor = place;
     }
@@ -173,17 +178,25 @@ pub fn found(state: &mut State, run: Run) -> Vec<Effect> {
         *known = run;
         return ask_board(state);
     }
-    // A run that begins while one watches is the one to watch; those that were there before are not news.
-    let is_new = run.state == RunState::Queued && run.history.steps.is_empty();
-    let id = run.id.clone();
     let selected = state.runs.selected().map(|run| run.id.clone());
+    let id = run.id.clone();
     state.runs.runs.push(run);
     let created = |run: &Run| run.spec.record.as_ref().map(|record| record.created.clone());
     state.runs.runs.sort_by(|one, other| created(one).cmp(&created(other)).then(one.id.cmp(&other.id)));
-    match selected {
-        Some(selected) if !is_new || state.runs.active().count() > 1 => select(state, &selected),
-        _ => select(state, &id),
+    if state.runs.awaited.as_ref() == Some(&id) {
+        state.runs.awaited = None;
+        show(state, &id);
+        return ask_all(state);
     }
+    match selected {
+        Some(selected) if !state.runs.follows_newest => select(state, &selected),
+        _ => state.runs.cursor = state.runs.runs.len() - 1,
+    }
+    ask_all(state)
+}
+
+/// Everything that depends on which runs there are.
+fn ask_all(state: &mut State) -> Vec<Effect> {
     let mut effects = ask_board(state);
     effects.extend(ask_predictions(state));
     effects.extend(attribution::ask(state));
@@ -219,13 +232,10 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
     } else if was != now && now == RunState::Interrupted {
         state.say(Notice::error(format!("the worker of {id} is gone; `r` goes on from its checkpoint")));
     }
-    let mut effects = Vec::new();
     if was != now || evaluated {
-        effects.extend(ask_board(state));
-        effects.extend(ask_predictions(state));
-        effects.extend(attribution::ask(state));
+        return ask_all(state);
     }
-    effects
+    vec![]
 }
 
 /// Asks for the comparison of conditions, after something in it may have changed.

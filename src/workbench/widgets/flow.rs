@@ -43,10 +43,11 @@ pub fn wrap(pieces: &[Piece], width: u16) -> Vec<Line<'static>> {
                 lines.is_broken = false;
                 continue;
             }
-            let is_space = grapheme.chars().all(char::is_whitespace);
+            // A no-break space is shown as a space and breaks nothing.
+            let is_space = grapheme != "\u{a0}" && grapheme.chars().all(char::is_whitespace);
             leading = leading && is_space;
             let style = if leading { Style::default() } else { piece.style };
-            let text = if is_space { " ".to_owned() } else { grapheme.to_owned() };
+            let text = if is_space || grapheme == "\u{a0}" { " ".to_owned() } else { grapheme.to_owned() };
             lines.push(Glyph { width: text.width(), text, style, is_space });
         }
     }

@@ -1,0 +1,194 @@
+//! A workbench without a terminal: real keys through the real update loop, real effects done at once, and the real
+//! drawing into a buffer.
+
+use std::path::Path;
+
+use afterthought::workbench::effects::Services;
+use afterthought::workbench::effects::watch::Watch;
+use afterthought::workbench::message::{Effect, Message};
+use afterthought::workbench::state::State;
+use afterthought::workbench::theme::{Colours, Theme};
+use afterthought::workbench::{panes, update};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+
+pub struct Bench {
+    pub state: State,
+    services: Services,
+    watch: Watch,
+    /// Effects that need a terminal or a process, in the order in which they were asked for.
+    pub outside: Vec<Effect>,
+    /// Effects of this kind are kept in `outside` and not done.
+    hold: fn(&Effect) -> bool,
+}
+
+impl Bench {
+    /// Opens the workbench on a project, as the program does.
+    pub fn open(project: &Path, columns: u16, rows: u16) -> Self {
+        let theme = Theme::load(project, "dark", Colours::True).unwrap();
+        let is_project = project.join("runs").is_dir() || project.join("datasets").is_dir();
+        let mut state = State::new("study".into(), is_project, theme, "dark".into());
+        (state.columns, state.rows, state.cores) = (columns, rows, 2);
+        let mut bench = Self {
+            state,
+            services: Services::new(project, Colours::True),
+            watch: Watch::new(project),
+            outside: Vec::new(),
+            hold: |effect| {
+                matches!(
+                    effect,
+                    Effect::OpenEditor { .. }
+                        | Effect::Quit
+                        | Effect::Redraw
+                        | Effect::Suspend
+                        | Effect::StartRun(_)
+                        | Effect::StartTour
+                        | Effect::ResumeRun(_)
+                )
+            },
+        };
+        let effects = update::start(&mut bench.state);
+        bench.settle(effects);
+        bench.look();
+        bench
+    }
+
+    /// Types keys: `j`, `<enter>`, `<ctrl-s>`, or any text.
+    pub fn press(&mut self, keys: &str) -> &mut Self {
+        let mut rest = keys;
+        while !rest.is_empty() {
+            let (event, length) = match rest.strip_prefix('<').and_then(|tail| tail.split_once('>')) {
+                Some((name, _)) if name.len() > 1 => (named(name), name.len() + 2),
+                _ => {
+                    let c = rest.chars().next().unwrap();
+                    (KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE), c.len_utf8())
+                }
+            };
+            rest = &rest[length..];
+            self.send(Message::Key(event));
+        }
+        self
+    }
+
+    pub fn send(&mut self, message: Message) {
+        let effects = update::update(&mut self.state, message);
+        self.settle(effects);
+    }
+
+    /// Takes in what happened in the project's runs.
+    pub fn look(&mut self) {
+        let mut messages = Vec::new();
+        self.watch.look(&mut |message| messages.push(message));
+        messages.into_iter().for_each(|message| self.send(message));
+    }
+
+    /// Does effects until none is left.
+    fn settle(&mut self, mut effects: Vec<Effect>) {
+        while !effects.is_empty() {
+            let mut next = Vec::new();
+            for effect in effects {
+                if (self.hold)(&effect) {
+                    self.outside.push(effect);
+                    continue;
+                }
+                self.services.supersede(&effect);
+                let mut messages = Vec::new();
+                self.services.perform(effect, &mut |message| messages.push(message));
+                for message in messages {
+                    next.extend(update::update(&mut self.state, message));
+                }
+            }
+            effects = next;
+        }
+    }
+
+    fn draw(&self) -> Buffer {
+        let mut terminal = Terminal::new(TestBackend::new(self.state.columns, self.state.rows)).unwrap();
+        terminal.draw(|frame| panes::draw(frame, &self.state)).unwrap();
+        terminal.backend().buffer().clone()
+    }
+
+    /// The screen as text.
+    pub fn screen(&self) -> String {
+        let buffer = self.draw();
+        let line = |y| {
+            let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
+            line.trim_end().to_owned()
+        };
+        (0..buffer.area.height).map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The screen with its styles: under each line, letters that the legend below explains.
+    pub fn styled(&self) -> String {
+        let buffer = self.draw();
+        let mut legend: Vec<String> = Vec::new();
+        let mut out = String::new();
+        for y in 0..buffer.area.height {
+            let mut text = String::new();
+            let mut styles = String::new();
+            for x in 0..buffer.area.width {
+                let cell = &buffer[(x, y)];
+                text.push_str(cell.symbol());
+                let style = format!("{:?} on {:?} {:?}", cell.fg, cell.bg, cell.modifier);
+                let number = legend.iter().position(|known| *known == style).unwrap_or_else(|| {
+                    legend.push(style);
+                    legend.len() - 1
+                });
+                styles.push(if number == 0 { ' ' } else { char::from(b'a' + (number - 1) as u8) });
+            }
+            out.push_str(&format!("{}\n", text.trim_end()));
+            if !styles.trim().is_empty() {
+                out.push_str(&format!("{}\n", styles.trim_end()));
+            }
+        }
+        for (number, style) in legend.iter().enumerate().skip(1) {
+            out.push_str(&format!("{}: {style}\n", char::from(b'a' + (number - 1) as u8)));
+        }
+        out
+    }
+
+    /// Asserts that the screen says something.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        let screen = self.screen();
+        assert!(screen.contains(text), "the screen does not say {text:?}:\n{screen}");
+    }
+
+    #[track_caller]
+    pub fn says_not(&self, text: &str) {
+        let screen = self.screen();
+        assert!(!screen.contains(text), "the screen says {text:?}:\n{screen}");
+    }
+}
+
+fn named(name: &str) -> KeyEvent {
+    let (control, name) = match name.strip_prefix("ctrl-") {
+        Some(rest) => (KeyModifiers::CONTROL, rest),
+        // As terminals send it.
+        None if name == "backtab" => (KeyModifiers::SHIFT, name),
+        None => (KeyModifiers::NONE, name),
+    };
+    let code = match name {
+        "enter" => KeyCode::Enter,
+        "esc" => KeyCode::Esc,
+        "tab" => KeyCode::Tab,
+        "backtab" => KeyCode::BackTab,
+        "space" => KeyCode::Char(' '),
+        "backspace" => KeyCode::Backspace,
+        "down" => KeyCode::Down,
+        "up" => KeyCode::Up,
+        "left" => KeyCode::Left,
+        "right" => KeyCode::Right,
+        "pgdn" => KeyCode::PageDown,
+        "pgup" => KeyCode::PageUp,
+        "home" => KeyCode::Home,
+        "end" => KeyCode::End,
+        "del" => KeyCode::Delete,
+        "lt" => KeyCode::Char('<'),
+        one if one.chars().count() == 1 => KeyCode::Char(one.chars().next().unwrap()),
+        other => panic!("no key <{other}>"),
+    };
+    KeyEvent::new(code, control)
+}

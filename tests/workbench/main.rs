@@ -1,0 +1,7 @@
+//! The workbench as its users meet it: by keys alone.
+
+mod bench;
+mod browsing;
+mod recipes;
+mod screens;
+mod watching;
