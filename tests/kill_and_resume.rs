@@ -127,17 +127,10 @@ fn a_detached_run_outlives_its_starter_and_obeys_from_elsewhere() {
     wait("the resumed run", || read().history.step() > stopped);
     assert_eq!(read().history.resumes.last(), Some(&stopped), "it went on where it was");
     // SIGTERM ends it with its checkpoint, as a machine that shuts down would.
-    let pid = worker_of(dir.path());
+    let pid = run.worker().expect("a worker").to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     wait("the end", || read().state == RunState::Stopped);
     assert_eq!(read().history.reason.as_deref(), Some("SIGTERM"));
-}
-
-/// The process id of the worker of a project's run.
-fn worker_of(project: &Path) -> String {
-    let pattern = format!("-C {} worker", project.display());
-    let found = Command::new("pgrep").args(["-f", &pattern]).output().unwrap();
-    String::from_utf8(found.stdout).unwrap().lines().next().expect("a worker process").to_owned()
 }
 
 #[test]

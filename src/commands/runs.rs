@@ -136,6 +136,7 @@ fn show(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
         value["spec"] = serde_json::to_value(&read.spec)?;
         value["notes"] = json!(read.history.notes);
         value["evaluations"] = serde_json::to_value(&read.history.evaluations)?;
+        value["worker"] = json!(run.worker());
         value["checkpoints"] = json!(crate::training::checkpoint::list(&run.checkpoints()));
         return context.print_json(&value);
     }

@@ -1,7 +1,7 @@
 //! A run on the disk: `runs/ID/`. Opening it needs nothing else.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::RunError;
@@ -178,10 +178,10 @@ impl RunDirectory {
         matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
     }
 
-    /// Takes the run for this process until the lock is dropped.
+    /// Takes the run for this process until the lock is dropped. The file names the process.
     pub fn lock(&self) -> Result<File, RunError> {
         let path = self.lock_path();
-        let file = File::options()
+        let mut file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
@@ -190,12 +190,25 @@ impl RunDirectory {
         // Whoever asks for the state of a run holds its lock for a moment; only a worker holds it for longer.
         for _ in 0..40 {
             match file.try_lock() {
-                Ok(()) => return Ok(file),
+                Ok(()) => {
+                    let write = |file: &mut File| {
+                        file.set_len(0)?;
+                        writeln!(file, "{}", std::process::id())
+                    };
+                    write(&mut file).map_err(FileError::on("write", &path))?;
+                    return Ok(file);
+                }
                 Err(fs::TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(25)),
                 Err(fs::TryLockError::Error(error)) => return Err(FileError::on("lock", &path)(error).into()),
             }
         }
         Err(RunError::Busy { id: self.id().to_owned() })
+    }
+
+    /// The process that works on the run, if one does.
+    pub fn worker(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.lock_path()).ok()?;
+        if self.is_locked() { text.trim().parse().ok() } else { None }
     }
 
     fn lock_path(&self) -> PathBuf {

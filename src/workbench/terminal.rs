@@ -11,7 +11,9 @@ use crossterm::terminal::{
 };
 use crossterm::{cursor, execute, queue};
 use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
+use ratatui::buffer::Cell;
+use ratatui::layout::{Position, Size};
 
 /// Whether the terminal is ours now; the panic hook asks.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -31,9 +33,58 @@ impl Write for Frame {
     }
 }
 
+/// Crossterm's backend without its question for the cursor's place. ratatui asks it whenever the screen is cleared, and
+/// waits for the answer; over a slow line that is a stalled start, and a late answer would be read as typed keys.
+pub struct Quiet(CrosstermBackend<Frame>);
+
+impl Backend for Quiet {
+    type Error = io::Error;
+
+    fn draw<'a, I: Iterator<Item = (u16, u16, &'a Cell)>>(&mut self, content: I) -> io::Result<()> {
+        self.0.draw(content)
+    }
+
+    fn hide_cursor(&mut self) -> io::Result<()> {
+        self.0.hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> io::Result<()> {
+        self.0.show_cursor()
+    }
+
+    /// The cursor is hidden and every cell is written to its place, so that no place is as good as any.
+    fn get_cursor_position(&mut self) -> io::Result<Position> {
+        Ok(Position::ORIGIN)
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
+        self.0.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.0.clear()
+    }
+
+    fn clear_region(&mut self, region: ClearType) -> io::Result<()> {
+        self.0.clear_region(region)
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        self.0.size()
+    }
+
+    fn window_size(&mut self) -> io::Result<WindowSize> {
+        self.0.window_size()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Backend::flush(&mut self.0)
+    }
+}
+
 /// The screen.
 pub struct Screen {
-    pub terminal: Terminal<CrosstermBackend<Frame>>,
+    pub terminal: Terminal<Quiet>,
     frame: Frame,
     /// Bytes sent since the workbench began.
     pub sent: u64,
@@ -44,7 +95,7 @@ impl Screen {
     pub fn enter() -> io::Result<Self> {
         take()?;
         let frame = Frame::default();
-        let mut terminal = Terminal::new(CrosstermBackend::new(frame.clone()))?;
+        let mut terminal = Terminal::new(Quiet(CrosstermBackend::new(frame.clone())))?;
         terminal.hide_cursor()?;
         terminal.clear()?;
         Ok(Self { terminal, frame, sent: 0 })
@@ -138,7 +189,7 @@ mod tests {
     #[test]
     fn a_frame_without_change_writes_nothing() {
         let frame = Frame::default();
-        let backend = CrosstermBackend::new(frame.clone());
+        let backend = Quiet(CrosstermBackend::new(frame.clone()));
         let options =
             ratatui::TerminalOptions { viewport: ratatui::Viewport::Fixed(ratatui::layout::Rect::new(0, 0, 20, 3)) };
         let mut terminal = Terminal::with_options(backend, options).unwrap();

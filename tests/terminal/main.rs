@@ -1,11 +1,16 @@
 //! The program in a real pseudo-terminal: what it sends, and what it leaves behind.
 
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+fn size_of(n: u16) -> NonZero<u16> {
+    NonZero::new(n).unwrap()
+}
 
 /// A program in a terminal that we look at.
 struct Terminal {
@@ -34,7 +39,7 @@ impl Terminal {
         }
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(size_of(rows), size_of(columns), 0)));
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let mut reader = pair.master.try_clone_reader().unwrap();
         let (to_screen, to_bytes) = (screen.clone(), bytes.clone());
@@ -181,8 +186,8 @@ fn a_resized_terminal_is_drawn_anew() {
     let dir = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(dir.path(), 80, 24, &[]);
     terminal.wait_for("[1 Data]");
-    let resize = |columns, rows| {
-        terminal.screen.lock().unwrap().screen_mut().set_size(rows, columns);
+    let resize = |columns: u16, rows: u16| {
+        terminal.screen.lock().unwrap().screen_mut().set_size(size_of(rows), size_of(columns));
         terminal.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
     };
     resize(120, 34);
