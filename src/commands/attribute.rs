@@ -21,16 +21,16 @@ Examples:
   afterthought attribute 20261120-pre toyworld --id tr-0003 --over prompt --baseline zero";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group(clap::ArgGroup::new("examples").required(true)))]
 pub struct AttributeArgs {
     /// A run's id (or `last`), a checkpoint folder, or a student folder
     target: String,
     dataset: String,
     /// One example
-    #[arg(long, conflicts_with = "split", required_unless_present = "split")]
+    #[arg(long, group = "examples")]
     id: Option<String>,
     /// Every example of a split; stored with the run
-    #[arg(long)]
+    #[arg(long, group = "examples")]
     split: Option<String>,
     /// Steps of the integral
     #[arg(long, default_value_t = STEPS)]

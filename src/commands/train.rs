@@ -47,7 +47,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
             overrides.extend(args.device.map(|device| format!("device={device}")));
             let spec = match &args.file {
                 Some(file) => RunSpec::read(file, &overrides)?,
-                None => RunSpec::preset("toy").with_overrides(&overrides)?,
+                None => super::settings::read(None, &overrides)?,
             };
             let name = args.name.unwrap_or_else(|| spec.rationale.to_string());
             RunDirectory::create(&context.project, spec, &name)?

@@ -6,8 +6,10 @@ use super::toyworld::World;
 use super::{CorpusError, Dataset, nearest};
 
 /// Generated data sets that every project has, unless a folder of the same name takes their place.
-const BUILT_IN: [(&str, World); 2] =
-    [("toyworld", World { seed: 0, noise: 0.0 }), ("toyworld-noisy", World { seed: 0, noise: 0.5 })];
+const BUILT_IN: [(&str, World); 2] = [
+    ("toyworld", World { seed: World::TYPICAL, noise: 0.0 }),
+    ("toyworld-noisy", World { seed: World::TYPICAL, noise: 0.5 }),
+];
 
 /// Finds data sets by name.
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ impl Catalog {
 fn built_in(name: &str) -> Option<World> {
     let (name, seed) = match name.split_once(':') {
         Some((name, seed)) => (name, seed.parse().ok()?),
-        None => (name, 0),
+        None => (name, World::TYPICAL),
     };
     BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, world)| World { seed, ..*world })
 }
@@ -115,7 +117,7 @@ mod tests {
             let split = Catalog::new(dir.path()).open(name).unwrap().split("train").unwrap();
             split.page(0, 1, "default").unwrap()[0].example.clone().unwrap().question
         };
-        assert_eq!(id("toyworld"), id("toyworld:0"));
+        assert_eq!(id("toyworld"), id(&format!("toyworld:{}", World::TYPICAL)));
         assert_ne!(id("toyworld:7"), id("toyworld:8"));
         assert_eq!(id("toyworld:7"), id("toyworld-noisy:7"));
     }

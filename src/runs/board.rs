@@ -231,7 +231,7 @@ fn sentence(run: &Run, accuracy: Option<f64>, none: Option<&Difference>, plain: 
     let Some(accuracy) = accuracy else {
         return match run.state {
             RunState::Failed => format!("failed: {}", run.history.reason.as_deref().unwrap_or("see worker.log")),
-            state => format!("{}", state.name()),
+            state => state.name().into(),
         };
     };
     if recipe.placement == Placement::None {

@@ -73,6 +73,15 @@ impl RunDirectory {
         Self { path: path.to_owned() }
     }
 
+    /// The run with exactly this id. What is stored names runs so: a part of an id may fit another run tomorrow.
+    pub fn exactly(project: &Path, id: &str) -> Result<Self, RunError> {
+        let all = Self::list(project);
+        all.iter().find(|run| run.id() == id).cloned().ok_or_else(|| RunError::Unknown {
+            id: text::line(id).into(),
+            nearest: did_you_mean(&nearest(id, all.iter().map(Self::id))),
+        })
+    }
+
     /// Finds a run by its id, by the beginning or the end of it, or `last` for the newest.
     pub fn find(project: &Path, wanted: &str) -> Result<Self, RunError> {
         let all = Self::list(project);

@@ -112,7 +112,7 @@ fn scorer(project: &Path, spec: &RunSpec, dataset: &Dataset, name: &str) -> Resu
             None => return Ok(None),
         }
     } else {
-        RunDirectory::find(project, name)?
+        RunDirectory::exactly(project, name)?
     };
     TrainedRun::load(&run, dataset, &Device::Cpu).map(Some)
 }

@@ -95,7 +95,7 @@ pub fn fill_scores(
         let rows = splits.first().map(|split| split.hash()).unwrap_or_default();
         trained_reader(project, spec, dataset, &rows, supervisor)?
     } else {
-        RunDirectory::find(project, name)?
+        RunDirectory::exactly(project, name)?
     };
     let scorer = TrainedRun::load(&run, dataset, device)?;
     if scorer.renderer.tokenizer.to_json()? != own.tokenizer.to_json()? {

@@ -285,11 +285,14 @@ impl Decoder {
     }
 }
 
+/// Trainable weights with their names, in the decoder's order.
+pub type Parameters = Vec<(String, Var)>;
+
 /// Makes every weight trainable; the map holds the tensors to build a [`Decoder`] over.
 pub fn trainable(
     architecture: &Architecture,
     weights: &HashMap<String, Tensor>,
-) -> Result<(Vec<(String, Var)>, HashMap<String, Tensor>)> {
+) -> Result<(Parameters, HashMap<String, Tensor>)> {
     let mut variables = Vec::new();
     let mut tensors = HashMap::new();
     for parameter in architecture.parameters() {

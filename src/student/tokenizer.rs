@@ -67,7 +67,7 @@ impl Tokenizer {
                 WordLevelTrainer::builder().show_progress(false).vocab_size(limit).special_tokens(specials).build()?,
             );
             inner.train(&mut trainer, texts)?;
-            Ok(inner.into())
+            Ok(inner)
         };
         let inner = build().map_err(|error| StudentError::Vocabulary { problem: error.to_string() })?;
         let specials = Specials { bos: Some(1), eos: 2, mask: Some(3), unknown: Some(4) };

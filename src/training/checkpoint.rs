@@ -212,8 +212,8 @@ mod tests {
         let mut straight = trainer(settings.clone());
         let losses = run(&mut straight);
         let mut first = trainer(settings.clone());
-        for step in 0..7 {
-            assert_eq!(first.step().unwrap().loss, losses[step]);
+        for loss in &losses[..7] {
+            assert_eq!(first.step().unwrap().loss, *loss);
         }
         first.save(dir.path(), 2).unwrap();
         let mut second = trainer(settings);

@@ -132,7 +132,7 @@ impl Default for Keymap {
 fn parse(key: &str) -> KeyCombination {
     // A test parses every default; the fallback is never met.
     crokey::parse(&if key.chars().all(char::is_uppercase) { format!("shift-{key}") } else { key.to_owned() })
-        .unwrap_or_else(|_| crokey::key!(esc))
+        .unwrap_or(crokey::key!(esc))
 }
 
 fn label(key: &str) -> String {

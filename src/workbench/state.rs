@@ -135,7 +135,7 @@ pub struct Selected {
 
 impl DataView {
     /// Lines in the list that is shown.
-    pub fn len(&self) -> usize {
+    pub fn lines(&self) -> usize {
         match &self.matches {
             Some(matches) => matches.rows.len(),
             None => self.count.map_or(0, |count| count.rows),
@@ -146,7 +146,7 @@ impl DataView {
     pub fn row_at(&self, line: usize) -> Option<usize> {
         match &self.matches {
             Some(matches) => matches.rows.get(line).copied(),
-            None => (line < self.len()).then_some(line),
+            None => (line < self.lines()).then_some(line),
         }
     }
 }

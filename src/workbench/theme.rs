@@ -196,9 +196,8 @@ impl Theme {
 
 impl StyleSpec {
     pub fn style(self) -> Style {
-        let mut style = Style::default();
-        style.fg = self.fg.map(|colour| colour.0);
-        style.bg = self.bg.map(|colour| colour.0);
+        let [fg, bg] = [self.fg, self.bg].map(|colour| colour.map(|colour| colour.0));
+        let mut style = Style { fg, bg, ..Style::default() };
         for (set, modifier) in [
             (self.bold, Modifier::BOLD),
             (self.dim, Modifier::DIM),

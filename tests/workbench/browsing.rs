@@ -49,7 +49,7 @@ fn the_table_is_searched_while_one_types() {
     let kinds = |bench: &Bench| bench.state.data.selected.as_ref().unwrap().example.extra["kind"].clone();
     assert_eq!(kinds(&bench), "sea");
     bench.press(" answer:B");
-    assert!(bench.state.data.len() < 80);
+    assert!(bench.state.data.lines() < 80);
     let selected = bench.state.data.selected.clone().unwrap();
     assert_eq!(selected.example.answer.as_deref(), Some("B"));
     // Enter keeps the filter, Esc drops it and stays with the question.

@@ -35,7 +35,7 @@ fn a_run_is_found_watched_and_compared() {
     bench.says("─ label");
     bench.says("─ rationale");
     bench.says("─ validation label");
-    bench.says("step    30/30");
+    bench.says("30/30");
     bench.says("finished");
     bench.press("5");
     bench.says("none");

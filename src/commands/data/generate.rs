@@ -26,14 +26,14 @@ pub enum GenerateCommand {
 #[command(after_help = EXAMPLES)]
 pub struct Toyworld {
     /// Which world: the same seed gives the same one on every machine
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = World::TYPICAL)]
     seed: u64,
     /// The probability with which the teacher errs, from 0 to 1
     #[arg(long, default_value_t = 0.0)]
     noise: f64,
     /// The name of the data set
-    #[arg(long = "as", value_name = "NAME")]
-    name: Option<String>,
+    #[arg(long = "as", value_name = "NAME", default_value = "toyworld")]
+    name: String,
     /// Put it in the place of the data set of that name; its edits are kept
     #[arg(long)]
     replace: bool,
@@ -45,8 +45,7 @@ pub fn run(command: GenerateCommand, context: &Context) -> anyhow::Result<()> {
         return Err(Usage(format!("--noise is a probability from 0 to 1, not {}", arguments.noise)).into());
     }
     let world = World { seed: arguments.seed, noise: arguments.noise };
-    let noise = if world.noise == 0.0 { String::new() } else { format!("-noise-{}", world.noise) };
-    let name = arguments.name.unwrap_or_else(|| format!("toyworld-{}{noise}", world.seed));
+    let name = arguments.name;
     let rows = write(context, world, &name, arguments.replace)?;
     if context.json {
         return context.print_json(&json!({"dataset": name, "splits": rows}));

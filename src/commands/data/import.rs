@@ -21,7 +21,7 @@ use crate::text;
 const EXAMPLES: &str = "\
 Formats:
   commonsenseqa   CommonsenseQA (train_rand_split.jsonl …), also as the hub has it
-  openbookqa      OpenBookQA, Main and Additional; the facts become a rationale source `fact1`
+  openbookqa      OpenBookQA, Main and Additional; the facts are the rationales, and a source `fact1`
   quarel          QuaRel, and MaRIO's edition of it
   step-by-step    the CommonsenseQA files of Distilling Step-by-Step
   cos-e           explanations for a data set that is there, joined by id
@@ -77,9 +77,6 @@ pub struct Arguments {
     /// The name of the rationale source (cos-e and rationales)
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Also make the rationales of this source the questions' own (openbookqa: fact1)
-    #[arg(long, value_name = "SOURCE")]
-    rationale: Option<String>,
     /// The licence of the data, where the format doesn't tell
     #[arg(long)]
     licence: Option<String>,
@@ -164,13 +161,6 @@ fn request(arguments: &Arguments) -> Result<Request, String> {
     if format == Format::Rationales && arguments.source.is_none() {
         return Err("name the rationale source with --source, for example --source llama".into());
     }
-    if let Some(rationale) = arguments.rationale.as_deref().filter(|name| !format.sources().contains(name)) {
-        let shown = text::excerpt(rationale, 40);
-        return Err(match format.sources() {
-            [] => format!("the files of {} bring no rationale source, so there is no `{shown}`", format.name()),
-            known => format!("{} has no rationale source `{shown}` · it has {}", format.name(), known.join(", ")),
-        });
-    }
     let inputs = arguments.splits.iter().map(|split| input(split, format)).collect::<Result<_, _>>()?;
     Ok(Request {
         name: arguments.name.clone(),
@@ -179,7 +169,6 @@ fn request(arguments: &Arguments) -> Result<Request, String> {
         kind: arguments.file_kind,
         mapping,
         source: arguments.source.clone(),
-        rationale: arguments.rationale.clone(),
         licence: arguments.licence.clone(),
         replace: arguments.replace,
         add: arguments.add,

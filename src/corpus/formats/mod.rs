@@ -101,11 +101,6 @@ impl Format {
         self.known().description
     }
 
-    /// The rationale sources that come with the questions.
-    pub fn sources(self) -> &'static [&'static str] {
-        if self == Self::OpenBookQa { &[openbookqa::FACT] } else { &[] }
-    }
-
     /// Whether records are rationales for questions that are there already.
     pub fn joins(self) -> bool {
         matches!(self, Self::CosE | Self::Rationales)

@@ -10,8 +10,11 @@ pub const FACT: &str = "fact1";
 
 /// One question, with its fact as a rationale where the file has it.
 pub fn example(record: &Value) -> Result<Taken, String> {
-    let example = stem::example(record)?;
+    let mut example = stem::example(record)?;
     let fact = optional(record, FACT)?.filter(|fact| !fact.trim().is_empty());
+    if fact.is_some() {
+        (example.rationale, example.rationale_source) = (fact.clone(), Some(FACT.into()));
+    }
     let rationales = fact.map(|fact| SourceRationale {
         id: example.id.clone(),
         source: Some(FACT.into()),
@@ -43,6 +46,10 @@ mod tests {
         assert_eq!(
             (example.extra_text("fact1"), example.extra_text("clarity")),
             (Some("the sun is a star"), Some("2.00"))
+        );
+        assert_eq!(
+            (example.rationale.as_deref(), example.rationale_source.as_deref()),
+            (Some("the sun is a star"), Some(FACT))
         );
         assert_eq!(rationales[0].rationale.as_deref(), Some("the sun is a star"));
         assert_eq!((rationales[0].source.as_deref(), rationales[0].id.as_str()), (Some("fact1"), "7-1"));

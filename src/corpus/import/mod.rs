@@ -35,8 +35,6 @@ pub struct Request {
     pub mapping: Mapping,
     /// The name of the rationale source, for the formats that are rationales.
     pub source: Option<String>,
-    /// The rationale source that the questions also get as their own rationale.
-    pub rationale: Option<String>,
     pub licence: Option<String>,
     /// Put the new one in the place of what has its name.
     pub replace: bool,
@@ -336,7 +334,6 @@ mod tests {
             kind: None,
             mapping: Mapping::default(),
             source: None,
-            rationale: None,
             licence: None,
             replace: false,
             add: false,

@@ -9,7 +9,7 @@ use crate::corpus::dataset::{Meta, Origin, SplitFiles};
 use crate::corpus::formats::Taken;
 use crate::corpus::formats::mapping::Field;
 use crate::corpus::staging::{Lines, Staging, write_meta};
-use crate::corpus::{Catalog, CorpusError, Dataset, Example, SourceRationale, fingerprint, spool};
+use crate::corpus::{Catalog, CorpusError, Dataset, SourceRationale, fingerprint, spool};
 use crate::files::FileError;
 use crate::text;
 
@@ -39,7 +39,7 @@ pub fn import(catalog: &Catalog, request: &Request, mut reading: Reading) -> Res
     let mut sources = Sources { staging: &staging, files: BTreeMap::new() };
     let mut files = SplitFiles::new();
     for split in splits {
-        let counts = import_split(split, request, &mut reading, &staging, &mut sources)?;
+        let counts = import_split(split, &mut reading, &staging, &mut sources)?;
         note_what_is_missing(split, request, &counts, &mut summary.notes);
         summary.splits.push((split.into(), counts));
         files.insert(split.into(), format!("{split}.jsonl").into());
@@ -83,7 +83,6 @@ fn meta(request: &Request, splits: SplitFiles) -> Meta {
 
 fn import_split(
     split: &str,
-    request: &Request,
     reading: &mut Reading,
     staging: &Staging,
     sources: &mut Sources,
@@ -92,13 +91,10 @@ fn import_split(
     let (mut examples, mut answers, mut rationales) = (0, 0, 0);
     let mut ids = HashSet::new();
     let skipped = reading.split(Some(split), &mut |taken| {
-        let Taken::Question(mut example, others) = taken else { return Ok(()) };
+        let Taken::Question(example, others) = taken else { return Ok(()) };
         if !ids.insert(fingerprint(&example.id)) {
             let id = text::excerpt(&example.id, 40);
             return Err(format!("an earlier row of {split} has the id `{id}` too; that one was taken").into());
-        }
-        if let Some(wanted) = &request.rationale {
-            choose_rationale(&mut example, &others, wanted);
         }
         examples += 1;
         answers += usize::from(example.answer.is_some());
@@ -113,14 +109,6 @@ fn import_split(
     Ok(Counts { examples: Some(examples), answers: Some(answers), rationales, skipped })
 }
 
-/// Makes the rationale of one source the question's own.
-fn choose_rationale(example: &mut Example, others: &[SourceRationale], wanted: &str) {
-    if let Some(chosen) = others.iter().find(|rationale| rationale.source.as_deref() == Some(wanted)) {
-        example.rationale = chosen.rationale.clone();
-        example.rationale_source = Some(wanted.into());
-    }
-}
-
 /// A mapping that leads nowhere leaves a field empty in every row, which is hardly what was meant.
 fn note_what_is_missing(split: &str, request: &Request, counts: &Counts, notes: &mut Vec<String>) {
     for (field, name, found) in
@@ -129,9 +117,6 @@ fn note_what_is_missing(split: &str, request: &Request, counts: &Counts, notes: 
         if found == 0 && request.format.is_mapped() && request.mapping.has(field) {
             notes.push(format!("no row of {split} has the {name} that --map {name}=… asks for · check the path"));
         }
-    }
-    if let Some(wanted) = request.rationale.as_deref().filter(|_| counts.rationales == 0) {
-        notes.push(format!("no row of {split} has a rationale `{wanted}`"));
     }
 }
 
@@ -255,7 +240,7 @@ mod tests {
         let page = dataset.split("train").unwrap().page(0, 9, "fact1").unwrap();
         assert_eq!(page[1].example.as_ref().unwrap().rationale.as_deref(), Some("fact of q3"));
         let own = dataset.split("train").unwrap().page(0, 1, "default").unwrap();
-        assert_eq!(own[0].example.as_ref().unwrap().rationale, None);
+        assert_eq!(own[0].example.as_ref().unwrap().rationale.as_deref(), Some("fact of q1"));
 
         (request.name, request.strict) = ("strict".into(), true);
         let error = run(&desk, &request).0.unwrap_err().to_string();
@@ -277,21 +262,6 @@ mod tests {
         let (result, _) = run(&desk, &request(Format::CommonsenseQa, "mine", &[("train", &empty)]));
         assert!(result.unwrap_err().to_string().contains("the split train has no rows"));
         assert!(desk.datasets().is_empty());
-    }
-
-    #[test]
-    fn the_fact_becomes_the_rationale_where_that_is_asked_for() {
-        let desk = Desk::new();
-        let train = desk.file("t.jsonl", &stem("q1", "A"));
-        let request =
-            Request { rationale: Some("fact1".into()), ..request(Format::OpenBookQa, "mine", &[("train", &train)]) };
-        assert_eq!(run(&desk, &request).0.unwrap().splits[0].1.rationales, 1);
-        let page = desk.catalog.open("mine").unwrap().split("train").unwrap().page(0, 1, "default").unwrap();
-        let example = page[0].example.as_ref().unwrap();
-        assert_eq!(
-            (example.rationale.as_deref(), example.rationale_source.as_deref()),
-            (Some("fact of q1"), Some("fact1"))
-        );
     }
 
     #[test]

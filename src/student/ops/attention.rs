@@ -37,7 +37,7 @@ struct Sizes {
 impl Sizes {
     fn of(heads: usize, time: usize, packed: usize) -> Result<Self> {
         let width = packed / 3;
-        if packed % 3 != 0 || width % heads != 0 {
+        if !packed.is_multiple_of(3) || !width.is_multiple_of(heads) {
             bail!("attention: {packed} columns can't be split into queries, keys and values of {heads} heads");
         }
         let head = width / heads;

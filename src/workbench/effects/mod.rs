@@ -38,6 +38,9 @@ const FIND_EVERY: usize = 2048;
 /// Where messages go.
 pub type Send<'a> = &'a mut dyn FnMut(Message);
 
+/// A student, with the checkpoint and the data set that it was loaded for.
+type LookedInto = ((PathBuf, String), Arc<TrainedRun>);
+
 /// Everything that effects share.
 pub struct Services {
     project: PathBuf,
@@ -47,7 +50,7 @@ pub struct Services {
     /// Tokenizers by data set, source and student.
     readings: Mutex<HashMap<(String, String, String), Reading>>,
     /// The student that was looked into last, by checkpoint and data set.
-    student: Mutex<Option<((PathBuf, String), Arc<TrainedRun>)>>,
+    student: Mutex<Option<LookedInto>>,
     /// The newest question of each kind; answers to older ones need not be finished.
     newest_search: AtomicU64,
 }

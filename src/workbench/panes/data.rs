@@ -94,7 +94,7 @@ fn draw_table(frame: &mut Frame, area: Rect, state: &State) {
         Rect { y: area.y + 1, height: 1, ..area },
     );
     let rows = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
-    if state.data.len() == 0 && state.data.count.is_some_and(|count| count.complete) {
+    if state.data.lines() == 0 && state.data.count.is_some_and(|count| count.complete) {
         let text = match &state.data.matches {
             Some(matches) if matches.done => "nothing matches · Esc shows all questions again",
             Some(_) => "searching …",

@@ -83,10 +83,7 @@ fn ablation_lines(state: &State, width: u16) -> Vec<Line<'static>> {
     };
     let mut lines = vec![Line::from(vec![
         Span::styled("recipe", theme.heading.style()),
-        Span::styled(
-            format!("  {what} · source {} · ablation seed {}", recipe.source, state.draft.seed.ablation),
-            theme.chrome.style(),
-        ),
+        Span::styled(format!("  {what} · source {}", recipe.source), theme.chrome.style()),
     ])];
     for (place, ablation) in recipe.ablations.iter().enumerate() {
         let chosen = place == state.recipe.cursor && state.focus == Pane::Rationale;

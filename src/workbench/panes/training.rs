@@ -22,18 +22,22 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
         return;
     };
     // The chart has what the list and the numbers leave; a list of one line more than there are runs is no use.
-    let numbers = 3 + u16::from(run.history.reason.is_some());
+    let numbers = number_lines(state, run, inside.width);
+    let height = (numbers.len() as u16).min(inside.height / 2);
     let list = (state.runs.runs.len() as u16).clamp(1, (inside.height / 4).max(2));
-    let chart = inside.height.saturating_sub(numbers + list);
+    let chart = inside.height.saturating_sub(height + list);
     draw_chart(frame, Rect { height: chart, ..inside }, state, run);
-    let below = Rect { y: inside.y + chart, height: numbers.min(inside.height - chart), ..inside };
-    draw_numbers(frame, below, state, run);
+    let below = Rect { y: inside.y + chart, height, ..inside };
+    draw_lines(frame, below, numbers, 0);
     let list = Rect { y: below.y + below.height, height: inside.height.saturating_sub(chart + below.height), ..inside };
     draw_list(frame, list, state);
 }
 
-/// The curves that are shown: name, points, and whether they are those of every step.
-fn curves(state: &State, run: &Run) -> Vec<(String, Vec<(f64, f64)>, bool)> {
+/// A curve: its name, its points, and whether there is one for every step.
+type Curved = (String, Vec<(f64, f64)>, bool);
+
+/// The curves that are shown.
+fn curves(state: &State, run: &Run) -> Vec<Curved> {
     let steps = |value: &dyn Fn(&StepEvent) -> Option<f64>| -> Vec<(f64, f64)> {
         run.history.steps.iter().filter_map(|step| Some((step.step as f64, value(step)?))).collect()
     };
@@ -108,58 +112,65 @@ fn legend_piece(name: &str, style: Style) -> Piece<'static> {
     Piece::new(format!("  ─ {name}").trim_start().replace(' ', "\u{a0}") + " ", style)
 }
 
-/// Learning rate, gradient norm, speed, time left; the accuracies so far.
-fn draw_numbers(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
+/// Learning rate, gradient norm, speed, time left; the accuracies so far; what went wrong, or what is worth knowing.
+fn number_lines(state: &State, run: &Run, width: u16) -> Vec<Line<'static>> {
     let theme = &state.theme;
     let history = &run.history;
     let mut lines = Vec::new();
-    let chrome = |text: &str| Span::styled(text.to_owned(), theme.chrome.style());
+    let mut pieces: Vec<Piece> = Vec::new();
+    // A name and its value are never parted by a line break.
+    let mut add = |name: &str, value: String| {
+        pieces.push(Piece::new(format!(" {name}\u{a0}"), theme.chrome.style()));
+        pieces.push(Piece::new(value.replace(' ', "\u{a0}"), theme.text.style()));
+    };
     if let Some(step) = history.steps.last() {
-        let mut spans = vec![
-            chrome(" step "),
-            Span::raw(format!("{:>5}/{:<5}", step.step, history.steps_planned)),
-            chrome(" loss "),
-            Span::raw(format!("{:>6.3}", step.loss)),
-            chrome(" lr "),
-            Span::raw(format!("{:.1e}", step.learning_rate)),
-            chrome(" ‖g‖ "),
-            Span::raw(format!("{:>5.2}", step.gradient_norm)),
-            chrome(" "),
-            Span::raw(format!("{:>6}", speed(step.tokens_per_second))),
-            chrome(" tok/s"),
-        ];
+        add("step", format!("{:>4}/{}", step.step, history.steps_planned));
+        add("loss", format!("{:>6.3}", step.loss));
+        add("lr", format!("{:.1e}", step.learning_rate));
+        add("‖g‖", format!("{:>5.2}", step.gradient_norm));
+        add("tok/s", format!("{:>6}", speed(step.tokens_per_second)));
         if run.state.is_active() {
-            spans.push(chrome(" left "));
-            spans.push(Span::raw(time_left(run).unwrap_or_else(|| "–".into())));
+            add("left", time_left(run).unwrap_or_else(|| "–".into()));
         } else if let Some(took) = took(run) {
-            spans.push(chrome(" took "));
-            spans.push(Span::raw(took));
+            add("took", took);
         }
-        lines.push(Line::from(spans));
+        lines.extend(wrap(&pieces, width));
     }
-    let mut spans = vec![chrome(" right ")];
-    let shown = usize::from(area.width) / 16;
-    let skip = history.evaluations.len().saturating_sub(shown.max(1));
-    for found in history.evaluations.iter().skip(skip) {
-        let style = if found.last { theme.good.style() } else { theme.text.style() };
-        spans.push(Span::styled(format!("{:.1} %", found.accuracy * 100.0), style));
-        let split = if found.split == run.spec.evaluation.split { String::new() } else { format!(" {}", found.split) };
-        spans.push(chrome(&format!("{split} at {}  ", found.step)));
-    }
-    if history.evaluations.is_empty() {
-        spans.push(chrome("– not asked yet"));
-    }
-    lines.push(Line::from(spans));
+    lines.push(accuracy_line(state, run, usize::from(width)));
     match (&history.reason, history.notes.last()) {
-        (Some(reason), _) => {
-            lines.extend(wrap_text(&format!(" {reason}"), theme.warning.style(), area.width));
-        }
+        (Some(reason), _) => lines.extend(wrap_text(&format!(" {reason}"), theme.warning.style(), width)),
         (None, Some(note)) => {
-            lines.push(Line::styled(cut(&format!(" {note}"), usize::from(area.width)), theme.chrome.style()))
+            lines.push(Line::styled(cut(&format!(" {note}"), usize::from(width)), theme.chrome.style()));
         }
         _ => {}
     }
-    draw_lines(frame, area, lines, 0);
+    lines
+}
+
+/// The latest accuracies, as many as fit.
+fn accuracy_line(state: &State, run: &Run, width: usize) -> Line<'static> {
+    let theme = &state.theme;
+    let mut groups: Vec<[Span; 2]> = Vec::new();
+    let mut used = 7;
+    for found in run.history.evaluations.iter().rev() {
+        let style = if found.last { theme.good.style() } else { theme.text.style() };
+        let split = if found.split == run.spec.evaluation.split { String::new() } else { format!(" {}", found.split) };
+        let group = [
+            Span::styled(format!("{:.1} %", found.accuracy * 100.0), style),
+            Span::styled(format!("{split} at {}  ", found.step), theme.chrome.style()),
+        ];
+        used += group[0].width() + group[1].width();
+        if used > width + 2 {
+            break;
+        }
+        groups.push(group);
+    }
+    let mut spans = vec![Span::styled(" right ", theme.chrome.style())];
+    if groups.is_empty() {
+        spans.push(Span::styled("– not asked yet", theme.chrome.style()));
+    }
+    spans.extend(groups.into_iter().rev().flatten());
+    Line::from(spans)
 }
 
 /// `8.1k`.
@@ -169,6 +180,10 @@ fn speed(tokens: f64) -> String {
 
 /// How long a run took, as far as its journal tells.
 fn took(run: &Run) -> Option<String> {
+    if !run.history.resumes.is_empty() {
+        // It lay still for an unknown time.
+        return None;
+    }
     let time = |text: &Option<String>| text.as_deref()?.parse::<jiff::Timestamp>().ok();
     let (from, to) = (time(&run.history.created)?, time(&run.history.updated)?);
     Some(clock(to.duration_since(from).as_secs_f64()))

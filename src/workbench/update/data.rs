@@ -153,7 +153,7 @@ pub fn ask_rows(state: &mut State) -> Vec<Effect> {
     let around = usize::from(state.rows);
     let first = state.data.offset.saturating_sub(around);
     // Before the count is known the first page is asked for all the same.
-    let last = match state.data.len() {
+    let last = match state.data.lines() {
         0 if state.data.matches.is_none() => around,
         len => len.min(state.data.offset + 2 * around),
     };
@@ -200,7 +200,7 @@ pub fn look(state: &mut State) -> Vec<Effect> {
 pub fn keep_cursor_visible(state: &mut State) {
     let height = layout::table_height(state).max(1);
     let data = &mut state.data;
-    let last = data.len().saturating_sub(1);
+    let last = data.lines().saturating_sub(1);
     data.cursor = data.cursor.min(last);
     data.offset = data.offset.clamp((data.cursor + 1).saturating_sub(height), data.cursor);
 }

@@ -212,7 +212,7 @@ fn go(state: &mut State, command: Command) -> Vec<Effect> {
     let page = usize::from(state.rows.saturating_sub(8)).max(1);
     match state.focus {
         Pane::Data => {
-            let last = state.data.len().saturating_sub(1);
+            let last = state.data.lines().saturating_sub(1);
             state.data.cursor = moved(state.data.cursor, last, super::layout::table_height(state).max(1), command);
             data::keep_cursor_visible(state);
             return data::look(state);

@@ -147,7 +147,7 @@ fn filter_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
         KeyCode::Enter => return vec![],
         KeyCode::Esc => return data::set_filter(state, String::new()),
         KeyCode::Down | KeyCode::Up => {
-            let last = state.data.len().saturating_sub(1);
+            let last = state.data.lines().saturating_sub(1);
             let cursor = state.data.cursor;
             state.data.cursor =
                 if key.code == KeyCode::Down { (cursor + 1).min(last) } else { cursor.saturating_sub(1) };
