@@ -63,11 +63,14 @@ pub struct Difference {
 /// Right or wrong by example id.
 type Marks = HashMap<String, bool>;
 
+/// The three seeds of a run, and its world.
+type Seed = (u64, u64, u64, String);
+
 /// A condition while it is put together.
 struct Condition<'a> {
     runs: Vec<&'a Run>,
     /// Marks of finished runs, by their seeds.
-    marks: BTreeMap<(u64, u64, u64, String), Marks>,
+    marks: BTreeMap<Seed, Marks>,
 }
 
 /// Builds the board of a project. Readers are tools, not conditions, and are left out.
@@ -186,20 +189,17 @@ fn cell(run: &Run) -> RunCell {
 }
 
 /// The difference between two conditions over the seeds and examples that both have.
-fn difference(
-    name: &str,
-    own: &BTreeMap<(u64, u64, u64, String), Marks>,
-    other: &BTreeMap<(u64, u64, u64, String), Marks>,
-) -> Option<Difference> {
+fn difference(name: &str, own: &BTreeMap<Seed, Marks>, other: &BTreeMap<Seed, Marks>) -> Option<Difference> {
     let pairs: Vec<(&Marks, &Marks)> = own.iter().filter_map(|(seed, marks)| Some((marks, other.get(seed)?))).collect();
-    let mut by_example: BTreeMap<&String, (f64, f64)> = BTreeMap::new();
+    // Seeds of one world answer the same examples; those of another world only share their ids.
+    let mut by_example: BTreeMap<(&String, &String), (f64, f64)> = BTreeMap::new();
     let (mut wins, mut losses) = (0, 0);
-    for (one, other) in &pairs {
+    for (world, one, other) in &pairs {
         for (id, right) in *one {
             let Some(other) = other.get(id) else { continue };
             wins += usize::from(*right && !other);
             losses += usize::from(!right && *other);
-            let sum = by_example.entry(id).or_insert((0.0, 0.0));
+            let sum = by_example.entry((world, id)).or_insert((0.0, 0.0));
             sum.0 += f64::from(u8::from(*right)) - f64::from(u8::from(*other));
             sum.1 += 1.0;
         }
