@@ -7,7 +7,8 @@ use indicatif::ProgressBar;
 
 use super::output::{Context, Interrupted, print, say};
 use crate::journal::{Event, RunState};
-use crate::runs::worker::{self, Listener};
+use crate::runs::supervisor::Listener;
+use crate::runs::worker;
 use crate::runs::{RunDirectory, RunSpec};
 
 const EXAMPLES: &str = "\

@@ -190,7 +190,8 @@ fn cell(run: &Run) -> RunCell {
 
 /// The difference between two conditions over the seeds and examples that both have.
 fn difference(name: &str, own: &BTreeMap<Seed, Marks>, other: &BTreeMap<Seed, Marks>) -> Option<Difference> {
-    let pairs: Vec<(&Marks, &Marks)> = own.iter().filter_map(|(seed, marks)| Some((marks, other.get(seed)?))).collect();
+    let pairs: Vec<(&String, &Marks, &Marks)> =
+        own.iter().filter_map(|(seed, marks)| Some((&seed.3, marks, other.get(seed)?))).collect();
     // Seeds of one world answer the same examples; those of another world only share their ids.
     let mut by_example: BTreeMap<(&String, &String), (f64, f64)> = BTreeMap::new();
     let (mut wins, mut losses) = (0, 0);

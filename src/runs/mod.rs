@@ -11,6 +11,7 @@ pub mod preview;
 pub mod scorer;
 pub mod slots;
 pub mod spec;
+pub mod supervisor;
 pub mod tour;
 pub mod worker;
 

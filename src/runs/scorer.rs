@@ -10,11 +10,11 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::RunError;
 use super::directory::RunDirectory;
 use super::prepare::{LoadedSplit, renderer};
 use super::spec::{RunSpec, hex};
-use super::worker::Supervisor;
-use super::{RunError, worker};
+use super::supervisor::Supervisor;
 use crate::attribution::example::STEPS;
 use crate::attribution::{AttributionError, IntegratedGradients, Over, attribute};
 use crate::corpus::Dataset;
@@ -80,53 +80,58 @@ struct Header {
     baseline: Baseline,
 }
 
-/// Fills in the scores of the splits that a recipe with key tokens needs.
-pub fn fill_scores(
-    project: &Path,
-    spec: &RunSpec,
-    dataset: &Dataset,
-    splits: &mut [&mut LoadedSplit],
-    own: &Renderer,
-    device: &Device,
-    supervisor: &mut Supervisor,
-) -> Result<(), RunError> {
-    let Some((name, baseline)) = spec.rationale.scorer() else { return Ok(()) };
-    let run = if name == READER {
-        let rows = splits.first().map(|split| split.hash()).unwrap_or_default();
-        trained_reader(project, spec, dataset, &rows, supervisor)?
-    } else {
-        RunDirectory::exactly(project, name)?
-    };
-    let scorer = TrainedRun::load(&run, dataset, device)?;
-    if scorer.renderer.tokenizer.to_json()? != own.tokenizer.to_json()? {
-        return Err(RunError::OtherTokenizer { id: run.id().to_owned() });
-    }
-    for split in splits.iter_mut() {
+/// Trains the run of a reader.
+pub type TrainReader<'a> = &'a dyn Fn(&RunDirectory, &mut Supervisor) -> Result<(), RunError>;
+
+/// A run that needs key tokens.
+pub struct Scoring<'a> {
+    pub project: &'a Path,
+    pub spec: &'a RunSpec,
+    pub dataset: &'a Dataset,
+    /// The run's own rendering: tokens must be the scorer's tokens.
+    pub renderer: &'a Renderer,
+    pub device: &'a Device,
+    pub train: TrainReader<'a>,
+}
+
+impl Scoring<'_> {
+    /// Fills in the scores of the splits, of which the first is the one that a reader is trained on.
+    pub fn fill(&self, splits: &mut [&mut LoadedSplit], supervisor: &mut Supervisor) -> Result<(), RunError> {
+        let Some((name, baseline)) = self.spec.rationale.scorer() else { return Ok(()) };
+        let run = if name == READER {
+            let rows = splits.first().map(|split| split.hash()).unwrap_or_default();
+            self.trained_reader(&rows, supervisor)?
+        } else {
+            RunDirectory::exactly(self.project, name)?
+        };
         if supervisor.is_stopping() {
             return Ok(());
         }
-        split.scores = scores(&scorer, dataset, split, &spec.rationale.source, baseline, supervisor)?;
+        let scorer = TrainedRun::load(&run, self.dataset, self.device)?;
+        if scorer.renderer.tokenizer.to_json()? != self.renderer.tokenizer.to_json()? {
+            return Err(RunError::OtherTokenizer { id: run.id().to_owned() });
+        }
+        for split in splits.iter_mut() {
+            split.scores = scores(&scorer, self.dataset, split, &self.spec.rationale.source, baseline, supervisor)?;
+            if supervisor.is_stopping() {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// The reader of a run over these rows: found, or trained now.
-fn trained_reader(
-    project: &Path,
-    spec: &RunSpec,
-    dataset: &Dataset,
-    rows: &str,
-    supervisor: &mut Supervisor,
-) -> Result<RunDirectory, RunError> {
-    let spec = spec.reader(dataset.meta.subject.is_some());
-    let decisive = hex(&Sha256::digest(format!("{} {rows}", spec.identity())));
-    let id = format!("reader-{}", &decisive[..12]);
-    let run = RunDirectory::at(project, &id, spec)?;
-    if run.read()?.state != RunState::Finished {
-        supervisor.note(&format!("training the reader {id} first"))?;
-        worker::train_nested(project, &run, supervisor)?;
+    /// The reader over these rows: found, or trained now.
+    fn trained_reader(&self, rows: &str, supervisor: &mut Supervisor) -> Result<RunDirectory, RunError> {
+        let spec = self.spec.reader(self.dataset.meta.subject.is_some());
+        let decisive = hex(&Sha256::digest(format!("{} {rows}", spec.identity())));
+        let id = format!("reader-{}", &decisive[..12]);
+        let run = RunDirectory::at(self.project, &id, spec)?;
+        if run.read()?.state != RunState::Finished {
+            supervisor.note(&format!("training the reader {id} first"))?;
+            (self.train)(&run, supervisor)?;
+        }
+        Ok(run)
     }
-    Ok(run)
 }
 
 /// The scores of one split, from the file where it is good, else computed and stored.

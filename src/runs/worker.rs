@@ -7,15 +7,17 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::control::{self, Control, Wanted};
 use super::directory::RunDirectory;
 use super::prepare::{self, LoadedSplit, TRAIN, Tally};
+use super::scorer::Scoring;
 use super::spec::RunSpec;
-use super::{RunError, scorer, slots};
+use super::supervisor::{Listener, Supervisor};
+use super::{RunError, slots};
 use crate::corpus::Dataset;
 use crate::evaluation::{self, Accuracy, Prediction};
 use crate::files;
@@ -24,52 +26,6 @@ use crate::rationale::{Encoded, Renderer};
 use crate::training::settings::Unusable;
 use crate::training::{Reduction, Trainer};
 
-/// How often progress is worth a line.
-const PROGRESS: Duration = Duration::from_millis(300);
-
-/// Who is told of every event, beside the journal.
-pub type Listener = Box<dyn FnMut(&Event) + Send>;
-
-/// What the training thread talks to.
-pub struct Supervisor {
-    journal: Writer,
-    control: Arc<Control>,
-    listener: Option<Listener>,
-    last_progress: Option<Instant>,
-}
-
-impl Supervisor {
-    /// Writes an event to the journal and to whoever listens.
-    pub fn event(&mut self, event: Event) -> Result<(), RunError> {
-        if let Some(listener) = &mut self.listener {
-            listener(&event);
-        }
-        Ok(self.journal.append(event)?)
-    }
-
-    pub fn note(&mut self, text: &str) -> Result<(), RunError> {
-        self.event(Event::Note { text: text.into() })
-    }
-
-    /// Says how far a part of the work is, not more often than a person can read.
-    pub fn progress(&mut self, what: &str, done: usize, total: usize) -> Result<(), RunError> {
-        if self.last_progress.is_some_and(|last| last.elapsed() < PROGRESS) {
-            return Ok(());
-        }
-        self.last_progress = Some(Instant::now());
-        self.event(Event::Progress { what: what.into(), done, total })
-    }
-
-    pub fn is_stopping(&self) -> bool {
-        self.control.is_stopping()
-    }
-
-    fn state(&mut self, state: RunState, reason: Option<String>) -> Result<(), RunError> {
-        self.event(Event::State { state, reason })?;
-        Ok(self.journal.sync()?)
-    }
-}
-
 /// Trains a run in this process, from its beginning or from its newest checkpoint, and gives the state it ends in.
 /// With a listener the process is in the foreground: Ctrl-C stops the run as the control socket would.
 pub fn work(project: &Path, run: &RunDirectory, listener: Option<Listener>) -> Result<RunState, RunError> {
@@ -77,8 +33,7 @@ pub fn work(project: &Path, run: &RunDirectory, listener: Option<Listener>) -> R
     let lock = run.lock()?;
     let control = Arc::new(Control::default());
     let foreground = listener.is_some();
-    let mut supervisor =
-        Supervisor { journal: Writer::open(&run.journal())?, control: control.clone(), listener, last_progress: None };
+    let mut supervisor = Supervisor::new(Writer::open(&run.journal())?, control.clone(), listener);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -99,7 +54,7 @@ pub fn work(project: &Path, run: &RunDirectory, listener: Option<Listener>) -> R
 }
 
 /// Trains a run that another one needs, inside that one's process and slot.
-pub fn train_nested(project: &Path, run: &RunDirectory, outer: &mut Supervisor) -> Result<(), RunError> {
+fn train_nested(project: &Path, run: &RunDirectory, outer: &mut Supervisor) -> Result<(), RunError> {
     let lock = loop {
         match run.lock() {
             // Someone else is training it: wait for that.
@@ -111,7 +66,7 @@ pub fn train_nested(project: &Path, run: &RunDirectory, outer: &mut Supervisor) 
         return Ok(());
     }
     let journal = Writer::open(&run.journal())?;
-    let mut supervisor = Supervisor { journal, control: outer.control.clone(), listener: None, last_progress: None };
+    let mut supervisor = Supervisor::new(journal, outer.control.clone(), None);
     let outcome = execute(project, run, &mut supervisor);
     conclude(&mut supervisor, outcome, run)?;
     drop(lock);
@@ -264,7 +219,9 @@ fn prepare_run(
     let context = student.decoder.architecture.context;
     let renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context);
     let mut splits: Vec<&mut LoadedSplit> = [&mut train, &mut watched].into_iter().chain(&mut last).collect();
-    scorer::fill_scores(project, spec, dataset, &mut splits, &renderer, device, supervisor)?;
+    let train_reader = |run: &RunDirectory, supervisor: &mut Supervisor| train_nested(project, run, supervisor);
+    let scoring = Scoring { project, spec, dataset, renderer: &renderer, device, train: &train_reader };
+    scoring.fill(&mut splits, supervisor)?;
     if supervisor.is_stopping() {
         return Ok(None);
     }

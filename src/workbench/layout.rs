@@ -2,7 +2,8 @@
 
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use super::state::{Pane, State};
+use super::pane::Pane;
+use super::state::State;
 
 /// The smallest terminal that the workbench can be used in.
 pub const SMALLEST: (u16, u16) = (60, 16);

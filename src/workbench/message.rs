@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use crossterm::event::KeyEvent;
 
-use super::state::Notice;
+use super::state::{Attributed, EditTarget, Notice, Opened, Shown};
 use super::theme::Theme;
-use crate::attribution::{ExampleAttribution, Over};
+use crate::attribution::Over;
 use crate::corpus::Example;
 use crate::corpus::edits::Patch;
 use crate::corpus::rows::Count;
 use crate::journal::{Entry, RunState};
-use crate::rationale::Rendered;
 use crate::rationale::recipe::Baseline;
 use crate::runs::board::BoardRow;
 use crate::runs::{Run, RunSpec, control};
@@ -91,54 +90,11 @@ pub enum Message {
     },
 }
 
-/// A data set that was opened.
-#[derive(Clone, Debug)]
-pub struct Opened {
-    pub name: String,
-    pub splits: Vec<String>,
-    pub sources: Vec<String>,
-    pub description: String,
-    /// The field that can be hidden.
-    pub subject: Option<String>,
-}
-
-/// The selected example under the present recipe.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    pub rendered: Rendered,
-    pub caveat: Option<String>,
-    /// Edits of this rationale that count now.
-    pub edits: usize,
-}
-
-/// What a run's student makes of the selected example.
-#[derive(Clone, Debug)]
-pub struct Attributed {
-    pub run: String,
-    pub found: ExampleAttribution,
-    /// Label, text and probability of each choice, after the same tokens.
-    pub choices: Vec<(String, String, f64)>,
-    /// Whether the student was trained to read the rationale before the label.
-    pub reads: bool,
-    /// What was asked: over which tokens, and of which rationale.
-    pub over: Over,
-    pub rationale: Option<String>,
-}
-
 /// What is edited outside.
 #[derive(Clone, Debug, PartialEq)]
 pub enum External {
     Rationale(EditTarget),
     Settings,
-}
-
-/// Whose rationale an edit changes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EditTarget {
-    pub dataset: String,
-    pub split: String,
-    pub id: String,
-    pub source: String,
 }
 
 /// Something to be done outside the update loop.

@@ -11,6 +11,7 @@ pub mod keymap;
 pub mod layout;
 pub mod message;
 pub mod palette;
+pub mod pane;
 pub mod panes;
 pub mod state;
 pub mod terminal;

@@ -5,43 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use ratatui_textarea::TextArea;
 
 use super::keymap::Keymap;
-use super::message::{Attributed, EditTarget, Opened, Shown};
+use super::pane::Pane;
 use super::theme::Theme;
-use crate::attribution::Over;
+use crate::attribution::{ExampleAttribution, Over};
 use crate::corpus::Example;
 use crate::corpus::rows::Count;
+use crate::rationale::Rendered;
 use crate::rationale::recipe::Baseline;
 use crate::runs::board::BoardRow;
 use crate::runs::{Run, RunSpec};
-
-/// The panes, in the order of their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Pane {
-    Data,
-    Rationale,
-    Training,
-    Attribution,
-    Board,
-}
-
-impl Pane {
-    pub const ALL: [Self; 5] = [Self::Data, Self::Rationale, Self::Training, Self::Attribution, Self::Board];
-
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Data => "Data",
-            Self::Rationale => "Rationale",
-            Self::Training => "Training",
-            Self::Attribution => "Attribution",
-            Self::Board => "Board",
-        }
-    }
-
-    /// 1 for the first.
-    pub fn number(self) -> usize {
-        Self::ALL.iter().position(|pane| *pane == self).map_or(1, |place| place + 1)
-    }
-}
 
 /// The whole workbench.
 pub struct State {
@@ -91,6 +63,49 @@ impl Notice {
     pub fn error(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_error: true }
     }
+}
+
+/// A data set that was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub name: String,
+    pub splits: Vec<String>,
+    pub sources: Vec<String>,
+    pub description: String,
+    /// The field that can be hidden.
+    pub subject: Option<String>,
+}
+
+/// The selected example under the present recipe.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub rendered: Rendered,
+    pub caveat: Option<String>,
+    /// Edits of this rationale that count now.
+    pub edits: usize,
+}
+
+/// What a run's student makes of the selected example.
+#[derive(Clone, Debug)]
+pub struct Attributed {
+    pub run: String,
+    pub found: ExampleAttribution,
+    /// Label, text and probability of each choice, after the same tokens.
+    pub choices: Vec<(String, String, f64)>,
+    /// Whether the student was trained to read the rationale before the label.
+    pub reads: bool,
+    /// What was asked: over which tokens, and of which rationale.
+    pub over: Over,
+    pub rationale: Option<String>,
+}
+
+/// Whose rationale an edit changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EditTarget {
+    pub dataset: String,
+    pub split: String,
+    pub id: String,
+    pub source: String,
 }
 
 /// The table of questions.

@@ -1,7 +1,7 @@
 //! The data pane, the linked panes, help, palette and leaving.
 
 use afterthought::workbench::message::Effect;
-use afterthought::workbench::state::Pane;
+use afterthought::workbench::pane::Pane;
 
 use super::bench::Bench;
 

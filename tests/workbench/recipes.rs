@@ -1,7 +1,8 @@
 //! The rationale pane: recipes with live preview, edits and highlights.
 
 use afterthought::rationale::{Placement, Role};
-use afterthought::workbench::message::{EditTarget, Effect, External, Message};
+use afterthought::workbench::message::{Effect, External, Message};
+use afterthought::workbench::state::EditTarget;
 
 use super::bench::Bench;
 

@@ -6,7 +6,8 @@ use afterthought::journal::{Event, RunState, Writer};
 use afterthought::runs::board::{CONDITION, GROUP};
 use afterthought::runs::{RunDirectory, RunSpec, control, worker};
 use afterthought::workbench::message::Effect;
-use afterthought::workbench::state::{Curve, Pane};
+use afterthought::workbench::pane::Pane;
+use afterthought::workbench::state::Curve;
 
 use super::bench::Bench;
 

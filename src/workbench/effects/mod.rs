@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 
-use super::message::{AttributeRequest, Attributed, EditTarget, Effect, Message, Opened, Shown};
+use super::message::{AttributeRequest, Effect, Message};
 use super::state::Notice;
+use super::state::{Attributed, EditTarget, Opened, Shown};
 use super::theme::{Colours, Theme};
 use crate::attribution::example::STEPS;
 use crate::attribution::{IntegratedGradients, attribute};

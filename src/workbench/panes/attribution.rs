@@ -7,8 +7,9 @@ use ratatui::text::{Line, Span};
 use super::{draw_empty, draw_lines, frame_of};
 use crate::attribution::{ExampleAttribution, Over};
 use crate::rationale::Role;
-use crate::workbench::message::Attributed;
-use crate::workbench::state::{Pane, State};
+use crate::workbench::pane::Pane;
+use crate::workbench::state::Attributed;
+use crate::workbench::state::State;
 use crate::workbench::widgets::flow::{Piece, cut, wrap, wrap_text};
 
 /// A convergence delta above this is marked: the scores then don't add up to what they explain.

@@ -7,7 +7,8 @@ use ratatui::text::{Line, Span};
 use super::{draw_empty, draw_lines, frame_of, glyph, state_style};
 use crate::journal::RunState;
 use crate::runs::board::BoardRow;
-use crate::workbench::state::{Pane, State};
+use crate::workbench::pane::Pane;
+use crate::workbench::state::State;
 use crate::workbench::widgets::flow::{cut, fit, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {

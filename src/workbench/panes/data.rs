@@ -8,7 +8,8 @@ use ratatui::text::{Line, Span};
 use super::{draw_empty, draw_lines, frame_of};
 use crate::corpus::Example;
 use crate::workbench::layout;
-use crate::workbench::state::{Overlay, Pane, State};
+use crate::workbench::pane::Pane;
+use crate::workbench::state::{Overlay, State};
 use crate::workbench::widgets::flow::{Piece, cut, fit, wrap};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {

@@ -15,7 +15,8 @@ use ratatui::widgets::{Block, BorderType, Borders, Clear, Paragraph};
 
 use super::command::Command;
 use super::layout::{self, SMALLEST};
-use super::state::{Pane, State};
+use super::pane::Pane;
+use super::state::State;
 use super::widgets::flow::cut;
 use crate::journal::RunState;
 use crate::runs::Run;

@@ -9,7 +9,8 @@ use super::{draw_empty, draw_lines, frame_of};
 use crate::rationale::recipe::Placement;
 use crate::rationale::tokens::words;
 use crate::rationale::{Rendered, RenderedToken, Role};
-use crate::workbench::state::{Pane, State};
+use crate::workbench::pane::Pane;
+use crate::workbench::state::State;
 use crate::workbench::widgets::flow::{Piece, cut, fit, wrap, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {

@@ -9,7 +9,8 @@ use super::{clock, draw_empty, draw_lines, frame_of, glyph, state_style, time_le
 use crate::journal::{EvaluationEvent, StepEvent};
 use crate::runs::Run;
 use crate::training::Reduction;
-use crate::workbench::state::{Curve, Pane, State};
+use crate::workbench::pane::Pane;
+use crate::workbench::state::{Curve, State};
 use crate::workbench::widgets::chart::{Chart, Series};
 use crate::workbench::widgets::flow::{Piece, cut, fit, wrap, wrap_text};
 

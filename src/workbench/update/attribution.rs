@@ -6,8 +6,10 @@ use crate::rationale::recipe::{Ablation, Baseline, Keep, KeepBy, Placement};
 use crate::runs::Run;
 use crate::workbench::command::Command;
 use crate::workbench::layout;
-use crate::workbench::message::{AttributeRequest, Attributed, Effect};
-use crate::workbench::state::{Chosen, Menu, MenuItem, Notice, Overlay, Pane, State};
+use crate::workbench::message::{AttributeRequest, Effect};
+use crate::workbench::pane::Pane;
+use crate::workbench::state::Attributed;
+use crate::workbench::state::{Chosen, Menu, MenuItem, Notice, Overlay, State};
 
 pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     match command {

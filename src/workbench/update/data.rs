@@ -7,7 +7,8 @@ use crate::corpus::Example;
 use crate::corpus::rows::Count;
 use crate::workbench::command::Command;
 use crate::workbench::layout;
-use crate::workbench::message::{Effect, Opened};
+use crate::workbench::message::Effect;
+use crate::workbench::state::Opened;
 use crate::workbench::state::{Chosen, Matches, Menu, MenuItem, Notice, Overlay, Selected, State};
 
 /// Rows kept in memory; more are thrown away and read again when they are looked at.

@@ -9,7 +9,8 @@ mod runs;
 use super::command::Command;
 use super::keymap::Place;
 use super::message::{Effect, External, Message};
-use super::state::{Confirmed, Menu, MenuItem, Notice, Overlay, Pane, State};
+use super::pane::Pane;
+use super::state::{Confirmed, Menu, MenuItem, Notice, Overlay, State};
 
 /// What to ask for before anything has happened.
 pub fn start(state: &mut State) -> Vec<Effect> {

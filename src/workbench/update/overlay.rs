@@ -6,6 +6,7 @@ use super::{attribution, data, perform, recipe, runs};
 use crate::workbench::command::{ALL, About};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
+use crate::workbench::pane::Pane;
 use crate::workbench::state::{Chosen, Confirmed, Editor, InputFor, Notice, Overlay, State};
 
 /// A key for the overlay, which is there.
@@ -191,11 +192,11 @@ fn confirmed(state: &mut State, then: Confirmed) -> Vec<Effect> {
     match then {
         Confirmed::Quit => vec![Effect::Quit],
         Confirmed::Tour => {
-            super::focus(state, crate::workbench::state::Pane::Board);
+            super::focus(state, Pane::Board);
             vec![Effect::StartTour]
         }
         Confirmed::Start(spec) => {
-            super::focus(state, crate::workbench::state::Pane::Training);
+            super::focus(state, Pane::Training);
             vec![Effect::StartRun(spec)]
         }
         Confirmed::Stop(run) => vec![Effect::Control { run, command: crate::runs::control::Command::Stop }],

@@ -10,7 +10,8 @@ use crate::rationale::recipe::{Ablation, Fill, Hide, Keep, KeepBy, Mask, MaskHow
 use crate::rationale::tokens::words;
 use crate::runs::RunSpec;
 use crate::workbench::command::Command;
-use crate::workbench::message::{EditTarget, Effect, External};
+use crate::workbench::message::{Effect, External};
+use crate::workbench::state::EditTarget;
 use crate::workbench::state::{Chosen, Editor, InputFor, Menu, MenuItem, Notice, Overlay, State};
 
 pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {

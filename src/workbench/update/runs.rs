@@ -7,7 +7,8 @@ use crate::runs::{Run, RunSpec};
 use crate::workbench::command::Command;
 use crate::workbench::message::Effect;
 use crate::workbench::message::External;
-use crate::workbench::state::{Chosen, Confirmed, InputFor, Menu, MenuItem, Notice, Overlay, Pane, State};
+use crate::workbench::pane::Pane;
+use crate::workbench::state::{Chosen, Confirmed, InputFor, Menu, MenuItem, Notice, Overlay, State};
 
 pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     match command {
