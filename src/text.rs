@@ -37,6 +37,25 @@ pub fn first_unsafe(text: &str, keep_breaks: bool) -> Option<char> {
     text.chars().find(|c| is_unsafe(*c) && !is_break(*c))
 }
 
+/// JSON with every invisible or reordering character escaped: the same document, but safe on a terminal. Such characters
+/// stand only inside strings, where an escape means the character.
+pub fn escape_json(json: &str) -> Cow<'_, str> {
+    if !json.chars().any(is_unseen) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unseen(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 fn replace(text: &str, keep_breaks: bool) -> Cow<'_, str> {
     // Printable ASCII, nearly every text, is returned as it is.
     let plain = |byte: u8| (0x20..0x7f).contains(&byte) || (keep_breaks && matches!(byte, b'\n' | b'\t'));
@@ -132,6 +151,14 @@ mod tests {
         }
         assert_eq!((first_unsafe("a\nb", true), first_unsafe("a\nb", false)), (None, Some('\n')));
         assert_eq!(first_unsafe("naïve 日本語 👩‍🔬", false), None);
+    }
+
+    #[test]
+    fn json_is_escaped_and_means_the_same() {
+        let value = serde_json::json!({"text": "a\u{202e}b\u{9b}c\u{e0041}é"});
+        let escaped = escape_json(&value.to_string()).into_owned();
+        assert!(escaped.contains("\\u202e") && !escaped.contains('\u{202e}') && escaped.contains('é'));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 
     #[test]

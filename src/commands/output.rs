@@ -39,12 +39,12 @@ impl Context {
     /// Prints one JSON document.
     pub fn print_json(&self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(value)?;
-        print(&format!("{text}\n"))
+        write(&format!("{}\n", text::escape_json(&text)))
     }
 
     /// Prints one line of a stream of JSON documents.
     pub fn print_json_line(&self, value: &impl Serialize) -> anyhow::Result<()> {
-        print(&format!("{}\n", serde_json::to_string(value)?))
+        print_json_line(value)
     }
 
     /// Like [`Context::progress`], counting bytes.
@@ -89,8 +89,19 @@ pub fn is_interactive() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// Writes to standard output. A reader that went away, such as `head`, ends the program quietly.
+/// Prints one line of a stream of JSON documents.
+pub fn print_json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string(value)?;
+    write(&format!("{}\n", text::escape_json(&text)))
+}
+
+/// Prints text for people, made safe for the terminal.
 pub fn print(text: &str) -> anyhow::Result<()> {
+    write(&text::visible(text))
+}
+
+/// Writes to standard output. A reader that went away, such as `head`, ends the program quietly.
+fn write(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::output::{Context, Interrupted, print, say};
+use super::output::{Context, Interrupted, print, print_json_line, say};
 use crate::journal::{Event, RunState};
 use crate::runs::supervisor::Listener;
 use crate::runs::worker;
@@ -63,7 +63,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     worker::limit_threads(worker::threads(&run.spec()?));
     let listener: Listener = if context.json {
         Box::new(|event| {
-            let _ = print(&(serde_json::to_string(event).unwrap_or_default() + "\n"));
+            let _ = print_json_line(event);
         })
     } else {
         let mut meter = Meter { bar: context.progress("", 0), plain: !super::output::is_interactive() };

@@ -132,9 +132,9 @@ impl Default for EvaluationSettings {
 
 impl EvaluationSettings {
     /// What suits the toy student. It scores choices: most of its words are answers somewhere, and what it is asked is
-    /// which of the five.
+    /// which of the five. An epoch takes half a second, so a part of the split has to do after each.
     fn toy() -> Self {
-        Self { answer: Answer::Likelihood, every: Every::Steps(200), limit: 64, ..Self::default() }
+        Self { answer: Answer::Likelihood, limit: 64, examples: Some(120), ..Self::default() }
     }
 
     /// How the student is asked.

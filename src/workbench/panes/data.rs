@@ -60,8 +60,9 @@ fn grouped(n: usize) -> String {
 fn widths(state: &State, width: u16) -> (usize, usize, usize) {
     let longest = |text: &dyn Fn(&Example) -> usize| state.data.loaded.values().flatten().map(text).max().unwrap_or(0);
     let width = usize::from(width);
-    let id = longest(&|example| example.id.chars().count()).clamp(4, 14);
-    let answer = longest(&|example| shown_answer(example).chars().count()).clamp(3, (width / 5).max(3));
+    // The question is what one reads; the others may be cut.
+    let id = longest(&|example| example.id.chars().count()).clamp(4, (width / 6).clamp(8, 20));
+    let answer = longest(&|example| shown_answer(example).chars().count()).clamp(6, (width / 6).max(6));
     (id, answer, 4)
 }
 

@@ -30,7 +30,15 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     let mut lines = vec![teacher_heading(state)];
     match selected.example.rationale.as_deref().filter(|text| !text.trim().is_empty()) {
         Some(text) => lines.extend(teacher_text(state, text, &selected.example.highlights, inside.width)),
-        None => lines.push(Line::styled("no rationale · e writes one", theme.chrome.style())),
+        None => {
+            let sources = state.data.opened.as_ref().map_or(String::new(), |opened| opened.sources.join(", "));
+            let others = if sources.is_empty() { sources } else { format!(" · s takes them from {sources}") };
+            lines.extend(wrap_text(
+                &format!("no rationale · e writes one{others}"),
+                theme.chrome.style(),
+                inside.width,
+            ));
+        }
     }
     lines.push(Line::default());
     lines.extend(ablation_lines(state, inside.width));
