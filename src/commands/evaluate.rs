@@ -1,5 +1,7 @@
 //! `afterthought evaluate`: the accuracy of a trained student on a split.
 
+use std::ops::ControlFlow;
+
 use clap::Args;
 use serde_json::json;
 
@@ -55,14 +57,13 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
 
     let bar = context.progress("asking", examples.len() as u64);
     let with_donors = student.renderer.recipe.needs_donors();
-    let mut predictions = Vec::with_capacity(examples.len());
-    // In pieces, so that the bar moves; each example's answer is its own.
-    for first in (0..examples.len()).step_by(256) {
-        let piece = &examples[first..examples.len().min(first + 256)];
-        let borrow = |place: usize| loaded.borrow(first + place, spec.seed.ablation, with_donors);
-        predictions.extend(predict(&student.decoder, &student.renderer, piece, &spec.evaluation.asking(), &borrow)?);
-        bar.inc(piece.len() as u64);
-    }
+    let borrow = |place: usize| loaded.borrow(place, spec.seed.ablation, with_donors);
+    let mut on_progress = |done: usize| {
+        bar.set_position(done as u64);
+        ControlFlow::Continue(())
+    };
+    let asking = spec.evaluation.asking();
+    let predictions = predict(&student.decoder, &student.renderer, examples, &asking, &borrow, &mut on_progress)?;
     bar.finish_and_clear();
 
     if let Target::Run { run, .. } = &target

@@ -76,11 +76,11 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
         }));
     }
     print(&format!(
-        "{student}: {}, {} parameters\n{} layers of width {} with {} heads, context {}, vocabulary {}\n\
+        "{student}: {}, {} parameters\n{} of width {} with {} heads, context {}, vocabulary {}\n\
          a fine-tune at batch {batch} x {length} tokens takes about {}\n",
         family.name(),
         architecture.parameter_count(),
-        architecture.layers,
+        if architecture.layers == 1 { "1 layer".into() } else { format!("{} layers", architecture.layers) },
         architecture.width,
         architecture.heads,
         architecture.context,

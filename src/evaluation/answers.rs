@@ -3,7 +3,7 @@
 use candle_core::D;
 use serde::{Deserialize, Serialize};
 
-use super::EvaluationError;
+use super::{EvaluationError, OnProgress};
 use crate::corpus::{Choice, Example, LabelStyle};
 use crate::rationale::{Borrowed, Placement, Renderer};
 use crate::student::Decoder;
@@ -84,7 +84,7 @@ pub struct ChoiceScore {
     pub tokens: usize,
 }
 
-/// Sequences that go through the student together when choices are scored.
+/// Examples that are answered together, and sequences that go through the student together when choices are scored.
 const BATCH: usize = 64;
 
 /// An example on its way to an answer.
@@ -100,6 +100,26 @@ struct Question<'a> {
 
 /// Answers every example. `borrow` gives what the recipe needs from elsewhere for a teacher's rationale.
 pub fn predict<'a>(
+    decoder: &Decoder,
+    renderer: &Renderer,
+    examples: &'a [Example],
+    asking: &Asking,
+    borrow: &dyn Fn(usize) -> Borrowed<'a>,
+    on_progress: OnProgress,
+) -> Result<Vec<Prediction>, EvaluationError> {
+    let mut predictions = Vec::with_capacity(examples.len());
+    // In pieces, each example's answer being its own, so that a large student can be watched and stopped.
+    for (number, piece) in examples.chunks(BATCH).enumerate() {
+        let first = number * BATCH;
+        if on_progress(first).is_break() {
+            return Err(EvaluationError::Interrupted);
+        }
+        predictions.extend(predict_piece(decoder, renderer, piece, asking, &|place| borrow(first + place))?);
+    }
+    Ok(predictions)
+}
+
+fn predict_piece<'a>(
     decoder: &Decoder,
     renderer: &Renderer,
     examples: &'a [Example],

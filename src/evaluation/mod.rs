@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod statistics;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,13 @@ pub enum EvaluationError {
     Predictions { path: std::path::PathBuf, line: usize, problem: String },
     #[error("the evaluation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// Whoever is told of the progress asked to stop.
+    #[error("the evaluation was interrupted")]
+    Interrupted,
 }
+
+/// Is told how many examples are done, now and then, and can stop the evaluation there.
+pub type OnProgress<'a> = &'a mut dyn FnMut(usize) -> ControlFlow<()>;
 
 /// How many answers are right. Examples without a known answer are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -73,12 +80,19 @@ pub struct Losses {
 const BATCH: usize = 32;
 
 /// The losses of examples, without dropout.
-pub fn losses(decoder: &Decoder, examples: &[Encoded]) -> Result<Losses, EvaluationError> {
+pub fn losses(
+    decoder: &Decoder,
+    examples: &[Encoded],
+    on_progress: OnProgress,
+) -> Result<Losses, EvaluationError> {
     let mut by_length: Vec<&Encoded> = examples.iter().filter(|example| !example.supervised.is_empty()).collect();
     by_length.sort_by_key(|example| example.ids.len());
     let (mut total, mut weight) = (0.0, 0.0);
     let (mut label, mut rationale) = (Mean::default(), Mean::default());
-    for chunk in by_length.chunks(BATCH) {
+    for (number, chunk) in by_length.chunks(BATCH).enumerate() {
+        if on_progress(number * BATCH).is_break() {
+            return Err(EvaluationError::Interrupted);
+        }
         let batch = Batch::of(chunk);
         let supervised = Supervised {
             ids: &batch.ids,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::RunError;
-use super::control::Control;
+use super::control::{Control, Wanted};
 use crate::journal::{Event, RunState, Writer};
 
 /// How often progress is worth a line.
@@ -46,6 +46,18 @@ impl Supervisor {
         }
         self.last_progress = Some(Instant::now());
         self.event(Event::Progress { what: what.into(), done, total })
+    }
+
+    /// Obeys a pause, and says whether the run goes on after it. Anything that must be on the disk meanwhile is.
+    pub fn goes_on(&mut self) -> Result<bool, RunError> {
+        if self.control.wanted() == Wanted::Pause {
+            self.state(RunState::Paused, None)?;
+            self.control.wait_while_paused();
+            if !self.is_stopping() {
+                self.state(RunState::Running, None)?;
+            }
+        }
+        Ok(!self.is_stopping())
     }
 
     /// Whether the run should end.

@@ -4,6 +4,7 @@
 //! The tensor work runs on a thread of its own; tokio's threads answer the socket and the signals meanwhile.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::spec::RunSpec;
 use super::supervisor::{Listener, Supervisor};
 use super::{RunError, slots};
 use crate::corpus::Dataset;
-use crate::evaluation::{self, Accuracy, Prediction};
+use crate::evaluation::{self, Accuracy, EvaluationError, Prediction};
 use crate::files;
 use crate::journal::{EvaluationEvent, Event, RunState, Writer};
 use crate::rationale::{Encoded, Renderer};
@@ -279,11 +280,7 @@ fn train(
             Wanted::Stop(_) => return save(run, trainer, keep, supervisor),
             Wanted::Pause => {
                 save(run, trainer, keep, supervisor)?;
-                supervisor.state(RunState::Paused, None)?;
-                supervisor.control.wait_while_paused();
-                if !supervisor.is_stopping() {
-                    supervisor.state(RunState::Running, None)?;
-                }
+                supervisor.goes_on()?;
                 continue;
             }
         }
@@ -298,13 +295,12 @@ fn train(
             evaluate(spec, trainer, material, supervisor, false)?;
         }
     }
-    if supervisor.is_stopping() {
-        return save(run, trainer, keep, supervisor);
-    }
     let mut predictions = evaluate(spec, trainer, material, supervisor, false)?;
     if material.last.is_some() {
         predictions = evaluate(spec, trainer, material, supervisor, true)?;
     }
+    // Told to stop: asked again when the run is resumed.
+    let Some(predictions) = predictions else { return save(run, trainer, keep, supervisor) };
     let split = spec.evaluation.last_split();
     evaluation::merge_predictions(&run.predictions(), &spec.dataset, split, &predictions)?;
     Ok(())
@@ -319,14 +315,14 @@ fn save(run: &RunDirectory, trainer: &Trainer, keep: usize, supervisor: &mut Sup
     supervisor.event(Event::Checkpoint { step: trainer.steps_done(), path })
 }
 
-/// Measures accuracy and loss on the watched split, or accuracy on the last one.
+/// Measures accuracy and loss on the watched split, or accuracy on the last one. `None` when told to stop meanwhile.
 fn evaluate(
     spec: &RunSpec,
     trainer: &Trainer,
     material: &Material,
     supervisor: &mut Supervisor,
     last: bool,
-) -> Result<Vec<Prediction>, RunError> {
+) -> Result<Option<Vec<Prediction>>, RunError> {
     let split = if last { material.last.as_ref().unwrap_or(&material.watched) } else { &material.watched };
     let is_final = trainer.is_finished();
     let limit = if is_final { None } else { spec.evaluation.examples };
@@ -335,10 +331,33 @@ fn evaluate(
     let asking = spec.evaluation.asking();
     let with_donors = material.renderer.recipe.needs_donors();
     let borrow = |place: usize| split.borrow(place, material.renderer.seed, with_donors);
-    supervisor.event(Event::Progress { what: format!("asking {}", split.name), done: 0, total: examples.len() })?;
-    let predictions = evaluation::predict(&decoder, &material.renderer, examples, &asking, &borrow)?;
+    let losses_of = if last { &[][..] } else { &material.watched_encoded[..] };
+    let total = examples.len() + losses_of.len();
+    let what = format!("asking {}", split.name);
+    supervisor.event(Event::Progress { what: what.clone(), done: 0, total })?;
+    let mut failed = None;
+    let mut tell = |done: usize| {
+        let result = supervisor.progress(&what, done, total).and_then(|()| supervisor.goes_on());
+        match result {
+            Ok(true) => ControlFlow::Continue(()),
+            Ok(false) => ControlFlow::Break(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    };
+    let answered = evaluation::predict(&decoder, &material.renderer, examples, &asking, &borrow, &mut tell);
+    let measured = answered.and_then(|predictions| {
+        let losses = evaluation::losses(&decoder, losses_of, &mut |done| tell(examples.len() + done))?;
+        Ok((predictions, losses))
+    });
+    let (predictions, losses) = match (failed, measured) {
+        (Some(error), _) => return Err(error),
+        (None, Err(EvaluationError::Interrupted)) => return Ok(None),
+        (None, measured) => measured?,
+    };
     let accuracy = Accuracy::of(&predictions);
-    let losses = if last { Default::default() } else { evaluation::losses(&decoder, &material.watched_encoded)? };
     supervisor.event(Event::Evaluation(EvaluationEvent {
         step: trainer.steps_done(),
         epoch: trainer.epoch(),
@@ -355,7 +374,7 @@ fn evaluate(
         loss_rationale: losses.rationale,
         last: is_final && split.name == spec.evaluation.last_split(),
     }))?;
-    Ok(predictions)
+    Ok(Some(predictions))
 }
 
 /// SIGTERM stops a run with its checkpoint, and so does Ctrl-C on one in the foreground. A closed terminal is nothing

@@ -143,6 +143,32 @@ fn browse_ablate_train_and_leave_by_keys_alone() {
 }
 
 #[test]
+fn a_run_outlives_a_killed_workbench_and_a_closed_terminal() {
+    for closed in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut terminal = Terminal::start(dir.path(), 80, 24, &[]);
+        terminal.wait_for("tr-0001");
+        terminal.press("3n");
+        terminal.wait_for("train toy on toyworld: post");
+        terminal.press("\r");
+        terminal.wait_for("tok/s");
+        if closed {
+            // The master's end goes away with everything that holds it, and the system sends SIGHUP.
+            drop(terminal);
+        } else {
+            terminal.child.kill().unwrap();
+            terminal.end();
+        }
+        let mut again = Terminal::start(dir.path(), 80, 24, &[]);
+        again.press("3");
+        again.wait_for("running");
+        again.wait_for("finished");
+        again.press("q\r");
+        assert_eq!(again.end(), 0);
+    }
+}
+
+#[test]
 fn nothing_is_sent_while_nothing_changes() {
     let dir = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(dir.path(), 120, 34, &[]);

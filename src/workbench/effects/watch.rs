@@ -38,12 +38,16 @@ impl Watch {
 
     /// What is new since the last look.
     pub fn look(&mut self, send: &mut dyn FnMut(Message)) {
-        if self.looked.is_none_or(|looked| looked.elapsed() >= FOLDER) {
+        let everything = self.looked.is_none_or(|looked| looked.elapsed() >= FOLDER);
+        if everything {
             self.looked = Some(Instant::now());
             self.look_at_folder(send);
         }
         for (id, known) in &mut self.known {
             // A run at rest stirs only when somebody resumes it, which shows in its journal as well.
+            if !everything && !known.state.is_active() {
+                continue;
+            }
             let entries = known.tail.poll().unwrap_or_default();
             for entry in &entries {
                 if matches!(entry.event, crate::journal::Event::State { .. }) {
