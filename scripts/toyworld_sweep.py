@@ -43,6 +43,8 @@ def accuracy(job):
     variant, condition, world = job
     dataset, placement = CONDITIONS[condition]
     settings = [f"dataset={dataset}:{world}", f"rationale.placement={placement}", "evaluation.every=end"]
+    # The built-in worlds are asked on test at the end unless told otherwise.
+    settings += ["evaluation.final=validation"]
     settings += [f"seed.init={world}", f"seed.order={world}"] + ([variant] if variant else [])
     with tempfile.TemporaryDirectory() as project:
         command = [PROGRAM, "-C", project, "--json", "train"] + [part for s in settings for part in ("--set", s)]

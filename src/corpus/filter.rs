@@ -20,6 +20,9 @@ enum Term {
     Field(String, String),
 }
 
+/// What `has:` and `no:` know beside the fields of a row.
+const KNOWN: [&str; 4] = ["rationale", "answer", "highlight", "highlights"];
+
 impl Filter {
     /// Reads a filter. Every text is one: what is no field is text to look for.
     pub fn parse(text: &str) -> Self {
@@ -41,6 +44,17 @@ impl Filter {
 
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
+    }
+
+    /// What to say when nothing is found and the filter may not mean what was meant.
+    pub fn hint(&self) -> Option<&'static str> {
+        self.terms.iter().find_map(|term| match term {
+            Term::Has(what) | Term::Lacks(what) if !KNOWN.contains(&what.as_str()) => {
+                Some("has: and no: take rationale, answer, highlights, or the name of a field")
+            }
+            Term::Field(..) => Some("NAME:TEXT looks into the field NAME of the rows"),
+            _ => None,
+        })
     }
 
     /// Whether an example is what is looked for.
@@ -96,6 +110,13 @@ mod tests {
             "kind": "sea", "cues": ["gills"], "flaw": "none"
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_filter_that_may_be_a_mistake_has_a_hint() {
+        assert!(Filter::parse("whale has:foo").hint().unwrap().contains("rationale, answer"));
+        assert!(Filter::parse("colour:red").hint().is_some());
+        assert_eq!(Filter::parse("whale has:rationale answer:B").hint(), None);
     }
 
     #[test]

@@ -6,16 +6,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::directory::{Run, RunDirectory};
+use super::spec::{CONDITION, ROLE};
 use crate::evaluation::statistics::{mcnemar, mean_and_deviation, paired_bootstrap, wilson};
 use crate::evaluation::{Prediction, read_predictions};
 use crate::journal::RunState;
 use crate::rationale::Placement;
 use crate::rationale::recipe::{Ablation, Keep, KeepBy};
-
-/// The tag that names a condition for people.
-pub const CONDITION: &str = "condition";
-/// The tag that names the group of runs which are compared with each other.
-pub const GROUP: &str = "group";
 
 /// One condition: all runs that differ only in their seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,12 +71,11 @@ struct Condition<'a> {
 
 /// Builds the board of a project. Readers are tools, not conditions, and are left out.
 pub fn board(project: &Path, runs: &[Run]) -> Vec<BoardRow> {
-    let own: Vec<&Run> =
-        runs.iter().filter(|run| run.spec.tags.get("role").map(String::as_str) != Some("reader")).collect();
+    let own: Vec<&Run> = runs.iter().filter(|run| !run.spec.tags.contains_key(ROLE)).collect();
     let mut order: Vec<String> = Vec::new();
     let mut conditions: HashMap<String, Condition> = HashMap::new();
     for run in own {
-        let key = key(run);
+        let key = run.spec.condition();
         let condition = conditions.entry(key.clone()).or_insert_with(|| {
             order.push(key);
             Condition { runs: vec![], marks: BTreeMap::new() }
@@ -97,19 +92,6 @@ pub fn board(project: &Path, runs: &[Run]) -> Vec<BoardRow> {
     rows.iter().map(|condition| row(condition, &rows)).collect()
 }
 
-/// What runs of one condition share.
-fn key(run: &Run) -> String {
-    match (run.spec.tags.get(GROUP), run.spec.tags.get(CONDITION)) {
-        (Some(group), Some(condition)) => format!("{group}/{condition}/{}", family(&run.spec.dataset)),
-        _ => run.spec.condition(),
-    }
-}
-
-/// `toyworld` for `toyworld:7`: worlds of other seeds are other draws of one data set.
-fn family(dataset: &str) -> &str {
-    dataset.split_once(':').map_or(dataset, |(family, _)| family)
-}
-
 /// What sets the examples of a run's data set apart from those of its siblings: the world's seed.
 fn world(dataset: &str) -> String {
     dataset.split_once(':').map_or(String::new(), |(_, seed)| seed.to_owned())
@@ -122,14 +104,6 @@ fn marks(project: &Path, run: &Run) -> Option<Marks> {
     let predictions = read_predictions(&path).ok()?;
     let known = predictions.into_iter().filter(own).filter(|prediction| prediction.answer.is_some());
     Some(known.map(|prediction| (prediction.id.clone(), prediction.is_correct())).collect())
-}
-
-/// Whether two conditions are about the same question: one data set, one student, one group.
-fn comparable(one: &Run, other: &Run) -> bool {
-    one.spec.dataset.split(':').next() == other.spec.dataset.split(':').next()
-        && one.spec.student == other.spec.student
-        && one.spec.evaluation.last_split() == other.spec.evaluation.last_split()
-        && one.spec.tags.get(GROUP) == other.spec.tags.get(GROUP)
 }
 
 fn row(condition: &Condition, all: &[&Condition]) -> BoardRow {
@@ -150,7 +124,8 @@ fn row(condition: &Condition, all: &[&Condition]) -> BoardRow {
         .fold((0, 0), |sum, result| (sum.0 + result.correct, sum.1 + result.examples));
     let recipe = &first.spec.rationale;
     let named = |name: &str, wanted: &dyn Fn(&Run) -> bool| {
-        let other = all.iter().find(|other| comparable(other.runs[0], first) && wanted(other.runs[0]))?;
+        let alike = |other: &&&Condition| other.runs[0].spec.setting() == first.spec.setting();
+        let other = all.iter().find(|other| alike(other) && wanted(other.runs[0]))?;
         difference(name, &condition.marks, &other.marks)
     };
     let plain = |run: &Run| run.spec.rationale.ablations.is_empty();
@@ -164,8 +139,15 @@ fn row(condition: &Condition, all: &[&Condition]) -> BoardRow {
     };
     let shows = sentence(first, accuracy, against_none.as_ref(), against_plain.as_ref());
     BoardRow {
-        condition: first.spec.tags.get(CONDITION).cloned().unwrap_or_else(|| recipe.to_string()),
-        dataset: family(&first.spec.dataset).to_owned(),
+        // One of its runs may have been started by hand, without a name for the condition.
+        condition: condition
+            .runs
+            .iter()
+            .find(|run| run.spec.tags.contains_key(CONDITION))
+            .unwrap_or(&first)
+            .spec
+            .title(),
+        dataset: first.spec.family(),
         student: first.spec.student.clone(),
         split: first.spec.evaluation.last_split().to_owned(),
         runs: cells,
@@ -229,12 +211,12 @@ impl Difference {
 /// What a row shows, from its numbers alone.
 fn sentence(run: &Run, accuracy: Option<f64>, none: Option<&Difference>, plain: Option<&Difference>) -> String {
     let recipe = &run.spec.rationale;
-    let Some(accuracy) = accuracy else {
+    if accuracy.is_none() {
         return match run.state {
             RunState::Failed => format!("failed: {}", run.history.reason.as_deref().unwrap_or("see worker.log")),
             state => state.name().into(),
         };
-    };
+    }
     if recipe.placement == Placement::None {
         return "the student without rationales: what the others are measured against".into();
     }
@@ -255,7 +237,7 @@ fn sentence(run: &Run, accuracy: Option<f64>, none: Option<&Difference>, plain: 
     parts.extend(none.map(gain));
     parts.extend(plain.map(gain));
     if none.is_none() && plain.is_none() {
-        parts.push(format!("{:.1} % right; run `none` with the same seeds to compare", accuracy * 100.0));
+        parts.push("run `none` with the same seeds to compare".into());
     }
     format!("{}: {}", parts[0], parts[1..].join("; "))
 }

@@ -16,6 +16,12 @@ use crate::rationale::recipe::{Hide, Placement};
 use crate::text;
 use crate::training::settings::{Every, TrainingSettings};
 
+/// The tag that names a condition for people.
+pub const CONDITION: &str = "condition";
+/// The tag that says what a run is for, and its value for a run that others take attributions from.
+pub const ROLE: &str = "role";
+pub const READER: &str = "reader";
+
 /// A whole run as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -189,7 +195,12 @@ impl RunSpec {
             set(&mut wanted, text)?;
         }
         let student = wanted.get("student").and_then(Value::as_str).unwrap_or("toy").to_owned();
-        let mut value = serde_json::to_value(Self::preset(&student)).unwrap_or_default();
+        let mut preset = Self::preset(&student);
+        if let Some(dataset) = wanted.get("dataset").and_then(Value::as_str) {
+            preset.dataset = dataset.into();
+        }
+        preset.suit_dataset();
+        let mut value = serde_json::to_value(preset).unwrap_or_default();
         lay_over(&mut value, wanted);
         serde_path_to_error::deserialize(value).map_err(|error| {
             let place = error.path().to_string();
@@ -225,9 +236,71 @@ impl RunSpec {
         hex(&Sha256::digest(text.as_bytes()))
     }
 
+    /// What runs have in common that can be compared with each other: everything that decides the result but the
+    /// rationale, its weight in the loss, and the seeds. How often a run was evaluated on its way decides nothing.
+    pub fn setting(&self) -> String {
+        let mut setting = Self { seed: Seeds::default(), rationale: Recipe::default(), ..self.clone() };
+        setting.dataset = self.family();
+        setting.training.loss = Default::default();
+        setting.training.threads = None;
+        setting.evaluation = EvaluationSettings {
+            split: String::new(),
+            last: Some(self.evaluation.last_split().to_owned()),
+            every: Every::End,
+            examples: None,
+            ..self.evaluation.clone()
+        };
+        setting.identity()
+    }
+
     /// A hash of everything but the seeds: runs that differ in nothing else are one condition.
     pub fn condition(&self) -> String {
-        Self { seed: Seeds::default(), ..self.clone() }.identity()
+        let loss = &self.training.loss;
+        let rationale = serde_json::to_string(&(&self.rationale, loss)).unwrap_or_default();
+        hex(&Sha256::digest(format!("{}{rationale}", self.setting()).as_bytes()))
+    }
+
+    /// `toyworld:*` for `toyworld:7`: worlds of other seeds are other draws of one data set.
+    pub fn family(&self) -> String {
+        self.dataset.split_once(':').map_or_else(|| self.dataset.clone(), |(family, _)| format!("{family}:*"))
+    }
+
+    /// What to call the run: the condition it was made as, or its recipe and what else is not as usual; a reader is
+    /// called one.
+    pub fn title(&self) -> String {
+        if self.tags.get(ROLE).map(String::as_str) == Some(READER) {
+            return format!("reader of {}", self.dataset);
+        }
+        if let Some(condition) = self.tags.get(CONDITION) {
+            return condition.clone();
+        }
+        let usual = serde_json::to_value(Self::preset(&self.student).training).unwrap_or_default();
+        let own = serde_json::to_value(&self.training).unwrap_or_default();
+        let mut parts = vec![self.rationale.to_string()];
+        differences(&usual, &own, "", &mut parts);
+        if parts.len() > 4 {
+            parts.truncate(3);
+            parts.push("…".into());
+        }
+        parts.join(", ")
+    }
+
+    /// The title, with the seeds where they are not the first ones.
+    pub fn title_with_seed(&self) -> String {
+        let Seeds { init, order, ablation } = self.seed;
+        match (init == order && order == ablation, init) {
+            (true, 0) => self.title(),
+            (true, seed) => format!("{}, seed {seed}", self.title()),
+            (false, _) => format!("{}, seeds {init}/{order}/{ablation}", self.title()),
+        }
+    }
+
+    /// The built-in worlds keep their test split for the last evaluation, so that every run on them can be compared
+    /// with the tour's.
+    pub fn suit_dataset(&mut self) {
+        if self.student == "toy" && self.evaluation.last.is_none() && is_toyworld(&self.dataset) {
+            self.evaluation.last = Some("test".into());
+        }
     }
 
     /// The run that trains a reader for this one: it sees the teacher's rationale before the label, and the question
@@ -248,9 +321,29 @@ impl RunSpec {
         reader.evaluation.last = None;
         reader.evaluation.answer = Answer::Likelihood;
         reader.seed.ablation = 0;
-        reader.tags = BTreeMap::from([("role".into(), "reader".into())]);
+        reader.tags = BTreeMap::from([(ROLE.into(), READER.into())]);
         reader.record = None;
         reader
+    }
+}
+
+/// Whether a data set is one of the built-in worlds, or another draw of one.
+fn is_toyworld(dataset: &str) -> bool {
+    let family = dataset.split(':').next().unwrap_or_default();
+    matches!(family, "toyworld" | "toyworld-noisy")
+}
+
+/// `steps=1600` for every value that differs; how a run computes and saves makes no difference.
+fn differences(usual: &Value, own: &Value, path: &str, out: &mut Vec<String>) {
+    match (usual, own) {
+        (Value::Object(usual), Value::Object(own)) => {
+            for (key, value) in own.iter().filter(|(key, _)| !matches!(key.as_str(), "threads" | "checkpoint")) {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                differences(usual.get(key).unwrap_or(&Value::Null), value, &path, out);
+            }
+        }
+        _ if usual != own => out.push(format!("{path}={own}")),
+        _ => {}
     }
 }
 

@@ -1,18 +1,14 @@
 //! The tour: the paper's three findings on the toy world, as runs that anyone can start with one key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use super::board::{CONDITION, GROUP};
 use super::directory::RunDirectory;
-use super::spec::RunSpec;
+use super::spec::{CONDITION, RunSpec};
 use super::{RunError, Seeds, worker};
 use crate::journal::RunState;
 use crate::rationale::Placement;
 use crate::rationale::recipe::{Ablation, Keep, KeepBy, Shuffle};
-
-/// The group that a tour's runs are compared in.
-const TOUR: &str = "tour";
 
 /// A condition of the tour: its name, its world and what is done to the rationale.
 struct Condition {
@@ -52,8 +48,7 @@ pub fn specs(seeds: &[u64], worlds: bool) -> Vec<RunSpec> {
             spec.rationale.placement = condition.placement;
             spec.rationale.ablations = condition.ablation.into_iter().collect();
             spec.evaluation.last = Some("test".into());
-            let group = if worlds { format!("{TOUR} over worlds") } else { TOUR.into() };
-            spec.tags = BTreeMap::from([(GROUP.into(), group), (CONDITION.into(), condition.name.into())]);
+            spec.tags = BTreeMap::from([(CONDITION.into(), condition.name.into())]);
             specs.push(spec);
         }
     }
@@ -62,12 +57,7 @@ pub fn specs(seeds: &[u64], worlds: bool) -> Vec<RunSpec> {
 
 /// Makes and starts the runs of a tour that are not there yet. Gives them all.
 pub fn start(project: &Path, specs: Vec<RunSpec>) -> Result<Vec<RunDirectory>, RunError> {
-    let known: Vec<_> = RunDirectory::list(project)
-        .into_iter()
-        .filter_map(|run| Some((run.read().ok()?, run)))
-        .filter(|(run, _)| run.state == RunState::Finished || run.state.is_active())
-        .map(|(run, directory)| (run.spec.identity(), directory))
-        .collect();
+    let known: Vec<_> = usable(project).map(|(spec, run)| (spec.identity(), run)).collect();
     let mut runs = Vec::new();
     for spec in specs {
         let identity = spec.identity();
@@ -83,11 +73,18 @@ pub fn start(project: &Path, specs: Vec<RunSpec>) -> Result<Vec<RunDirectory>, R
     Ok(runs)
 }
 
-/// The smallest seed that a tour of this project has not used.
+/// The smallest seed whose tour this project does not have complete, done or under way.
 pub fn next_seed(project: &Path) -> u64 {
-    let used = RunDirectory::list(project).into_iter().filter_map(|run| run.spec().ok());
-    let used = used.filter(|spec| spec.tags.get(GROUP).map(String::as_str) == Some(TOUR)).map(|spec| spec.seed.init);
-    used.max().map_or(0, |seed| seed + 1)
+    let known: HashSet<String> = usable(project).map(|(spec, _)| spec.identity()).collect();
+    let complete = |seed: &u64| specs(&[*seed], false).iter().all(|spec| known.contains(&spec.identity()));
+    (0..).find(|seed| !complete(seed)).unwrap_or_default()
+}
+
+/// Runs that are finished, or will be.
+fn usable(project: &Path) -> impl Iterator<Item = (RunSpec, RunDirectory)> {
+    let read = RunDirectory::list(project).into_iter().filter_map(|run| Some((run.read().ok()?, run)));
+    read.filter(|(run, _)| run.state == RunState::Finished || run.state.is_active())
+        .map(|(run, directory)| (run.spec, directory))
 }
 
 #[cfg(test)]

@@ -68,6 +68,8 @@ const DEFAULTS: &[Row] = &[
     (In(Data), &["s"], NextSplit, Some("split")),
     (In(Data), &["v"], CheckData, Some("check")),
     (In(Data), &["e"], Edit, Some("edit")),
+    (In(Data), &["J"], ReadOn, None),
+    (In(Data), &["K"], ReadBack, None),
 
     (In(Rationale), &["p"], NextPlacement, Some("placement")),
     (In(Rationale), &["a"], AddAblation, Some("add")),

@@ -71,6 +71,8 @@ pub struct Opened {
     pub name: String,
     pub splits: Vec<String>,
     pub sources: Vec<String>,
+    /// The source to begin with, where the rows have no rationales and one source does.
+    pub only_source: Option<String>,
     pub description: String,
     /// The field that can be hidden.
     pub subject: Option<String>,
@@ -126,6 +128,8 @@ pub struct DataView {
     /// The question of the last rows, previews and attributions that were asked for.
     pub rows_generation: u64,
     pub selected: Option<Selected>,
+    /// The first line of the selected question that is shown.
+    pub scroll: usize,
     /// Whose predictions are in the table.
     pub predicted_by: Option<String>,
     pub predictions: HashMap<String, (Option<String>, bool)>,
@@ -301,6 +305,17 @@ pub struct Menu {
     pub title: String,
     pub items: Vec<MenuItem>,
     pub cursor: usize,
+}
+
+/// The note of the item that is chosen already.
+pub const NOW: &str = "now";
+
+impl Menu {
+    /// A menu whose cursor stands on what is chosen already.
+    pub fn new(title: &str, items: Vec<MenuItem>) -> Self {
+        let cursor = items.iter().position(|item| item.note == NOW).unwrap_or(0);
+        Self { title: title.into(), items, cursor }
+    }
 }
 
 /// One choice and what it does.

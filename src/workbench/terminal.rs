@@ -1,5 +1,6 @@
 //! The terminal: taken over and given back, whatever happens in between, and written to once a frame.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use ratatui::Terminal;
 use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
+use unicode_width::UnicodeWidthStr;
 
 /// Whether the terminal is ours now; the panic hook asks.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -41,7 +43,8 @@ impl Backend for Quiet {
     type Error = io::Error;
 
     fn draw<'a, I: Iterator<Item = (u16, u16, &'a Cell)>>(&mut self, content: I) -> io::Result<()> {
-        self.0.draw(content)
+        let content: Vec<(u16, u16, Cow<Cell>)> = content.map(|(x, y, cell)| (x, y, plain(cell))).collect();
+        self.0.draw(content.iter().map(|(x, y, cell)| (*x, *y, &**cell)))
     }
 
     fn hide_cursor(&mut self) -> io::Result<()> {
@@ -80,6 +83,35 @@ impl Backend for Quiet {
     fn flush(&mut self) -> io::Result<()> {
         Backend::flush(&mut self.0)
     }
+}
+
+/// A cell that takes as many columns on every terminal as ratatui believes. Terminals disagree about emoji that are
+/// joined, coloured or made of two letters; one that moves the cursor otherwise than we think leaves ghosts behind, so
+/// that such a cell shows its first character, or its letters, and is filled up with blanks.
+fn plain(cell: &Cell) -> Cow<'_, Cell> {
+    let symbol = cell.symbol();
+    if symbol.is_ascii() || !symbol.chars().any(is_disputed) {
+        return Cow::Borrowed(cell);
+    }
+    let width = symbol.width();
+    let letter = |c: char| char::from_u32(u32::from(c) - 0x1f1e6 + u32::from('A'));
+    let flag: String = symbol.chars().filter(|c| is_flag_letter(*c)).filter_map(letter).collect();
+    let mut text = if flag.is_empty() { symbol.chars().take(1).collect() } else { flag };
+    let missing = width.saturating_sub(text.width());
+    text.push_str(&" ".repeat(missing));
+    let mut cell = cell.clone();
+    cell.set_symbol(&text);
+    Cow::Owned(cell)
+}
+
+fn is_flag_letter(c: char) -> bool {
+    ('\u{1f1e6}'..='\u{1f1ff}').contains(&c)
+}
+
+/// Joiners, variation selectors, skin tones, keycaps and flag letters.
+fn is_disputed(c: char) -> bool {
+    is_flag_letter(c)
+        || matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{20e3}')
 }
 
 /// The screen.
@@ -185,6 +217,19 @@ pub fn install_panic_hook() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn disputed_clusters_take_their_columns_on_every_terminal() {
+        for (cluster, shown) in
+            [("👩‍🔬", "👩"), ("🇪🇺", "EU"), ("❤\u{fe0f}", "❤ "), ("👍🏽", "👍"), ("日", "日"), ("e\u{301}", "e\u{301}")]
+        {
+            let mut cell = Cell::default();
+            cell.set_symbol(cluster);
+            let plain = plain(&cell);
+            assert_eq!(plain.symbol(), shown, "{cluster}");
+            assert_eq!(plain.symbol().width(), cluster.width());
+        }
+    }
 
     #[test]
     fn a_frame_without_change_writes_nothing() {

@@ -14,7 +14,7 @@ fn fresh() -> (tempfile::TempDir, Bench) {
 #[test]
 fn a_fresh_folder_shows_the_toy_world_and_nothing_is_written() {
     let (dir, mut bench) = fresh();
-    bench.says("train · 960");
+    bench.says("train · 1 of 960");
     bench.says("tr-0001");
     bench.says("a generated world of made-up nouns");
     bench.press("jjG5523/fish<esc>4d<esc>");
@@ -56,7 +56,7 @@ fn the_table_is_searched_while_one_types() {
     bench.press("<enter>jj");
     let selected = bench.state.data.selected.clone().unwrap();
     bench.press("<esc>");
-    bench.says("train · 960");
+    bench.says(" of 960 ");
     assert_eq!(bench.state.data.selected.as_ref().unwrap().example.id, selected.example.id);
     bench.says(&format!("▸ {}", selected.example.id));
     bench.press("/no such thing");
@@ -69,9 +69,9 @@ fn the_table_is_searched_while_one_types() {
 fn splits_and_data_sets_are_chosen_by_keys() {
     let (_dir, mut bench) = fresh();
     bench.press("s");
-    bench.says("validation · 360");
+    bench.says("validation · 1 of 360");
     bench.press("s");
-    bench.says("test · 600");
+    bench.says("test · 1 of 600");
     bench.press("djj");
     bench.says("toyworld-noisy");
     bench.press("<enter>");
@@ -91,7 +91,7 @@ fn a_row_that_cannot_be_read_is_shown_and_the_others_with_it() {
     std::fs::write(folder.join("train.jsonl"), format!("{}\n{{\"id\": 7\n{}\n", row(1), row(3))).unwrap();
     let mut bench = Bench::open(dir.path(), 120, 34);
     bench.press("djj<enter>");
-    bench.says("train · 3");
+    bench.says("train · 1 of 3");
     bench.says("train.jsonl:2");
     // Control and bidirectional characters are seen, never sent.
     bench.says("why ␛[31m 1?");
@@ -106,12 +106,12 @@ fn help_lists_the_keys_of_here_and_now() {
     let (_dir, mut bench) = fresh();
     bench.press("?");
     bench.says("keys in Data");
-    bench.says("find questions by text, id");
+    bench.says("text, id, answer:B");
     bench.says_not("draw again with the next seed");
     bench.press("<esc>2?");
     bench.says("keys in Rationale");
     bench.says("draw again with the next seed");
-    bench.says_not("find questions by text, id");
+    bench.says_not("text, id, answer:B");
 }
 
 #[test]
@@ -181,5 +181,5 @@ fn a_check_finds_what_is_wrong_with_the_data() {
     bench.says("answers that are none of the choices");
     bench.says("train.jsonl:2");
     bench.press("<esc>");
-    bench.says("train · 2");
+    bench.says("train · 1 of 2");
 }

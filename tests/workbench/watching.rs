@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use afterthought::journal::{Event, RunState, Writer};
-use afterthought::runs::board::{CONDITION, GROUP};
+use afterthought::runs::spec::CONDITION;
 use afterthought::runs::{RunDirectory, RunSpec, control, worker};
 use afterthought::workbench::message::Effect;
 use afterthought::workbench::pane::Pane;
@@ -16,7 +16,6 @@ fn train(project: &Path, overrides: &[&str]) -> RunDirectory {
     let mut overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
     overrides.extend(["training.steps=30".into(), "training.batch_size=16".into(), "evaluation.every=10".into()]);
     let mut spec = RunSpec::preset("toy").with_overrides(&overrides).unwrap();
-    spec.tags.insert(GROUP.into(), "test".into());
     spec.tags.insert(CONDITION.into(), spec.rationale.to_string());
     let run = RunDirectory::create(project, spec.clone(), &spec.rationale.to_string()).unwrap();
     let state = worker::work(project, &run, Some(Box::new(|_| {}))).unwrap();
@@ -63,6 +62,8 @@ fn what_a_run_does_while_one_watches_is_seen() {
     let mut journal = Writer::open(&run.journal()).unwrap();
     journal.append(Event::State { state: RunState::Running, reason: None }).unwrap();
     journal.append(Event::Progress { what: "attributing train".into(), done: 17, total: 960 }).unwrap();
+    // A run at rest is looked at once a second.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     bench.look();
     bench.says("attributing train 17/960");
     bench.says("3 Training●");
@@ -125,12 +126,12 @@ fn tokens_are_attributed_and_the_top_ones_become_the_recipe() {
     assert!((total - 1.0).abs() < 1e-6);
     bench.says("integrated gradients → log p(");
     bench.says("δ ");
-    bench.says("answers");
+    bench.says("among the choices");
     // Another question, another answer.
     bench.press("j");
     assert_eq!(bench.state.attribution.result.as_ref().unwrap().found.id, "tr-0002");
     bench.press("4b");
-    bench.says("zero baseline");
+    bench.says("at the zero");
     bench.press("v");
     assert!(bench.state.attribution.result.as_ref().unwrap().found.tokens.iter().all(|token| token.score.is_some()));
     bench.press("v++K");

@@ -19,7 +19,7 @@ use super::state::{Attributed, EditTarget, Opened, Shown};
 use super::theme::{Colours, Theme};
 use crate::attribution::example::STEPS;
 use crate::attribution::{IntegratedGradients, attribute};
-use crate::corpus::edits::Target as EditKey;
+use crate::corpus::edits::{DEFAULT_SOURCE, Target as EditKey};
 use crate::corpus::filter::Filter;
 use crate::corpus::rows::Row;
 use crate::corpus::{Catalog, Dataset, Example, validate};
@@ -32,6 +32,9 @@ use crate::runs::preview::{Reading, preview};
 use crate::runs::scorer::TrainedRun;
 use crate::runs::{Run, RunDirectory, RunSpec, control, tour, worker};
 use crate::text;
+
+/// Problems of each kind that a check lists.
+const SHOWN_PROBLEMS: usize = 5;
 
 /// Rows between two reports of a search.
 const FIND_EVERY: usize = 2048;
@@ -167,10 +170,16 @@ impl Services {
         self.datasets.lock().unwrap_or_else(|poison| poison.into_inner()).remove(name);
         self.readings.lock().unwrap_or_else(|poison| poison.into_inner()).retain(|key, _| key.0 != name);
         let dataset = self.dataset(name)?;
+        let sources = dataset.source_names();
         Ok(Opened {
+            only_source: if let [only] = &sources[..] {
+                lacks_rationales(&dataset)?.then(|| only.clone())
+            } else {
+                None
+            },
             name: name.into(),
             splits: dataset.split_names().map(str::to_owned).collect(),
-            sources: dataset.source_names(),
+            sources,
             description: dataset.meta.description.clone().unwrap_or_default(),
             subject: dataset.meta.subject.clone(),
         })
@@ -360,7 +369,7 @@ impl Services {
         match tour::start(&self.project, tour::specs(&[seed], false)) {
             Ok(runs) => Message::Started {
                 what: format!(
-                    "the tour is under way: {} runs with seed {seed}; each row says what it shows",
+                    "the tour is under way: {} conditions, seed {seed}; each row says what it shows",
                     runs.len()
                 ),
                 ids: runs.iter().map(|run| run.id().to_owned()).collect(),
@@ -381,11 +390,17 @@ impl Services {
                 lines.push(String::new());
                 for (kind, count) in &report.counts {
                     lines.push(format!("{count} {}", kind.title()));
-                    let first = report.problems.iter().filter(|problem| problem.kind == *kind).take(5);
-                    lines.extend(first.map(|problem| {
+                    let own = report.problems.iter().filter(|problem| problem.kind == *kind);
+                    lines.extend(own.take(SHOWN_PROBLEMS).map(|problem| {
                         let id = problem.id.as_deref().unwrap_or("");
                         format!("   {}:{} {id} {}", problem.file.display(), problem.line, problem.problem)
                     }));
+                    if *count > SHOWN_PROBLEMS {
+                        lines.push(format!(
+                            "   … and {} more: afterthought data validate {name} --all",
+                            count - SHOWN_PROBLEMS
+                        ));
+                    }
                 }
                 if report.counts.is_empty() {
                     lines.push("nothing wrong was found".into());
@@ -394,6 +409,13 @@ impl Services {
             }
         }
     }
+}
+
+/// Whether the first questions of a data set have no rationale of their own.
+fn lacks_rationales(dataset: &Dataset) -> anyhow::Result<bool> {
+    let Some(first) = dataset.split_names().next() else { return Ok(false) };
+    let page = dataset.split(first)?.page(0, 64, DEFAULT_SOURCE)?;
+    Ok(page.iter().all(|row| row.example.as_ref().is_ok_and(|example| !example.has_rationale())))
 }
 
 fn fail(error: impl std::fmt::Display) -> Message {

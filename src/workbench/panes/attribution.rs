@@ -2,7 +2,7 @@
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 
 use super::{draw_empty, draw_lines, frame_of};
 use crate::attribution::{ExampleAttribution, Over};
@@ -21,7 +21,7 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
         Some(result) => format!(
             "integrated gradients → log p({}) · {}{}",
             result.found.target,
-            result.run,
+            state.runs.find(&result.run).map_or_else(|| result.run.clone(), |run| run.spec.title_with_seed()),
             if view.is_waiting { " …" } else { "" }
         ),
         None => String::new(),
@@ -39,8 +39,12 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
             frame,
             inside,
             state,
-            "no student to look into yet: train one on this data set (n in the training pane, or T for the tour), \
-             or choose a run with r",
+            if state.runs.runs.iter().any(|run| run.has_checkpoint) {
+                "no run on this data set with this student has weights to look into · n in the training pane trains \
+                 one · r looks into another run"
+            } else {
+                "no student to look into yet · n in the training pane trains one on this data set · T starts the tour"
+            },
         ),
     }
 }
@@ -89,23 +93,34 @@ fn top_tokens(found: &ExampleAttribution, count: usize) -> Vec<usize> {
 fn below(state: &State, result: &Attributed, width: u16) -> Vec<Line<'static>> {
     let theme = &state.theme;
     let found = &result.found;
-    let mut spans = vec![Span::styled(format!("top {} ", state.attribution.top), theme.chrome.style())];
-    let words = ranked(found);
-    for (text, score) in words.iter().take(state.attribution.top) {
-        spans.push(Span::raw(format!("{score:+.2} ")));
-        spans.push(Span::styled(format!("{}  ", cut(text, 16)), theme.score(1.0)));
-    }
-    if let Some((text, score)) = words.last().filter(|(_, score)| *score < 0.0) {
-        spans.push(Span::raw(format!("{score:+.2} ")));
-        spans.push(Span::styled(format!("{}  ", cut(text, 16)), theme.score(-1.0)));
-    }
     let good = found.convergence_delta.abs() < GOOD_DELTA;
-    let style = if good { theme.chrome } else { theme.warning };
-    let sign = if good { "" } else { "! " };
-    spans.push(Span::styled(format!("{sign}δ {:.0e}", found.convergence_delta), style.style()));
-    let mut lines = vec![Line::default(), Line::from(spans)];
+    let (style, remark) = if good { (theme.chrome, "") } else { (theme.warning, "! ") };
+    let delta = format!("{remark}δ {:.0e}  ", found.convergence_delta);
+    let mut pieces = vec![
+        Piece::new(delta, style.style()),
+        Piece::new(format!("top\u{a0}{}  ", state.attribution.top), theme.chrome.style()),
+    ];
+    // A score and its word are never parted by a line break.
+    let mut add = |text: &str, score: f32, strength: f64| {
+        pieces.push(Piece::new(format!("{score:+.2}\u{a0}"), theme.text.style()));
+        pieces.push(Piece::new(cut(text, 16).replace(' ', "\u{a0}"), theme.score(strength)));
+        pieces.push(Piece::new("  ", theme.text.style()));
+    };
+    let words = ranked(found);
+    let (top, rest) = words.split_at(state.attribution.top.min(words.len()));
+    top.iter().for_each(|(text, score)| add(text, *score, 1.0));
+    let least = rest.last().filter(|(_, score)| *score <= -0.005);
+    if let Some((text, score)) = least {
+        add(text, *score, -1.0);
+    }
+    if least.is_some() {
+        let place = pieces.len() - 3;
+        pieces.insert(place, Piece::new("least\u{a0}", theme.chrome.style()));
+    }
+    let mut lines = vec![Line::default()];
+    lines.extend(wrap(&pieces, width));
 
-    let mut choices: Vec<Piece> = vec![Piece::new("answers", theme.chrome.style())];
+    let mut choices: Vec<Piece> = vec![Piece::new("among the choices", theme.chrome.style())];
     let gold = &found.target;
     for (label, text, p) in &result.choices {
         let right = text == gold || label == gold;
@@ -115,16 +130,21 @@ fn below(state: &State, result: &Attributed, width: u16) -> Vec<Line<'static>> {
     lines.extend(wrap(&choices, width));
 
     let over = match state.attribution.over {
-        Over::Rationale => "the rationale's tokens",
-        Over::Prompt => "all tokens before the label",
+        Over::Rationale => "over its tokens",
+        Over::Prompt => "over all tokens before the label",
     };
     let change = format!(
-        "log p {:.2} with them, {:.2} at the {} baseline; over {over}",
+        "log p({}) {:.2} with the rationale, {:.2} at the {} baseline; {over}",
+        found.target,
         found.log_p,
         found.log_p_baseline,
         found.baseline.name()
     );
-    lines.push(Line::styled(cut(&change, usize::from(width)), theme.chrome.style()));
+    lines.extend(wrap_text(&change, theme.chrome.style(), width));
+    if !good {
+        let text = "δ: the scores don't add up to the difference of the two; read them with care";
+        lines.extend(wrap_text(text, theme.warning.style(), width));
+    }
     if !result.reads {
         let text = "this student never read a rationale before its label: a `pre` run or a reader (r) tells more";
         lines.extend(wrap_text(text, theme.warning.style(), width));

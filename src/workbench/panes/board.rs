@@ -13,15 +13,18 @@ use crate::workbench::widgets::flow::{cut, fit, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     let finished = state.board.rows.iter().filter(|row| row.accuracy.is_some()).count();
-    let title = format!("{} conditions, {finished} with a result", state.board.rows.len());
+    let title = match state.board.rows.len() {
+        1 => format!("1 condition, {finished} with a result"),
+        more => format!("{more} conditions, {finished} with a result"),
+    };
     let inside = frame_of(frame, area, state, Pane::Board, &title);
     if state.board.rows.is_empty() {
         let text = "nothing to compare yet · T starts the tour: the paper's three findings on the toy world";
         draw_empty(frame, inside, state, text);
         return;
     }
-    // The longest sentence of the selected row is shown in full below the table.
-    let below = 4.min(inside.height / 4);
+    // What the selected row shows, in full, below the table. On a narrow screen the rows themselves say it in full.
+    let below = if is_narrow(area.width) { 2 } else { 4.min(inside.height / 4) };
     let table = Rect { height: inside.height - below, ..inside };
     draw_table(frame, table, state);
     draw_selected(frame, Rect { y: table.y + table.height, height: below, ..inside }, state);
@@ -44,9 +47,34 @@ fn draw_table(frame: &mut Frame, area: Rect, state: &State) {
             cursor_line = lines.len();
         }
         lines.push(row_line(state, row, place == state.board.cursor, usize::from(area.width)));
+        if is_narrow(area.width) {
+            let text = format!("     {}", what_now(state, row));
+            lines.push(Line::styled(cut(&text, usize::from(area.width)), state.theme.chrome.style()));
+        }
     }
     let scroll = (cursor_line + 2).saturating_sub(usize::from(area.height));
     draw_lines(frame, area, lines, scroll);
+}
+
+/// Too narrow for a row's sentence beside its numbers.
+fn is_narrow(width: u16) -> bool {
+    width < 120
+}
+
+/// What a row shows, or how far its run is.
+fn what_now(state: &State, row: &BoardRow) -> String {
+    let run = row.runs.iter().filter_map(|cell| state.runs.find(&cell.id)).find(|run| run.state.is_active());
+    let Some(run) = run else { return row.shows.clone() };
+    let history = &run.history;
+    match &history.progress {
+        Some((what, done, total)) => format!("{what} {done}/{total}"),
+        None if run.state == RunState::Queued => "waiting for a core".into(),
+        None if history.steps_planned == 0 => "preparing".into(),
+        None => {
+            let so_far = history.evaluations.last().map(|found| format!(", so far {:.1} %", found.accuracy * 100.0));
+            format!("step {} of {}{}", history.step(), history.steps_planned, so_far.unwrap_or_default())
+        }
+    }
 }
 
 fn row_line(state: &State, row: &BoardRow, chosen: bool, width: usize) -> Line<'static> {
@@ -70,10 +98,8 @@ fn row_line(state: &State, row: &BoardRow, chosen: bool, width: usize) -> Line<'
             spans.push(Span::styled(format!(" {interval:<9}"), base.patch(theme.chrome.style())));
         }
         None => {
-            let latest = now.iter().filter_map(|run| run.history.evaluations.last()).next_back();
-            let text = latest.map_or_else(|| "    –".into(), |found| format!("{:>5.1}", found.accuracy * 100.0));
-            spans.push(Span::styled(format!(" {text}…"), base.patch(theme.chrome.style())));
-            spans.push(Span::styled(fit("", bar + 15), base));
+            spans.push(Span::styled("     –", base.patch(theme.chrome.style())));
+            spans.push(Span::styled(fit("", bar + 16), base));
         }
     }
     let state_of = active.map(|run| run.state).or_else(|| row.runs.last().map(|cell| cell.state));
@@ -82,14 +108,7 @@ fn row_line(state: &State, row: &BoardRow, chosen: bool, width: usize) -> Line<'
     let runs = if row.runs.len() > 1 { format!("{done}/{} ", row.runs.len()) } else { String::new() };
     spans.push(Span::styled(format!(" {} {runs}", glyph(run_state)), base.patch(state_style(state, run_state))));
     let used: usize = spans.iter().map(Span::width).sum();
-    let text = match active {
-        Some(run) => match &run.history.progress {
-            Some((what, done, total)) => format!("{what} {done}/{total}"),
-            None if run.state == RunState::Queued => "waiting for a core".into(),
-            None => format!("step {} of {}", run.history.step(), run.history.steps_planned),
-        },
-        None => row.shows.clone(),
-    };
+    let text = if is_narrow(width as u16) { String::new() } else { what_now(state, row) };
     spans.push(Span::styled(fit(&text, width.saturating_sub(used)), base));
     Line::from(spans)
 }
@@ -110,14 +129,20 @@ fn draw_selected(frame: &mut Frame, area: Rect, state: &State) {
     let Some(row) = state.board.rows.get(state.board.cursor) else { return };
     let theme = &state.theme;
     let mut lines = vec![Line::styled("─".repeat(usize::from(area.width)), theme.chrome.style())];
-    lines.extend(wrap_text(&format!(" {}: {}", row.condition, row.shows), theme.text.style(), area.width));
+    if !is_narrow(area.width) {
+        lines.extend(wrap_text(&format!(" {}: {}", row.condition, row.shows), theme.text.style(), area.width));
+    }
     let mut facts: Vec<String> = Vec::new();
     for difference in row.against_none.iter().chain(&row.against_plain) {
-        let p = difference.p.map_or_else(String::new, |p| format!(", p {p:.3}"));
-        facts.push(format!("against {}: {} points{p}", difference.to, difference.points()));
+        let p = match difference.p {
+            Some(p) if p < 0.001 => ", p < 0.001".into(),
+            Some(p) => format!(", p {p:.3}"),
+            None => String::new(),
+        };
+        facts.push(format!("vs {} {}{p}", difference.to, difference.points()));
     }
     if row.runs.len() == 1 && row.accuracy.is_some() {
-        facts.push("one run: another seed may differ (T adds one)".into());
+        facts.push("one run: another seed may differ".into());
     }
     lines.push(Line::styled(cut(&format!(" {}", facts.join(" · ")), usize::from(area.width)), theme.chrome.style()));
     draw_lines(frame, area, lines, 0);

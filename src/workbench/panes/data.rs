@@ -4,9 +4,11 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
 
 use super::{draw_empty, draw_lines, frame_of};
 use crate::corpus::Example;
+use crate::corpus::filter::Filter;
 use crate::workbench::layout;
 use crate::workbench::pane::Pane;
 use crate::workbench::state::{Overlay, State};
@@ -34,11 +36,14 @@ fn title(state: &State) -> String {
         Some(count) if count.complete => grouped(count.rows),
         Some(count) => format!("{}+", grouped(count.rows)),
     };
+    let position = if data.lines() > 0 { format!("{} of ", grouped(data.cursor + 1)) } else { String::new() };
+    let by = data.predicted_by.as_ref().filter(|_| !data.predictions.is_empty()).and_then(|id| state.runs.find(id));
+    let by = by.map_or_else(String::new, |run| format!(" · predicted by {}", run.spec.title_with_seed()));
     match &data.matches {
-        None => format!("{} · {count}", data.split),
+        None => format!("{} · {position}{count}{by}", data.split),
         Some(matches) => {
             let more = if matches.done { String::new() } else { format!(" (searched {})", grouped(matches.scanned)) };
-            format!("{} · {} of {count}{more}", data.split, grouped(matches.rows.len()))
+            format!("{} · {} of {count} match{more}{by}", data.split, grouped(matches.rows.len()))
         }
     }
 }
@@ -98,11 +103,15 @@ fn draw_table(frame: &mut Frame, area: Rect, state: &State) {
     let rows = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
     if state.data.lines() == 0 && state.data.count.is_some_and(|count| count.complete) {
         let text = match &state.data.matches {
-            Some(matches) if matches.done => "nothing matches · Esc shows all questions again",
-            Some(_) => "searching …",
-            None => "this split is empty · d opens another data set",
+            Some(matches) if matches.done => {
+                let hint =
+                    Filter::parse(&state.data.filter).hint().map_or_else(String::new, |hint| format!(" · {hint}"));
+                format!("nothing matches{hint} · Esc shows all questions again")
+            }
+            Some(_) => "searching …".into(),
+            None => "this split is empty · d opens another data set".into(),
         };
-        draw_empty(frame, rows, state, text);
+        draw_empty(frame, rows, state, &text);
         return;
     }
     for line in 0..usize::from(rows.height) {
@@ -151,7 +160,10 @@ fn draw_question(frame: &mut Frame, area: Rect, state: &State) {
     let width = area.width.saturating_sub(1);
     let mut lines = wrap(&[Piece::new(example.question.as_str(), theme.text.style())], width);
     let mut pieces: Vec<Piece> = Vec::new();
-    for choice in &example.choices {
+    // Short choices share lines, long ones have one each.
+    let longest = example.choices.iter().map(|choice| choice.text.width()).max().unwrap_or(0);
+    let separate = longest > usize::from(width) / 3;
+    for (place, choice) in example.choices.iter().enumerate() {
         let gold = example.answer.as_deref() == Some(choice.label.as_str());
         let guess = predicted == Some(choice.label.as_str());
         let style = match (gold, guess) {
@@ -166,7 +178,14 @@ fn draw_question(frame: &mut Frame, area: Rect, state: &State) {
             _ => "",
         };
         // Blanks inside a choice do not break it from its label.
-        pieces.push(Piece::new(format!("  {} {}{mark}", choice.label, choice.text), style));
+        let before = if !separate {
+            "  "
+        } else if place > 0 {
+            "\n"
+        } else {
+            ""
+        };
+        pieces.push(Piece::new(format!("{before}{} {}{mark}", choice.label, choice.text), style));
     }
     lines.extend(wrap(&pieces, width));
     let fields: Vec<String> = example
@@ -184,5 +203,13 @@ fn draw_question(frame: &mut Frame, area: Rect, state: &State) {
         .collect();
     lines.extend(wrap(&[Piece::new(fields.join(" · "), theme.chrome.style())], width));
     let inside = Rect { x: area.x + 1, width, ..area };
-    draw_lines(frame, inside, lines, 0);
+    let height = usize::from(area.height);
+    let scroll = state.data.scroll.min(lines.len().saturating_sub(height));
+    if scroll + height < lines.len() {
+        lines.truncate(scroll + height);
+        if let Some(last) = lines.last_mut() {
+            *last = Line::styled("… J reads on, K back", theme.chrome.style());
+        }
+    }
+    draw_lines(frame, inside, lines, scroll);
 }

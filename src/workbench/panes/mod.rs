@@ -16,17 +16,22 @@ use ratatui::widgets::{Block, BorderType, Borders, Clear, Paragraph};
 use super::command::Command;
 use super::layout::{self, SMALLEST};
 use super::pane::Pane;
-use super::state::State;
+use super::state::{Overlay, State};
 use super::widgets::flow::cut;
 use crate::journal::RunState;
 use crate::runs::Run;
+use unicode_width::UnicodeWidthStr;
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame, state: &State) {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        let ask = match &state.overlay {
+            Some(Overlay::Confirm { question, .. }) => format!("{question} Enter yes, Esc no"),
+            _ => "Make it larger, or press q to leave.".into(),
+        };
         let text = format!(
-            "afterthought needs {} x {} characters; this terminal has {} x {}.\nMake it larger, or press q to leave.",
+            "afterthought needs {} x {} characters; this terminal has {} x {}.\n{ask}",
             SMALLEST.0, SMALLEST.1, area.width, area.height
         );
         frame.render_widget(Paragraph::new(text).wrap(ratatui::widgets::Wrap { trim: true }), area);
@@ -55,22 +60,35 @@ pub fn draw(frame: &mut Frame, state: &State) {
 fn draw_header(frame: &mut Frame, area: Rect, state: &State) {
     let theme = &state.theme;
     let left = format!(" {} ▸ {}/{} ▸ {}", state.project, state.draft.dataset, state.data.split, state.draft.student);
-    let mut right: Vec<Span> = Vec::new();
     let active: Vec<&Run> = state.runs.active().collect();
     let running: Vec<_> = active.iter().filter(|run| run.state == RunState::Running).collect();
-    // The second one only where there is room for both and for the left side.
-    for run in running.iter().take(usize::from(area.width / 70).max(1)) {
-        right.push(Span::styled(format!("{} ", glyph(run.state)), theme.accent.style()));
-        right.push(Span::raw(format!("{}  ", progress_of(run))));
-    }
-    let others = running.len().saturating_sub(right.len() / 2);
     let waiting = active.iter().filter(|run| run.state == RunState::Queued).count();
-    for (count, what) in [(others, "more run"), (waiting, "waiting")] {
+    // What runs is worth up to half of the line; the first part of the left side is never given up.
+    let room = usize::from(area.width) - left.width().min(usize::from(area.width) / 2);
+    let others = if running.len() > 1 || waiting > 0 { 20 } else { 0 };
+    let mut right: Vec<Span> = Vec::new();
+    let mut used = 0;
+    let mut shown = 0;
+    for run in &running {
+        let text = progress_of(run);
+        if shown > 0 && used + text.width() + 4 + others > room {
+            break;
+        }
+        let text = cut(&text, room.saturating_sub(4 + others).max(20));
+        used += text.width() + 4;
+        shown += 1;
+        right.push(Span::styled(format!("{} ", glyph(run.state)), theme.accent.style()));
+        right.push(Span::raw(format!("{text}  ")));
+    }
+    for (count, what) in [(running.len() - shown, "more"), (waiting, "waiting")] {
         if count > 0 {
             right.push(Span::styled(format!("{count} {what}  "), theme.chrome.style()));
         }
     }
-    right.push(Span::styled(format!("{} cores ", state.cores), theme.chrome.style()));
+    if active.is_empty() || usize::from(area.width) >= 100 {
+        let cores = if state.cores == 1 { "1 core ".to_owned() } else { format!("{} cores ", state.cores) };
+        right.push(Span::styled(cores, theme.chrome.style()));
+    }
     let right = Line::from(right);
     let room = usize::from(area.width).saturating_sub(right.width() + 1);
     frame.render_widget(Line::styled(cut(&left, room), theme.heading.style()), area);
@@ -81,7 +99,7 @@ fn draw_header(frame: &mut Frame, area: Rect, state: &State) {
 
 /// `post 512/800 00:07`.
 fn progress_of(run: &Run) -> String {
-    let name = cut(&run.spec.rationale.to_string(), 24);
+    let name = cut(&run.spec.title_with_seed(), 24);
     if let Some((what, done, total)) = &run.history.progress {
         return format!("{name} {what} {done}/{total}");
     }
@@ -91,6 +109,9 @@ fn progress_of(run: &Run) -> String {
 
 /// `07:31` until the last step, at the present speed.
 fn time_left(run: &Run) -> Option<String> {
+    if run.state != RunState::Running {
+        return None;
+    }
     let steps = &run.history.steps;
     let (first, last) = (steps.get(steps.len().saturating_sub(50))?, steps.last()?);
     let tokens = last.tokens.checked_sub(first.tokens)? as f64;
@@ -152,7 +173,7 @@ fn draw_question(frame: &mut Frame, area: Rect, state: &State) {
     let Some(selected) = &state.data.selected else { return };
     let example = &selected.example;
     let gold = example.gold().map_or_else(String::new, |gold| format!(" → {}", gold.text));
-    let text = format!(" {} · {}", example.id, example.question);
+    let text = format!(" {} · {}", cut(&example.id, 12), example.question);
     let room = usize::from(area.width).saturating_sub(1);
     let question = cut(&text, room.saturating_sub(gold.chars().count().min(room / 3)));
     let gold = cut(&gold, room.saturating_sub(question.chars().count()));
@@ -180,7 +201,7 @@ fn draw_footer(frame: &mut Frame, area: Rect, state: &State) {
         1 => "leave (1 run goes on)".to_owned(),
         more => format!("leave ({more} runs go on)"),
     };
-    let mut spans = vec![Span::raw(" ")];
+    // From the most to the least needed; those that don't fit are left out.
     let hints = [
         (Command::Help, "keys"),
         (Command::Palette, "command"),
@@ -188,13 +209,23 @@ fn draw_footer(frame: &mut Frame, area: Rect, state: &State) {
         (Command::Zoom, "zoom"),
         (Command::FocusBoard, "board"),
         (Command::Tour, "tour"),
-        (Command::Quit, leave.as_str()),
     ];
+    let hint = |command, what: &str| {
+        let key = state.keymap.keys(state.focus, command).first().copied().unwrap_or_default().to_owned();
+        [Span::styled(key, theme.accent.style()), Span::styled(format!(" {what}  "), theme.chrome.style())]
+    };
+    let last = hint(Command::Quit, &leave);
+    let mut used = 1 + last.iter().map(Span::width).sum::<usize>();
+    let mut spans = vec![Span::raw(" ")];
     for (command, what) in hints {
-        let Some(key) = state.keymap.keys(state.focus, command).first().copied() else { continue };
-        spans.push(Span::styled(key.to_owned(), theme.accent.style()));
-        spans.push(Span::styled(format!(" {what}  "), theme.chrome.style()));
+        let own = hint(command, what);
+        used += own.iter().map(Span::width).sum::<usize>();
+        if used > usize::from(area.width) {
+            break;
+        }
+        spans.extend(own);
     }
+    spans.extend(last);
     frame.render_widget(Line::from(spans), area);
 }
 

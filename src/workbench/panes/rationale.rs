@@ -136,10 +136,10 @@ fn student_lines(state: &State, width: u16) -> Vec<Line<'static>> {
     }
     lines.push(Line::from(vec![
         Span::styled("label", theme.label.style()),
-        Span::raw(" "),
-        Span::styled("rationale in the loss", theme.rationale.style()),
-        Span::raw(" "),
-        Span::styled("not in the loss", theme.unlearnt.style()),
+        Span::styled(" · ", theme.chrome.style()),
+        Span::styled("in the loss", theme.rationale.style()),
+        Span::styled(" · ", theme.chrome.style()),
+        Span::styled("rationale not in the loss", theme.unlearnt.style()),
         Span::styled(" · prompt", theme.text.style()),
     ]));
     lines
@@ -153,7 +153,7 @@ fn style_of(state: &State, token: &RenderedToken) -> Style {
     let theme = &state.theme;
     match token.role {
         Role::Label => theme.label.style(),
-        Role::Rationale if token.loss > 0.0 => theme.rationale.style(),
+        _ if token.loss > 0.0 => theme.rationale.style(),
         Role::Rationale => theme.unlearnt.style(),
         Role::Separator | Role::End | Role::Padding => theme.chrome.style(),
         Role::Prompt => theme.text.style(),

@@ -15,8 +15,7 @@ use crate::workbench::widgets::chart::{Chart, Series};
 use crate::workbench::widgets::flow::{Piece, cut, fit, wrap, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
-    let title =
-        format!("{}{}, mean over span", state.runs.curve.name(), if state.runs.log_scale { ", log" } else { "" });
+    let title = format!("{}{}", state.runs.curve.name(), if state.runs.log_scale { ", log" } else { "" });
     let inside = frame_of(frame, area, state, Pane::Training, &title);
     let Some(run) = state.runs.selected() else {
         draw_empty(frame, inside, state, "no run yet · n trains a student on the present recipe · T starts the tour");
@@ -83,34 +82,40 @@ fn draw_chart(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
     let mut series = Vec::new();
     let mut legend: Vec<Piece> = Vec::new();
     let mut end = run.history.steps_planned.max(run.history.step());
-    // Other runs below the selected one.
+    // The selected run is named where there are others beside it; those lie below it.
+    let overlaid = |other: &&Run| state.runs.overlaid.contains(&other.id) && other.id != run.id;
+    if state.runs.runs.iter().any(|other| overlaid(&other)) {
+        legend.push(Piece::new(format!("{}: ", cut(&run.spec.title_with_seed(), 24)), theme.text.style()));
+    }
     let mut number = 4;
-    for other in state.runs.runs.iter().filter(|other| state.runs.overlaid.contains(&other.id) && other.id != run.id) {
-        let Some((_, points, _)) = curves(state, other).into_iter().next() else { continue };
+    let mut others: Vec<Piece> = Vec::new();
+    for other in state.runs.runs.iter().filter(overlaid) {
+        let Some((name, points, _)) = curves(state, other).into_iter().next() else { continue };
         let style = theme.series(number);
         number += 1;
-        legend.push(legend_piece(&cut(&other.spec.rationale.to_string(), 20), style));
-        series.push(Series { points, style, with_span: false });
+        others.push(legend_piece('┄', &format!("{}: {name}", cut(&other.spec.title_with_seed(), 24)), style));
+        series.push(Series { points, style, with_span: false, is_dashed: true });
         end = end.max(other.history.steps_planned);
     }
     for (place, (name, points, with_span)) in curves(state, run).into_iter().enumerate() {
         let Some((_, last)) = points.last().copied() else { continue };
         let style = theme.series(place);
-        legend.push(legend_piece(&format!("{name} {last:.3}"), style));
-        series.push(Series { points, style, with_span });
+        legend.push(legend_piece('─', &format!("{name} {last:.3}"), style));
+        series.push(Series { points, style, with_span, is_dashed: false });
     }
+    legend.extend(others);
     let chart =
         Chart { series, end: end as f64, log_scale: state.runs.log_scale, axis: theme.chrome.style(), unit: "steps" };
     let legend = wrap(&legend, area.width);
-    let height = (legend.len() as u16).min(2);
+    let height = (legend.len() as u16).min((area.height / 4).max(2));
     draw_lines(frame, Rect { height, ..area }, legend, 0);
     let below = Rect { y: area.y + height, height: area.height.saturating_sub(height), ..area };
     chart.render(below, frame.buffer_mut());
 }
 
 /// A curve's name, which no line break parts.
-fn legend_piece(name: &str, style: Style) -> Piece<'static> {
-    Piece::new(format!("  ─ {name}").trim_start().replace(' ', "\u{a0}") + " ", style)
+fn legend_piece(line: char, name: &str, style: Style) -> Piece<'static> {
+    Piece::new(format!("{line} {name}").replace(' ', "\u{a0}") + "  ", style)
 }
 
 /// Learning rate, gradient norm, speed, time left; the accuracies so far; what went wrong, or what is worth knowing.
@@ -126,7 +131,9 @@ fn number_lines(state: &State, run: &Run, width: u16) -> Vec<Line<'static>> {
     };
     if let Some(step) = history.steps.last() {
         add("step", format!("{:>4}/{}", step.step, history.steps_planned));
-        add("loss", format!("{:>6.3}", step.loss));
+        // The toy's loss is a weighted sum over an example, which its parts, being means over tokens, don't add up to.
+        let name = if run.spec.training.reduction == Reduction::ExampleSum { "loss/example" } else { "loss" };
+        add(name, format!("{:>6.3}", step.loss));
         add("lr", format!("{:.1e}", step.learning_rate));
         add("‖g‖", format!("{:>5.2}", step.gradient_norm));
         add("tok/s", format!("{:>6}", speed(step.tokens_per_second)));
@@ -138,12 +145,14 @@ fn number_lines(state: &State, run: &Run, width: u16) -> Vec<Line<'static>> {
         lines.extend(wrap(&pieces, width));
     }
     lines.push(accuracy_line(state, run, usize::from(width)));
-    match (&history.reason, history.notes.last()) {
-        (Some(reason), _) => lines.extend(wrap_text(&format!(" {reason}"), theme.warning.style(), width)),
-        (None, Some(note)) => {
-            lines.push(Line::styled(cut(&format!(" {note}"), usize::from(width)), theme.chrome.style()));
+    match &history.reason {
+        Some(reason) => lines.extend(wrap_text(&format!(" {reason}"), theme.warning.style(), width)),
+        // What was left out or stands alone is worth knowing before the result is.
+        None if !history.notes.is_empty() => {
+            let text = format!(" {}", history.notes.join(" · "));
+            lines.extend(wrap_text(&text, theme.warning.style(), width).into_iter().take(3));
         }
-        _ => {}
+        None => {}
     }
     lines
 }
@@ -208,19 +217,20 @@ fn draw_list(frame: &mut Frame, area: Rect, state: &State) {
             _ if run.state.is_active() => format!("{}/{}", run.history.step(), run.history.steps_planned),
             _ => run.state.name().to_owned(),
         };
-        let name = run.spec.tags.get("condition").cloned().unwrap_or_else(|| run.spec.rationale.to_string());
-        let reader = if run.spec.tags.contains_key("role") { "reader, " } else { "" };
-        let room = usize::from(area.width).saturating_sub(30);
+        let name = run.spec.title_with_seed();
+        let progress_width = if area.width >= 70 { 24 } else { 16 };
+        let room = usize::from(area.width).saturating_sub(14 + progress_width);
         let about = match room {
-            60.. => format!("{reader}{name} · {} · {}", run.spec.dataset, run.id),
-            _ => format!("{reader}{name} · {}", run.spec.dataset),
+            60.. => format!("{name} · {} · {}", run.spec.dataset, run.id),
+            _ if run.spec.dataset == state.draft.dataset => name,
+            _ => format!("{name} · {}", run.spec.dataset),
         };
         let spans = vec![
             Span::styled(if chosen { "▸" } else { " " }, base),
             Span::styled(overlaid, base),
             Span::styled(format!("{} ", glyph(run.state)), base.patch(state_style(state, run.state))),
             Span::styled(fit(&about, room), base),
-            Span::styled(format!(" {:>16} {:>8}", cut(&progress, 16), accuracy), base),
+            Span::styled(format!(" {:>progress_width$} {accuracy:>8}", cut(&progress, progress_width)), base),
         ];
         frame.render_widget(Line::from(spans), Rect { y: area.y + line as u16, height: 1, ..area });
     }

@@ -26,7 +26,7 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
                 state.say(Notice::info("no run has a checkpoint yet; `n` in the training pane starts one"));
                 return vec![];
             }
-            state.overlay = Some(Overlay::Menu(Menu { title: "look into".into(), items, cursor: 0 }));
+            state.overlay = Some(Overlay::Menu(Menu::new("look into", items)));
             vec![]
         }
         Command::NextBaseline => {
@@ -124,6 +124,12 @@ fn keep_top(state: &mut State) -> Vec<Effect> {
         state.say(Notice::info("no run to score tokens with yet; `n` in the training pane starts one"));
         return vec![];
     };
+    if state.attribution.over == Over::Prompt {
+        state.say(Notice::info(
+            "a recipe scores the rationale with the question held: v shows those scores, then K keeps",
+        ));
+        return vec![];
+    }
     // A reader stands for "the reader of whatever is trained", which is how recipes name it.
     let scorer = if run.spec.tags.contains_key("role") { None } else { Some(run.id.clone()) };
     let baseline = (state.attribution.baseline != Baseline::Mean).then_some(state.attribution.baseline);

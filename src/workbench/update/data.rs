@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use super::{attribution, recipe, runs};
 use crate::corpus::Example;
+use crate::corpus::edits::DEFAULT_SOURCE;
 use crate::corpus::rows::Count;
 use crate::workbench::command::Command;
 use crate::workbench::layout;
 use crate::workbench::message::Effect;
+use crate::workbench::pane::Pane;
 use crate::workbench::state::Opened;
-use crate::workbench::state::{Chosen, Matches, Menu, MenuItem, Notice, Overlay, Selected, State};
+use crate::workbench::state::{Chosen, Matches, Menu, MenuItem, NOW, Notice, Overlay, Selected, State};
 
 /// Rows kept in memory; more are thrown away and read again when they are looked at.
 const KEPT_ROWS: usize = 4096;
@@ -24,10 +26,10 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::ChooseDataset => {
             let items = state.data.datasets.iter().map(|name| MenuItem {
                 label: name.clone(),
-                note: if *name == state.draft.dataset { "open".into() } else { String::new() },
+                note: if *name == state.draft.dataset { NOW.into() } else { String::new() },
                 then: Chosen::Dataset(name.clone()),
             });
-            let menu = Menu { title: "data set".into(), items: items.collect(), cursor: 0 };
+            let menu = Menu::new("data set", items.collect());
             state.overlay = Some(Overlay::Menu(menu));
             vec![]
         }
@@ -38,6 +40,14 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
                 return vec![];
             };
             open_split(state, next)
+        }
+        Command::ReadOn => {
+            state.data.scroll += 1;
+            vec![]
+        }
+        Command::ReadBack => {
+            state.data.scroll = state.data.scroll.saturating_sub(1);
+            vec![]
         }
         Command::CheckData => {
             state.say(Notice::info(format!("checking {} …", state.draft.dataset)));
@@ -54,10 +64,18 @@ pub fn opened(state: &mut State, opened: Opened) -> Vec<Effect> {
     } else {
         opened.splits.first().cloned().unwrap_or_default()
     };
-    if !opened.sources.contains(&state.draft.rationale.source) {
-        state.draft.rationale.source = crate::corpus::edits::DEFAULT_SOURCE.into();
+    let draft = &mut state.draft;
+    if !opened.sources.contains(&draft.rationale.source) {
+        draft.rationale.source = DEFAULT_SOURCE.into();
     }
-    state.draft.dataset = opened.name.clone();
+    if let Some(only) = opened.only_source.clone().filter(|_| draft.rationale.source == DEFAULT_SOURCE) {
+        draft.rationale.source = only;
+    }
+    draft.dataset = opened.name.clone();
+    if draft.evaluation.last.as_ref().is_some_and(|last| !opened.splits.contains(last)) {
+        draft.evaluation.last = None;
+    }
+    draft.suit_dataset();
     state.data.opened = Some(opened);
     state.data.filter.clear();
     open_split(state, split)
@@ -190,7 +208,7 @@ pub fn look(state: &mut State) -> Vec<Effect> {
     let another = state.data.selected.as_ref().is_none_or(|selected| selected.row != row);
     state.data.selected = Some(Selected { row, example: example.clone() });
     if another {
-        (state.recipe.word, state.recipe.scroll, state.attribution.scroll) = (0, 0, 0);
+        (state.recipe.word, state.recipe.scroll, state.attribution.scroll, state.data.scroll) = (0, 0, 0, 0);
     }
     effects.extend(recipe::ask_preview(state));
     effects.extend(attribution::ask(state));
@@ -199,6 +217,9 @@ pub fn look(state: &mut State) -> Vec<Effect> {
 
 /// Scrolls the table so that the cursor stays on the screen.
 pub fn keep_cursor_visible(state: &mut State) {
+    if !layout::is_visible(state, Pane::Data) {
+        return;
+    }
     let height = layout::table_height(state).max(1);
     let data = &mut state.data;
     let last = data.lines().saturating_sub(1);

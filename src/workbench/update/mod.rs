@@ -10,7 +10,7 @@ use super::command::Command;
 use super::keymap::Place;
 use super::message::{Effect, External, Message};
 use super::pane::Pane;
-use super::state::{Confirmed, Menu, MenuItem, Notice, Overlay, State};
+use super::state::{Confirmed, Menu, MenuItem, NOW, Notice, Overlay, State};
 
 /// What to ask for before anything has happened.
 pub fn start(state: &mut State) -> Vec<Effect> {
@@ -104,6 +104,7 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             vec![]
         }
         Message::Page { title, lines } => {
+            state.notice = None;
             state.overlay = Some(Overlay::Page { title, lines, scroll: 0 });
             vec![]
         }
@@ -143,7 +144,13 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Down | Command::Up | Command::PageDown | Command::PageUp | Command::First | Command::Last => {
             return go(state, command);
         }
-        Command::Filter | Command::ClearFilter | Command::ChooseDataset | Command::NextSplit | Command::CheckData => {
+        Command::Filter
+        | Command::ClearFilter
+        | Command::ChooseDataset
+        | Command::NextSplit
+        | Command::CheckData
+        | Command::ReadOn
+        | Command::ReadBack => {
             return data::perform(state, command);
         }
         Command::NewRun
@@ -201,10 +208,10 @@ fn step_pane(state: &mut State, by: usize) {
 fn choose_theme(state: &mut State) {
     let items = state.themes.iter().map(|name| MenuItem {
         label: name.clone(),
-        note: if *name == state.theme_name { "now".into() } else { String::new() },
+        note: if *name == state.theme_name { NOW.into() } else { String::new() },
         then: super::state::Chosen::Theme(name.clone()),
     });
-    let menu = Menu { title: "theme".into(), items: items.collect(), cursor: 0 };
+    let menu = Menu::new("theme", items.collect());
     state.overlay = Some(Overlay::Menu(menu));
 }
 

@@ -9,10 +9,11 @@ use crate::rationale::Recipe;
 use crate::rationale::recipe::{Ablation, Fill, Hide, Keep, KeepBy, Mask, MaskHow, Placement, Shuffle, Swap, Unit};
 use crate::rationale::tokens::words;
 use crate::runs::RunSpec;
+use crate::text;
 use crate::workbench::command::Command;
 use crate::workbench::message::{Effect, External};
 use crate::workbench::state::EditTarget;
-use crate::workbench::state::{Chosen, Editor, InputFor, Menu, MenuItem, Notice, Overlay, State};
+use crate::workbench::state::{Chosen, Editor, InputFor, Menu, MenuItem, NOW, Notice, Overlay, State};
 
 pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     let last = state.draft.rationale.ablations.len().saturating_sub(1);
@@ -63,7 +64,7 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::ChooseSource => {
             let sources = state.data.opened.iter().flat_map(|opened| opened.sources.clone());
             let items = [DEFAULT_SOURCE.to_owned()].into_iter().chain(sources).map(|name| MenuItem {
-                note: if name == state.draft.rationale.source { "now".into() } else { String::new() },
+                note: if name == state.draft.rationale.source { NOW.into() } else { String::new() },
                 then: Chosen::Source(name.clone()),
                 label: name,
             });
@@ -78,6 +79,10 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             state.draft.rationale = Recipe::default();
             state.draft.seed.ablation = 0;
             data::reload(state).into_iter().chain(ask_preview(state)).collect()
+        }
+        Command::WordLeft | Command::WordRight | Command::Highlight if state.recipe.as_table => {
+            state.say(Notice::info("words are marked in the text: `t` goes back to it"));
+            vec![]
         }
         Command::WordLeft => {
             state.recipe.word = state.recipe.word.saturating_sub(1);
@@ -172,7 +177,7 @@ pub fn set_settings(state: &mut State, text: &str) -> Vec<Effect> {
 }
 
 fn menu(state: &mut State, title: &str, items: Vec<MenuItem>) -> Vec<Effect> {
-    state.overlay = Some(Overlay::Menu(Menu { title: title.into(), items, cursor: 0 }));
+    state.overlay = Some(Overlay::Menu(Menu::new(title, items)));
     vec![]
 }
 
@@ -253,7 +258,10 @@ fn change_menu(recipe: &Recipe, place: usize) -> Vec<MenuItem> {
     };
     let mut items: Vec<MenuItem> = Vec::new();
     for variant in variants {
-        let item = with(recipe, place, variant, true);
+        let mut item = with(recipe, place, variant, true);
+        if item.label == ablation.to_string() {
+            item.note = NOW.into();
+        }
         if items.iter().all(|other| other.label != item.label) {
             items.push(item);
         }
@@ -313,7 +321,12 @@ fn highlight(state: &mut State) -> Vec<Effect> {
 /// Opens the editor on the rationale.
 fn edit(state: &mut State) -> Vec<Effect> {
     let Some(target) = state.edit_target() else { return nothing_selected(state) };
-    let original = rationale(state).unwrap_or_default().to_owned();
+    let stored = rationale(state).unwrap_or_default();
+    // The text area would swallow a control character; as a symbol it can be seen, and taken out.
+    let original = text::visible(&stored.replace("\r\n", "\n")).trim_end_matches('\n').to_owned();
+    if text::first_unsafe(&stored.replace("\r\n", "\n"), true).is_some() {
+        state.say(Notice::info("control characters are shown as symbols, and become them if you keep an edit"));
+    }
     let mut area = TextArea::new(original.lines().map(str::to_owned).collect());
     area.set_wrap_mode(WrapMode::WordOrGlyph);
     area.set_cursor_line_style(Default::default());
@@ -340,7 +353,8 @@ pub fn edited(state: &mut State, id: &str, result: Result<usize, String>) -> Vec
         Ok(edits) => {
             state.is_project = true;
             let plural = if edits == 1 { "" } else { "s" };
-            state.say(Notice::info(format!("{id}: {edits} edit{plural}, in edits.jsonl · `u` takes one back")));
+            let undo = if edits == 0 { "`U` brings back what was undone" } else { "`u` takes one back" };
+            state.say(Notice::info(format!("{id}: {edits} edit{plural}, in edits.jsonl · {undo}")));
         }
         Err(error) => state.say(Notice::error(error)),
     }

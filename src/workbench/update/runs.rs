@@ -1,14 +1,17 @@
 //! The training pane and the board: runs as they come, move and end.
 
 use super::{attribution, data, focus, recipe};
+use crate::corpus::Example;
 use crate::journal::{Entry, Event, RunState};
+use crate::rationale::recipe::Placement;
 use crate::runs::control;
+use crate::runs::spec::{CONDITION, ROLE};
 use crate::runs::{Run, RunSpec};
 use crate::workbench::command::Command;
 use crate::workbench::message::Effect;
 use crate::workbench::message::External;
 use crate::workbench::pane::Pane;
-use crate::workbench::state::{Chosen, Confirmed, InputFor, Menu, MenuItem, Notice, Overlay, State};
+use crate::workbench::state::{Chosen, Confirmed, InputFor, Menu, MenuItem, NOW, Notice, Overlay, State};
 
 pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     match command {
@@ -100,10 +103,27 @@ fn offer_run(state: &mut State) -> Vec<Effect> {
         None => format!("{} epochs", spec.training.epochs),
     };
     let seed = spec.seed;
+    let known: Vec<bool> = state.data.loaded.values().flatten().map(Example::has_rationale).collect();
+    let missing = match (spec.rationale.placement, known.iter().filter(|has| !**has).count()) {
+        (Placement::None, _) | (_, 0) => String::new(),
+        (_, missing) if missing == known.len() => {
+            format!(
+                " · no question here has a rationale from `{}`: it would learn from labels alone",
+                spec.rationale.source
+            )
+        }
+        (_, missing) => format!(" · {missing} of the {} questions read have no rationale", known.len()),
+    };
     let new = if state.is_project { "" } else { " (this makes runs/ in this folder)" };
     let question = format!(
-        "train {} on {}: {}, {length}, seeds {}/{}/{}?{new}",
-        spec.student, spec.dataset, spec.rationale, seed.init, seed.order, seed.ablation
+        "train {} on {}: {}, {length}, seeds {}/{}/{}, asked {} at the end{missing}?{new}",
+        spec.student,
+        spec.dataset,
+        spec.rationale,
+        seed.init,
+        seed.order,
+        seed.ablation,
+        spec.evaluation.last_split()
     );
     state.overlay = Some(Overlay::Confirm { question, then: Confirmed::Start(Box::new(spec)) });
     vec![]
@@ -111,7 +131,8 @@ fn offer_run(state: &mut State) -> Vec<Effect> {
 
 /// Asks before nine runs are started.
 pub fn offer_tour(state: &mut State) {
-    let again = state.runs.runs.iter().any(|run| run.spec.tags.get("group").map(String::as_str) == Some("tour"));
+    let begun = |run: &Run| run.spec.tags.contains_key(CONDITION) && run.state == RunState::Finished;
+    let again = state.runs.runs.iter().filter(|run| begun(run)).count() >= 9;
     let what = if again { "again with another seed" } else { "on the toy world" };
     let new = if state.is_project { "" } else { "; this makes runs/ in this folder" };
     let question = format!("start the tour: the paper's three findings {what}, nine runs, a minute or two{new}?");
@@ -124,13 +145,13 @@ fn choose_student(state: &mut State) -> Vec<Effect> {
     let mut items: Vec<MenuItem> = Vec::new();
     for name in names {
         if items.iter().all(|item| item.label != name) {
-            let note = if name == state.draft.student { "now" } else { "" };
+            let note = if name == state.draft.student { NOW } else { "" };
             items.push(MenuItem { label: name.clone(), note: note.into(), then: Chosen::Student(name) });
         }
     }
     let note = "config.json, model.safetensors, tokenizer.json".into();
     items.push(MenuItem { label: "another folder or hub id …".into(), note, then: Chosen::OtherStudent });
-    state.overlay = Some(Overlay::Menu(Menu { title: "student".into(), items, cursor: 0 }));
+    state.overlay = Some(Overlay::Menu(Menu::new("student", items)));
     vec![]
 }
 
@@ -217,6 +238,8 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
     let Some(run) = state.runs.runs.iter_mut().find(|run| run.id == id) else { return vec![] };
     let was = run.state;
     run.state = now;
+    let title = run.spec.title_with_seed();
+    let is_reader = run.spec.tags.contains_key(ROLE);
     let mut evaluated = false;
     let mut failed = None;
     for entry in entries {
@@ -228,10 +251,14 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
         }
         run.history.apply(entry);
     }
+    let result = run.history.result().map(|result| result.accuracy);
     if let Some(reason) = failed {
-        state.say(Notice::error(format!("{id} failed: {reason}")));
+        state.say(Notice::error(format!("{title} failed: {reason}")));
     } else if was != now && now == RunState::Interrupted {
-        state.say(Notice::error(format!("the worker of {id} is gone; `r` goes on from its checkpoint")));
+        state.say(Notice::error(format!("the worker of {title} is gone; `r` goes on from its checkpoint")));
+    } else if was != now && now == RunState::Finished && !is_reader {
+        let result = result.map_or_else(String::new, |accuracy| format!(": {:.1} % right", accuracy * 100.0));
+        state.say(Notice::info(format!("{title} is finished{result}")));
     }
     if was != now || evaluated {
         return ask_all(state);

@@ -11,6 +11,8 @@ pub struct Series {
     pub style: Style,
     /// Whether the span of each column is shown beside its mean.
     pub with_span: bool,
+    /// Drawn with gaps, so that it is told from the others without colour as well.
+    pub is_dashed: bool,
 }
 
 /// Curves over one pair of axes.
@@ -26,6 +28,9 @@ pub struct Chart {
 
 /// Columns of the vertical axis.
 const AXIS: u16 = 6;
+
+/// Columns of dots in a dash and the gap after it.
+const DASH: usize = 6;
 
 /// Values that fall into one column of dots.
 #[derive(Clone, Copy)]
@@ -65,7 +70,11 @@ impl Chart {
                     }
                     let y = row(column.sum / column.count as f64);
                     let (from_x, from_y) = before.unwrap_or((x, y));
-                    line(from_x, from_y, x, y, &mut |x, y| dots.set(x, y, series.style, true));
+                    line(from_x, from_y, x, y, &mut |x, y| {
+                        if !series.is_dashed || x % DASH < DASH - 2 {
+                            dots.set(x, y, series.style, true);
+                        }
+                    });
                     before = Some((x, y));
                 }
             }
@@ -207,7 +216,7 @@ mod tests {
     use super::*;
 
     fn render(points: Vec<(f64, f64)>, log_scale: bool) -> Vec<String> {
-        let series = vec![Series { points, style: Style::default(), with_span: true }];
+        let series = vec![Series { points, style: Style::default(), with_span: true, is_dashed: false }];
         let chart = Chart { series, end: 1000.0, log_scale, axis: Style::default(), unit: "steps" };
         let area = Rect::new(0, 0, 46, 9);
         let mut buffer = Buffer::empty(area);
