@@ -20,10 +20,10 @@ use super::spec::RunSpec;
 use super::supervisor::{Listener, Supervisor};
 use super::{RunError, slots};
 use crate::corpus::Dataset;
-use crate::evaluation::{self, Accuracy, EvaluationError, Prediction};
+use crate::evaluation::{self, Accuracy, EvaluationError, Given, Prediction};
 use crate::files;
 use crate::journal::{EvaluationEvent, Event, RunState, Writer};
-use crate::rationale::{Encoded, Renderer};
+use crate::rationale::{Encoded, Placement, Renderer};
 use crate::training::settings::Unusable;
 use crate::training::{Reduction, Trainer};
 
@@ -219,7 +219,10 @@ fn prepare_run(
     let student = prepare::student(project, spec, dataset, &train.examples, device, &mut fetched)?;
     let context = student.decoder.architecture.context;
     let renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context);
-    let mut splits: Vec<&mut LoadedSplit> = [&mut train, &mut watched].into_iter().chain(&mut last).collect();
+    // The last split's rationales are read only where the student is given them.
+    let given = spec.rationale.placement == Placement::Pre && spec.evaluation.rationale == Given::Teacher;
+    let read = last.as_mut().filter(|_| given);
+    let mut splits: Vec<&mut LoadedSplit> = [&mut train, &mut watched].into_iter().chain(read).collect();
     let train_reader = |run: &RunDirectory, supervisor: &mut Supervisor| train_nested(project, run, supervisor);
     let scoring = Scoring { project, spec, dataset, renderer: &renderer, device, train: &train_reader };
     scoring.fill(&mut splits, supervisor)?;

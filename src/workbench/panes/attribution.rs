@@ -12,16 +12,16 @@ use crate::workbench::state::Attributed;
 use crate::workbench::state::State;
 use crate::workbench::widgets::flow::{Piece, cut, wrap, wrap_text};
 
-/// A convergence delta above this is marked: the scores then don't add up to what they explain.
-const GOOD_DELTA: f64 = 1e-3;
+/// A convergence delta above this share of what the scores explain is marked: they then don't add up to it.
+const GOOD_DELTA: f64 = 0.01;
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     let view = &state.attribution;
     let title = match &view.result {
         Some(result) => format!(
-            "integrated gradients → log p({}) · {}{}",
-            result.found.target,
+            "{} → log p({}) · integrated gradients{}",
             state.runs.find(&result.run).map_or_else(|| result.run.clone(), |run| run.spec.title_with_seed()),
+            result.found.target,
             if view.is_waiting { " …" } else { "" }
         ),
         None => String::new(),
@@ -93,7 +93,7 @@ fn top_tokens(found: &ExampleAttribution, count: usize) -> Vec<usize> {
 fn below(state: &State, result: &Attributed, width: u16) -> Vec<Line<'static>> {
     let theme = &state.theme;
     let found = &result.found;
-    let good = found.convergence_delta.abs() < GOOD_DELTA;
+    let good = found.convergence_delta.abs() <= GOOD_DELTA * (found.log_p - found.log_p_baseline).abs().max(0.1);
     let (style, remark) = if good { (theme.chrome, "") } else { (theme.warning, "! ") };
     let delta = format!("{remark}δ {:.0e}  ", found.convergence_delta);
     let mut pieces = vec![

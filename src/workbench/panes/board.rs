@@ -3,6 +3,7 @@
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
 
 use super::{draw_empty, draw_lines, frame_of, glyph, state_style};
 use crate::journal::RunState;
@@ -24,7 +25,7 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
         return;
     }
     // What the selected row shows, in full, below the table. On a narrow screen the rows themselves say it in full.
-    let below = if is_narrow(area.width) { 2 } else { 4.min(inside.height / 4) };
+    let below = if is_narrow(inside.width) { 2 } else { 4.min(inside.height / 4) };
     let table = Rect { height: inside.height - below, ..inside };
     draw_table(frame, table, state);
     draw_selected(frame, Rect { y: table.y + table.height, height: below, ..inside }, state);
@@ -48,8 +49,12 @@ fn draw_table(frame: &mut Frame, area: Rect, state: &State) {
         }
         lines.push(row_line(state, row, place == state.board.cursor, usize::from(area.width)));
         if is_narrow(area.width) {
-            let text = format!("     {}", what_now(state, row));
-            lines.push(Line::styled(cut(&text, usize::from(area.width)), state.theme.chrome.style()));
+            let mut text = what_now(state, row);
+            if text.width() + 5 > usize::from(area.width) {
+                text = without_brackets(&text);
+            }
+            let text = cut(&format!("     {text}"), usize::from(area.width));
+            lines.push(Line::styled(text, state.theme.chrome.style()));
         }
     }
     let scroll = (cursor_line + 2).saturating_sub(usize::from(area.height));
@@ -80,7 +85,7 @@ fn what_now(state: &State, row: &BoardRow) -> String {
 fn row_line(state: &State, row: &BoardRow, chosen: bool, width: usize) -> Line<'static> {
     let theme = &state.theme;
     let base = if chosen { theme.selection.style() } else { theme.text.style() };
-    let name = (width / 4).clamp(16, 28);
+    let name = if is_narrow(width as u16) { 24 } else { 28 };
     let bar = if width >= 110 { 12 } else { 6 };
     let mut spans =
         vec![Span::styled(if chosen { " ▸ " } else { "   " }, base), Span::styled(fit(&row.condition, name), base)];
@@ -111,6 +116,17 @@ fn row_line(state: &State, row: &BoardRow, chosen: bool, width: usize) -> Line<'
     let text = if is_narrow(width as u16) { String::new() } else { what_now(state, row) };
     spans.push(Span::styled(fit(&text, width.saturating_sub(used)), base));
     Line::from(spans)
+}
+
+/// A sentence without its numbers in brackets, where it is too long with them.
+fn without_brackets(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (") {
+        out.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, after)| after);
+    }
+    out + rest
 }
 
 /// A bar of eighths.
@@ -150,7 +166,14 @@ fn draw_selected(frame: &mut Frame, area: Rect, state: &State) {
 
 #[cfg(test)]
 mod tests {
-    use super::bar_of;
+    use super::{bar_of, without_brackets};
+
+    #[test]
+    fn a_long_sentence_loses_its_numbers_first() {
+        let text = "22 points above none; can't be told from post (-2.0 [-4, +0])";
+        assert_eq!(without_brackets(text), "22 points above none; can't be told from post");
+        assert_eq!(without_brackets("no numbers"), "no numbers");
+    }
 
     #[test]
     fn bars_are_as_long_as_their_share() {
