@@ -80,11 +80,7 @@ pub struct Losses {
 const BATCH: usize = 32;
 
 /// The losses of examples, without dropout.
-pub fn losses(
-    decoder: &Decoder,
-    examples: &[Encoded],
-    on_progress: OnProgress,
-) -> Result<Losses, EvaluationError> {
+pub fn losses(decoder: &Decoder, examples: &[Encoded], on_progress: OnProgress) -> Result<Losses, EvaluationError> {
     let mut by_length: Vec<&Encoded> = examples.iter().filter(|example| !example.supervised.is_empty()).collect();
     by_length.sort_by_key(|example| example.ids.len());
     let (mut total, mut weight) = (0.0, 0.0);
