@@ -289,7 +289,8 @@ fn follow(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
             return if read.state == RunState::Finished {
                 Ok(())
             } else {
-                anyhow::bail!("run {} {}: {}", read.id, read.state.name(), read.history.reason.unwrap_or_default())
+                let reason = read.history.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                anyhow::bail!("run {} {}{reason}", read.id, read.state.name())
             };
         }
         std::thread::sleep(Duration::from_millis(150));

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::super::Context;
@@ -56,7 +57,11 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
         None if to_output => ExportFormat::Jsonl,
         None => return Err(Usage(format!("say with --format what to write to {}", arguments.to.display())).into()),
     };
-    let bar = context.progress("exporting", split.count().rows as u64);
+    // Rows on a terminal are their own progress, and a bar would be drawn between them.
+    let bar = match to_output && io::stdout().is_terminal() {
+        true => ProgressBar::hidden(),
+        false => context.progress("exporting", split.count().rows as u64),
+    };
     let mut advance = |rows: u64| {
         bar.set_length(bar.length().unwrap_or(0).max(rows));
         bar.set_position(rows);
