@@ -124,7 +124,7 @@ fn tokens_are_attributed_and_the_top_ones_become_the_recipe() {
     assert!(result.found.convergence_delta.abs() < 1e-4);
     let total: f64 = result.choices.iter().map(|(_, _, p)| p).sum();
     assert!((total - 1.0).abs() < 1e-6);
-    bench.says("integrated gradients → log p(");
+    bench.says("→ log p(");
     bench.says("δ ");
     bench.says("among the choices");
     // Another question, another answer.
