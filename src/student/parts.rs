@@ -1,0 +1,129 @@
+//! The weights of a decoder's parts, and how they are built from the weights' names.
+
+use std::collections::HashMap;
+
+use candle_core::{Result, Tensor};
+
+use super::architecture::{Architecture, Norm, NormKind, Residual};
+use super::ops::Ops;
+
+/// A linear map.
+#[derive(Clone)]
+pub struct Linear {
+    /// (inputs, outputs).
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+}
+
+/// A norm's weights.
+#[derive(Clone)]
+pub struct NormWeights {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    norm: Norm,
+}
+
+/// One layer.
+#[derive(Clone)]
+pub struct Layer {
+    pub attention_norm: NormWeights,
+    pub attention_in: Linear,
+    /// Of each head's queries, and of its keys.
+    pub head_norms: Option<(NormWeights, NormWeights)>,
+    pub attention_out: Linear,
+    pub attention_after: Option<NormWeights>,
+    /// None where the MLP reads what attention reads.
+    pub mlp_norm: Option<NormWeights>,
+    pub mlp_in: Linear,
+    pub mlp_out: Linear,
+    pub mlp_after: Option<NormWeights>,
+}
+
+impl Linear {
+    /// x (…, inputs) to (…, outputs).
+    pub fn apply(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+        ops.linear(x, &self.weight, self.bias.as_ref())
+    }
+
+    fn frozen(&self) -> Self {
+        Self { weight: self.weight.detach(), bias: self.bias.as_ref().map(Tensor::detach) }
+    }
+}
+
+impl NormWeights {
+    /// Over the last dimension of x.
+    pub fn apply(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+        match (&self.bias, self.norm.kind) {
+            (Some(bias), _) => ops.layer_norm(x, &self.weight, bias, self.norm.epsilon),
+            (None, NormKind::RmsOffset) => ops.rms_norm(x, &(&self.weight + 1.0)?, self.norm.epsilon),
+            (None, _) => ops.rms_norm(x, &self.weight, self.norm.epsilon),
+        }
+    }
+
+    pub fn frozen(&self) -> Self {
+        Self { weight: self.weight.detach(), bias: self.bias.as_ref().map(Tensor::detach), norm: self.norm }
+    }
+}
+
+impl Layer {
+    /// The same weights without the record that a backward pass needs.
+    pub fn frozen(&self) -> Self {
+        let norm = |norm: &Option<NormWeights>| norm.as_ref().map(NormWeights::frozen);
+        Self {
+            attention_norm: self.attention_norm.frozen(),
+            attention_in: self.attention_in.frozen(),
+            head_norms: self.head_norms.as_ref().map(|(queries, keys)| (queries.frozen(), keys.frozen())),
+            attention_out: self.attention_out.frozen(),
+            attention_after: norm(&self.attention_after),
+            mlp_norm: norm(&self.mlp_norm),
+            mlp_in: self.mlp_in.frozen(),
+            mlp_out: self.mlp_out.frozen(),
+            mlp_after: norm(&self.mlp_after),
+        }
+    }
+}
+
+/// Weights by our names.
+pub struct Weights<'a> {
+    pub architecture: &'a Architecture,
+    pub tensors: &'a HashMap<String, Tensor>,
+}
+
+impl Weights<'_> {
+    pub fn get(&self, name: &str) -> Result<Tensor> {
+        match self.tensors.get(name) {
+            Some(tensor) => Ok(tensor.clone()),
+            None => candle_core::bail!("the decoder has no weights `{name}`"),
+        }
+    }
+
+    fn linear(&self, name: &str, bias: bool) -> Result<Linear> {
+        let bias = bias.then(|| self.get(&format!("{name}.bias"))).transpose()?;
+        Ok(Linear { weight: self.get(&format!("{name}.weight"))?, bias })
+    }
+
+    pub fn norm(&self, name: &str) -> Result<NormWeights> {
+        let norm = self.architecture.norm;
+        let bias = (norm.kind == NormKind::Layer).then(|| self.get(&format!("{name}.bias"))).transpose()?;
+        Ok(NormWeights { weight: self.get(&format!("{name}.weight"))?, bias, norm })
+    }
+
+    pub fn layer(&self, number: usize) -> Result<Layer> {
+        let Architecture { biases, head_norms, after_norms, residual, .. } = self.architecture;
+        let name = |part: &str| format!("layers.{number}.{part}");
+        let norm = |wanted: bool, part: &str| wanted.then(|| self.norm(&name(part))).transpose();
+        let queries = norm(*head_norms, "attention.queries")?;
+        let keys = norm(*head_norms, "attention.keys")?;
+        Ok(Layer {
+            attention_norm: self.norm(&name("attention.norm"))?,
+            attention_in: self.linear(&name("attention.in"), biases.attention_in)?,
+            head_norms: queries.zip(keys),
+            attention_out: self.linear(&name("attention.out"), biases.attention_out)?,
+            attention_after: norm(*after_norms, "attention.after")?,
+            mlp_norm: norm(*residual != Residual::ParallelSharedNorm, "mlp.norm")?,
+            mlp_in: self.linear(&name("mlp.in"), biases.mlp)?,
+            mlp_out: self.linear(&name("mlp.out"), biases.mlp)?,
+            mlp_after: norm(*after_norms, "mlp.after")?,
+        })
+    }
+}
