@@ -30,6 +30,7 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull => " · free some space; nothing that was saved before is lost",
         io::ErrorKind::QuotaExceeded => " · your disk quota is used up; nothing that was saved before is lost",
         io::ErrorKind::ReadOnlyFilesystem => " · the file system is read-only; use a project folder elsewhere (-C DIR)",
+        io::ErrorKind::FileTooLarge => " · files may not grow that large here; look at `ulimit -f` and the file system",
         io::ErrorKind::PermissionDenied => " · check the owner and the permissions of the folder",
         _ => "",
     }

@@ -37,9 +37,11 @@ pub fn first_unsafe(text: &str, keep_breaks: bool) -> Option<char> {
     text.chars().find(|c| is_unsafe(*c) && !is_break(*c))
 }
 
-/// JSON with every invisible or reordering character escaped: the same document, but safe on a terminal. Such characters
-/// stand only inside strings, where an escape means the character.
+/// JSON with every control, invisible or reordering character escaped: the same document, but safe on a terminal. Such
+/// characters stand only inside strings, where an escape means the character.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
+    // The writer of JSON has escaped the other controls.
+    let is_unseen = |c: char| is_unseen(c) || matches!(c, '\u{7f}' | '\u{2028}' | '\u{2029}');
     if !json.chars().any(is_unseen) {
         return Cow::Borrowed(json);
     }
@@ -155,9 +157,10 @@ mod tests {
 
     #[test]
     fn json_is_escaped_and_means_the_same() {
-        let value = serde_json::json!({"text": "a\u{202e}b\u{9b}c\u{e0041}é"});
+        let value = serde_json::json!({"text": "a\u{202e}b\u{9b}c\u{e0041}é\u{7f}\u{2028}\u{1b}"});
         let escaped = escape_json(&value.to_string()).into_owned();
         assert!(escaped.contains("\\u202e") && !escaped.contains('\u{202e}') && escaped.contains('é'));
+        assert_eq!(first_unsafe(&escaped, false), None);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 

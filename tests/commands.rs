@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 struct Project(tempfile::TempDir);
 
@@ -17,9 +17,7 @@ impl Project {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_afterthought"));
-        command.arg("-C").arg(self.path()).args(arguments).stdin(Stdio::null());
-        command.env_remove("RUST_BACKTRACE").output().unwrap()
+        run_in(self.path(), arguments)
     }
 
     /// Standard output of a command that must succeed.
@@ -46,6 +44,22 @@ impl Project {
         error
     }
 
+    fn runs(&self) -> usize {
+        afterthought::runs::RunDirectory::list(self.path()).len()
+    }
+
+    fn run_folder(&self, id: &str) -> PathBuf {
+        self.path().join("runs").join(id)
+    }
+
+    /// Makes a finished run one that was stopped before its end.
+    fn unfinish(&self, id: &str) {
+        let journal = self.run_folder(id).join("journal.jsonl");
+        let text = std::fs::read_to_string(&journal).unwrap();
+        let cut: Vec<&str> = text.lines().filter(|line| !line.contains("finished")).collect();
+        std::fs::write(&journal, cut.join("\n") + "\n").unwrap();
+    }
+
     /// Trains a short run and gives its id.
     fn train(&self, settings: &[&str]) -> String {
         let mut arguments = vec!["train", "--set", "training.steps=20", "--set", "evaluation.every=10"];
@@ -53,6 +67,30 @@ impl Project {
         let said = self.says(&arguments);
         said.lines().last().unwrap().to_owned()
     }
+}
+
+fn run_in(project: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_afterthought"));
+    command.arg("-C").arg(project).args(arguments).stdin(Stdio::null());
+    command.env_remove("RUST_BACKTRACE").output().unwrap()
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let place = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &place);
+        } else {
+            std::fs::copy(entry.path(), place).unwrap();
+        }
+    }
+}
+
+/// Leaves half of a file.
+fn cut(path: &Path) {
+    let bytes = std::fs::read(path).unwrap();
+    std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
 }
 
 #[test]
@@ -285,16 +323,140 @@ fn bad_input_gets_one_clear_error_with_the_next_step() {
 fn a_run_over_rows_that_changed_is_not_resumed() {
     let project = Project::new();
     let id = project.train(&[]);
-    // As if it had been stopped before its end.
-    let journal = project.path().join("runs").join(&id).join("journal.jsonl");
-    let text = std::fs::read_to_string(&journal).unwrap();
-    let cut: Vec<&str> = text.lines().filter(|line| !line.contains("finished")).collect();
-    std::fs::write(&journal, cut.join("\n") + "\n").unwrap();
+    project.unfinish(&id);
     project.says(&["data", "edit", "toyworld", "--split", "train", "--id", "tr-0001", "--rationale", "because"]);
     let error = project.fails(1, &["train", "--resume", &id]);
     assert!(error.contains("rows of toyworld have changed"), "{error}");
     project.says(&["data", "edit", "toyworld", "--split", "train", "--id", "tr-0001", "--undo"]);
     project.says(&["train", "--resume", &id]);
+}
+
+#[test]
+fn a_fork_that_could_not_go_on_is_not_made() {
+    let project = Project::new();
+    let id = project.train(&["evaluation.examples=20"]);
+    let error = project.fails(1, &["runs", "fork", &id, "--set", "training.steps=20"]);
+    assert!(error.contains("step 20") && error.contains("set training.steps beyond 20"), "{error}");
+    let more = ["runs", "fork", &id, "--set", "training.steps=30"];
+    let error = project.fails(1, &[&more[..], &["--set", "device=tpu"]].concat());
+    assert!(error.contains("auto, cpu or cuda:N"), "{error}");
+    // The toy's words are made from the rows.
+    let edit = ["data", "edit", "toyworld", "--split", "train", "--id", "tr-0001", "--rationale", "brand new words"];
+    project.says(&edit);
+    assert!(project.fails(1, &more).contains("vocabulary"));
+    project.says(&["data", "edit", "toyworld", "--split", "train", "--id", "tr-0001", "--undo"]);
+    cut(&project.run_folder(&id).join("checkpoints/step-20/model.safetensors"));
+    let error = project.fails(1, &more);
+    assert!(error.contains("model.safetensors") && !error.contains("fetch"), "{error}");
+    assert_eq!(project.runs(), 1);
+
+    // One that lost its checkpoint doesn't train from scratch under the name of a fork.
+    project.unfinish(&id);
+    std::fs::remove_dir_all(project.run_folder(&id).join("checkpoints")).unwrap();
+    let file = project.run_folder(&id).join("run.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text + "  forked_from:\n  - parent\n  - 10\n").unwrap();
+    let error = project.fails(1, &["train", "--resume", &id]);
+    assert!(error.contains("is a fork of parent") && error.contains("fork parent again"), "{error}");
+    assert_eq!(project.json(&["runs", "show", &id])["state"], "failed");
+}
+
+#[test]
+fn a_broken_checkpoint_is_written_again_by_the_resumed_run() {
+    let project = Project::new();
+    let id = project.train(&["training.checkpoint={every: 10, keep: 2}", "evaluation.examples=20"]);
+    let weights = project.run_folder(&id).join("checkpoints/step-20/model.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    project.unfinish(&id);
+    cut(&weights);
+    let output = project.run(&["train", "--resume", &id]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("broken-step-20") && !said.contains("fetch"), "{said}");
+    assert_eq!(std::fs::read(&weights).unwrap(), whole);
+    let kept = std::fs::read_dir(project.run_folder(&id).join("checkpoints")).unwrap().flatten();
+    let mut kept: Vec<_> = kept.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    kept.sort();
+    assert_eq!(kept, ["step-10", "step-20"]);
+    // A finished run is not trained again, whichever command asks for it.
+    for resume in [["train", "--resume", &id], ["runs", "resume", &id]] {
+        assert!(project.fails(2, &resume).contains("is finished"));
+    }
+}
+
+#[test]
+fn the_accuracy_is_told_though_the_predictions_can_not_be_kept() {
+    let project = Project::new();
+    let id = project.train(&["evaluation.examples=20"]);
+    let predictions = project.run_folder(&id).join("predictions.jsonl");
+    std::fs::remove_file(&predictions).unwrap();
+    std::fs::create_dir(&predictions).unwrap();
+    let output = project.run(&["evaluate", &id]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("% right"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("predictions.jsonl"));
+}
+
+#[test]
+fn what_is_mistyped_leaves_nothing_behind() {
+    let project = Project::new();
+    for arguments in [
+        &["train", "--device", "foo"][..],
+        &["train", "--set", "dataset=nope"],
+        &["train", "--set", "student=nope"],
+        &["train", "--set", "evaluation.final=nope"],
+        &["train", "--set", "rationale.source=nope"],
+        &["train", "--set", "training.threads=99999"],
+    ] {
+        project.fails(1, arguments);
+    }
+    assert_eq!(project.runs(), 0);
+    project.says(&["init", project.path().join("study").to_str().unwrap()]);
+    let typo = project.path().join("stduy");
+    for command in [&["data", "list"][..], &["train"], &["runs", "list"], &["doctor"]] {
+        let output = run_in(&typo, command);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("/study`?") && error.contains("afterthought init"), "{error}");
+    }
+    assert!(!typo.exists());
+    let file = project.path().join("my.yaml");
+    std::fs::write(&file, "dataset: toyworld\ntraining: {warmup: .nan}\n").unwrap();
+    let error = project.fails(1, &["train", file.to_str().unwrap()]);
+    assert!(error.contains("my.yaml: training.warmup is no finite number") && error.contains("line 2"), "{error}");
+    let error = project.fails(1, &["render", "toyworld", "--id", "zzz"]);
+    assert!(error.contains("in any split of toyworld (train, validation, test)"), "{error}");
+    assert!(project.fails(2, &["attribute", "x", "toyworld", "--id", "y", "--steps", "0"]).contains("above 0"));
+}
+
+#[test]
+fn arguments_can_not_reach_the_terminal() {
+    let project = Project::new();
+    let hostile = "z\u{1b}]0;PWN\u{7}\u{9b}31m\u{202e}";
+    for arguments in [
+        &["data", "show", "x", "--split", "y", hostile][..],
+        &["runs", "show", hostile],
+        &["data", hostile],
+        &["init", "a", hostile],
+        &["completions", hostile],
+    ] {
+        let output = project.run(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!error.is_empty() && !output.status.success());
+        assert_eq!(afterthought::text::first_unsafe(&error, true), None, "{error:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_standard_output_is_named() {
+    let project = Project::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_afterthought"));
+    command.arg("-C").arg(project.path()).args(["data", "list"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("can't write standard output"), "{error}");
 }
 
 #[test]
@@ -311,6 +473,42 @@ fn students_and_machine_are_described() {
     for field in ["devices", "features", "terminal", "colours", "clipboard", "memory_free", "disk_free"] {
         assert!(!doctor[field].is_null(), "{field}");
     }
+    assert!(doctor["processor"].as_str().unwrap().len() < 30, "{}", doctor["processor"]);
+}
+
+#[test]
+fn a_student_that_can_not_be_is_refused_with_the_file_and_the_key() {
+    let project = Project::new();
+    let folder = project.path().join("student");
+    copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/gpt2"), &folder);
+    let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let write = |key: &str, value: Value| {
+        let mut changed = config.clone();
+        changed[key] = value;
+        std::fs::write(folder.join("config.json"), changed.to_string()).unwrap();
+    };
+    let student = folder.to_str().unwrap();
+    for (key, value) in [
+        ("n_layer", json!(1_000_000_000)),
+        ("n_embd", json!(0)),
+        ("vocab_size", json!(1_000_000_000_000_000_000u64)),
+        ("bos_token_id", json!(99_999)),
+        ("eos_token_id", json!([99_999])),
+        ("eos_token_id", json!("</s>")),
+        ("eos_token_id", json!(null)),
+    ] {
+        write(key, value);
+        for command in [&["student", "show", student][..], &["evaluate", student, "--limit", "1"]] {
+            let error = project.fails(1, command);
+            assert!(error.contains("config.json") && error.contains(&format!("`{key}` is")), "{error}");
+        }
+    }
+    // Newer students list every token that ends a text.
+    write("eos_token_id", json!([1, 0]));
+    assert_eq!(project.json(&["student", "show", student])["vocabulary"], 97);
+    write("vocab_size", json!(96));
+    let error = project.fails(1, &["student", "show", student]);
+    assert!(error.contains("tokenizer.json") && error.contains("97 ids"), "{error}");
 }
 
 #[test]
@@ -324,10 +522,29 @@ fn help_has_examples_and_the_shell_gets_its_files() {
         &["attribute", "--help"],
         &["tour", "--help"],
         &["init", "--help"],
+        &["doctor", "--help"],
+        &["student", "--help"],
+        &["data", "--help"],
+        &["data", "generate", "--help"],
+        &["runs", "--help"],
+        &["runs", "list", "--help"],
+        &["runs", "show", "--help"],
+        &["runs", "compare", "--help"],
+        &["runs", "follow", "--help"],
+        &["runs", "pause", "--help"],
+        &["runs", "resume", "--help"],
+        &["runs", "stop", "--help"],
+        &["runs", "fork", "--help"],
+        &["runs", "export", "--help"],
+        &["runs", "remove", "--help"],
     ] {
         let help = project.says(command);
         assert!(help.contains("Example") && help.contains("afterthought "), "{command:?}: {help}");
     }
+    assert!(project.json(&["man"])["page"].as_str().unwrap().contains(".TH afterthought"));
+    let completions = project.json(&["completions", "zsh"]);
+    assert_eq!(completions["shell"], "zsh");
+    assert!(completions["script"].as_str().unwrap().contains("_afterthought"));
     assert!(project.says(&["completions", "bash"]).contains("_afterthought"));
     assert!(project.says(&["man"]).contains(".TH afterthought"));
     assert!(project.says(&["--version"]).contains(env!("CARGO_PKG_VERSION")));

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::{Args, ValueEnum};
 
-use super::output::{Context, print, say};
+use super::output::{Context, Usage, print, say};
 use super::settings::find_example;
 use crate::attribution::example::STEPS;
 use crate::attribution::{ExampleAttribution, IntegratedGradients, Over, attribute};
@@ -65,7 +65,9 @@ enum OverArg {
 }
 
 pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
-    anyhow::ensure!(args.steps > 0, "--steps must be above 0");
+    if args.steps == 0 {
+        return Err(Usage("--steps must be above 0".into()).into());
+    }
     let target = Target::find(&context.project, &args.target)?;
     let spec = target.spec()?;
     let dataset = context.catalog().open(&args.dataset)?;
@@ -110,6 +112,10 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
     if skipped > 0 {
         say(&format!("{skipped} examples have no rationale or no answer and were left out"));
     }
+    // Before they are stored, so that they are seen where the run's folder can't be written.
+    if !context.json {
+        summary(&all)?;
+    }
     if let Target::Run { run, .. } = &target {
         let over = if over == Over::Prompt { "prompt" } else { "rationale" };
         let name = format!("{}.{split}.{over}.{}.{}-steps.jsonl", dataset.name(), baseline.name(), args.steps);
@@ -124,7 +130,7 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
         })?;
         say(&format!("stored: {}", path.display()));
     }
-    if context.json { Ok(()) } else { summary(&all) }
+    Ok(())
 }
 
 /// One example as text: the tokens with their scores.

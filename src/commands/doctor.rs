@@ -69,9 +69,17 @@ fn examine(context: &Context) -> Value {
     })
 }
 
-/// What the fast operations are compiled for here.
+/// What the fast operations use here.
 fn processor() -> String {
-    format!("{} ({:?})", std::env::consts::ARCH, pulp::Arch::new())
+    // The names of the variants differ between architectures, and each prints all its instructions.
+    let vectors = match format!("{:?}", pulp::Arch::new()) {
+        name if name.starts_with("V4") => "AVX-512",
+        name if name.starts_with("V3") => "AVX2",
+        name if name.starts_with("Neon") => "NEON",
+        name if name.starts_with("RelaxedSimd") || name.starts_with("Simd128") => "SIMD128",
+        _ => "scalar",
+    };
+    format!("{} ({vectors})", std::env::consts::ARCH)
 }
 
 /// Bytes that may still be written under a folder.

@@ -7,8 +7,10 @@ use serde_json::json;
 
 use super::output::{Context, print, say};
 use crate::evaluation::{Accuracy, merge_predictions, predict};
+use crate::runs::RunSpec;
 use crate::runs::prepare::{self, load_split};
 use crate::runs::preview::Target;
+use crate::text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,12 +68,6 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
     let predictions = predict(&student.decoder, &student.renderer, examples, &asking, &borrow, &mut on_progress)?;
     bar.finish_and_clear();
 
-    if let Target::Run { run, .. } = &target
-        && args.limit.is_none()
-    {
-        merge_predictions(&run.predictions(), &spec.dataset, &split, &predictions)?;
-        say(&format!("predictions: {}", run.predictions().display()));
-    }
     if args.each {
         for prediction in &predictions {
             if context.json {
@@ -86,11 +82,22 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
                     shown(&prediction.predicted),
                     prediction.text
                 );
-                print(&format!("{}\n", crate::text::line(&line)))?;
+                print(&format!("{}\n", text::line(&line)))?;
             }
         }
     }
-    let accuracy = Accuracy::of(&predictions);
+    show(&Accuracy::of(&predictions), &spec, &split, context)?;
+    // Last, so that the numbers are seen where the run's folder can't be written.
+    if let Target::Run { run, .. } = &target
+        && args.limit.is_none()
+    {
+        merge_predictions(&run.predictions(), &spec.dataset, &split, &predictions)?;
+        say(&format!("predictions: {}", run.predictions().display()));
+    }
+    Ok(())
+}
+
+fn show(accuracy: &Accuracy, spec: &RunSpec, split: &str, context: &Context) -> anyhow::Result<()> {
     let interval = accuracy.interval();
     if context.json {
         return context.print_json(&json!({
@@ -104,10 +111,10 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
             "answer": spec.evaluation.answer,
         }));
     }
+    let (dataset, split) = (text::line(&spec.dataset), text::line(split));
     match accuracy.share() {
         Some(share) => print(&format!(
-            "{}/{split}: {:.1} % right [{:.1}, {:.1}], {} of {}, {} unparsable\n",
-            spec.dataset,
+            "{dataset}/{split}: {:.1} % right [{:.1}, {:.1}], {} of {}, {} unparsable\n",
             share * 100.0,
             interval.0 * 100.0,
             interval.1 * 100.0,
@@ -115,6 +122,6 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
             accuracy.examples,
             accuracy.unparsable
         )),
-        None => print(&format!("{}/{split} has no answers to compare with; the predictions were made\n", spec.dataset)),
+        None => print(&format!("{dataset}/{split} has no answers to compare with; the predictions were made\n")),
     }
 }

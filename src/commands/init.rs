@@ -26,14 +26,14 @@ pub fn run(args: InitArgs, context: &Context) -> anyhow::Result<()> {
     if context.json {
         return context.print_json(&serde_json::json!({"project": dir, "made": made}));
     }
+    let shown = dir.display().to_string();
+    let shown = crate::text::line(&shown);
     if made.is_empty() {
-        return print(&format!("{} is a project already; nothing was changed\n", dir.display()));
+        return print(&format!("{shown} is a project already; nothing was changed\n"));
     }
     print(&format!(
-        "{} is a project now ({})\nnext: `afterthought -C {}` opens the workbench on the built-in toy world\n",
-        dir.display(),
+        "{shown} is a project now ({})\nnext: `afterthought -C {shown}` opens the workbench on the built-in toy world\n",
         made.join(", "),
-        dir.display()
     ))
 }
 

@@ -18,12 +18,15 @@ pub mod tour;
 pub mod train;
 pub mod workbench;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use serde_json::json;
 
 pub use output::Context;
+
+use crate::corpus;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,7 +60,7 @@ enum Command {
     /// Make a project folder
     Init(init::InitArgs),
     /// Data sets: list, show, check, import, export, generate
-    #[command(subcommand)]
+    #[command(subcommand, after_help = data::EXAMPLES)]
     Data(data::DataCommand),
     /// What the student will see of an example
     Render(render::RenderArgs),
@@ -68,13 +71,14 @@ enum Command {
     /// Which tokens a student's answer rests on
     Attribute(attribute::AttributeArgs),
     /// What was run and what runs now
-    #[command(subcommand)]
+    #[command(subcommand, after_help = runs::EXAMPLES)]
     Runs(runs::RunsCommand),
     /// Students: what they are, and fetching them
-    #[command(subcommand)]
+    #[command(subcommand, after_help = student::EXAMPLES)]
     Student(student::StudentCommand),
     Tour(tour::TourArgs),
     /// What this machine and this terminal can do
+    #[command(after_help = "Examples:\n  afterthought doctor\n  afterthought doctor --json | jq .devices")]
     Doctor,
     /// Print the completions of a shell
     #[command(
@@ -92,23 +96,51 @@ enum Command {
 
 /// Runs the program and says how it went.
 pub fn main() -> ExitCode {
+    // A file that may not grow is then an error like any other, with a message and nothing left behind.
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors: clap prints them to standard output and asks for 0.
-            let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
-        }
+        Err(error) => return output::report_usage(&error),
     };
     let context = Context::new(cli.project, cli.json);
-    let result = match cli.command {
+    let needs_project = cli.command.as_ref().is_none_or(Command::needs_project);
+    let checked = if needs_project { check_project(&context.project) } else { Ok(()) };
+    let result = checked.and_then(|()| match cli.command {
         None => workbench::run(&context, cli.theme, cli.dataset),
         Some(command) => dispatch(command, &context),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::report(&error),
     }
+}
+
+impl Command {
+    /// Whether a project folder must be there.
+    fn needs_project(&self) -> bool {
+        let fetches = matches!(self, Self::Student(student::StudentCommand::Fetch { .. }));
+        !fetches && !matches!(self, Self::Init(_) | Self::Completions { .. } | Self::Man)
+    }
+}
+
+/// Refuses a folder that isn't there: it is a slip of the keyboard more often than a wish for a new project.
+fn check_project(project: &Path) -> anyhow::Result<()> {
+    if project.is_dir() {
+        return Ok(());
+    }
+    let name = project.file_name().unwrap_or_default().to_string_lossy();
+    let parent = project.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name());
+    let known: Vec<String> = folders.filter_map(|name| name.into_string().ok()).collect();
+    let nearest = corpus::nearest(&name, known.iter().map(String::as_str));
+    let nearest = nearest.map(|name| project.with_file_name(name).display().to_string());
+    let shown = project.display();
+    anyhow::bail!(
+        "there is no folder {shown}{} · `afterthought init {shown}` makes one",
+        corpus::did_you_mean(&nearest)
+    );
 }
 
 /// Runs a command. Training decides for itself how many threads it takes.
@@ -127,12 +159,17 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "afterthought", &mut text);
-            output::print(&String::from_utf8_lossy(&text))
+            let script = String::from_utf8_lossy(&text);
+            match context.json {
+                true => context.print_json(&json!({"shell": shell.to_string(), "script": script})),
+                false => output::print(&script),
+            }
         }
         Command::Man => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut text)?;
-            output::print(&String::from_utf8_lossy(&text))
+            let page = String::from_utf8_lossy(&text);
+            if context.json { context.print_json(&json!({"page": page})) } else { output::print(&page) }
         }
         Command::Worker(args) => train::work(args, context),
     }

@@ -1,7 +1,8 @@
 //! How commands speak: results, messages, progress, errors and exit codes.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::corpus::Catalog;
+use crate::files::FileError;
+use crate::runs::RunError;
 use crate::text;
 
 /// What every command is given.
@@ -91,8 +94,17 @@ pub fn is_interactive() -> bool {
 
 /// Prints one line of a stream of JSON documents.
 pub fn print_json_line(value: &impl Serialize) -> anyhow::Result<()> {
-    let text = serde_json::to_string(value)?;
-    write(&format!("{}\n", text::escape_json(&text)))
+    print_json_lines([value])
+}
+
+/// Prints several lines at once, which is quicker than one by one.
+pub fn print_json_lines(values: impl IntoIterator<Item = impl Serialize>) -> anyhow::Result<()> {
+    let mut lines = String::new();
+    for value in values {
+        lines.push_str(&text::escape_json(&serde_json::to_string(&value)?));
+        lines.push('\n');
+    }
+    write(&lines)
 }
 
 /// Prints text for people, made safe for the terminal.
@@ -105,9 +117,12 @@ fn write(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => Ok(result?),
+        result => Ok(result.map_err(FileError::on("write", Path::new(STANDARD_OUTPUT)))?),
     }
 }
+
+/// What errors call it.
+pub const STANDARD_OUTPUT: &str = "standard output";
 
 /// Says something to the person at the terminal.
 pub fn say(message: &str) {
@@ -129,5 +144,70 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         }
     }
     say(&message);
-    ExitCode::from(if error.downcast_ref::<Usage>().is_some() { 2 } else { 1 })
+    let is_finished = matches!(error.downcast_ref::<RunError>(), Some(RunError::Finished { .. }));
+    ExitCode::from(if is_finished || error.downcast_ref::<Usage>().is_some() { 2 } else { 1 })
+}
+
+/// Prints what clap has to say, help included, and gives its exit code. An error quotes the arguments as they are; where
+/// one could do something to the terminal it is shown without colours, and made safe.
+pub fn report_usage(error: &clap::Error) -> ExitCode {
+    let is_plain =
+        |argument: &OsString| argument.to_str().is_some_and(|text| text::first_unsafe(text, false).is_none());
+    if error.use_stderr() && !std::env::args_os().all(|argument| is_plain(&argument)) {
+        // Without the line feed of `say`: it has its own.
+        say(error.render().to_string().trim_end());
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(error.exit_code() as u8)
+}
+
+/// Writes text for people to a terminal line by line, made safe; for what is too long to be printed at once.
+pub struct Shown<W> {
+    out: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Shown<W> {
+    pub fn new(out: W) -> Self {
+        Self { out, line: Vec::new() }
+    }
+
+    fn show(&mut self, until: usize) -> std::io::Result<()> {
+        let rest = self.line.split_off(until);
+        let line = std::mem::replace(&mut self.line, rest);
+        self.out.write_all(text::visible(&String::from_utf8_lossy(&line)).as_bytes())
+    }
+}
+
+impl<W: Write> Write for Shown<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if let Some(end) = memchr::memrchr(b'\n', &self.line) {
+            self.show(end + 1)?;
+        }
+        Ok(bytes.len())
+    }
+
+    /// What has no line feed yet waits for it: half a character can't be shown.
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_on_a_terminal_is_shown_and_not_obeyed() {
+        let mut out = Vec::new();
+        let mut shown = Shown::new(&mut out);
+        for part in ["é".as_bytes(), &"\u{1b}]0;x\u{7},\u{9b}1m".as_bytes()[..5], b"b\n"] {
+            shown.write_all(&part[..1]).unwrap();
+            shown.write_all(&part[1..]).unwrap();
+        }
+        shown.flush().unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "é␛]0;xb\n");
+    }
 }

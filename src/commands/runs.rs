@@ -11,42 +11,90 @@ use crate::files;
 use crate::journal::{Event, RunState, Tail};
 use crate::runs::board::{self, BoardRow};
 use crate::runs::{Run, RunDirectory, control, fork, worker};
+use crate::text;
+
+pub const EXAMPLES: &str = "\
+A run is named by its id, by the beginning or the end of it, or as `last`.
+
+Examples:
+  afterthought runs list
+  afterthought runs follow last
+  afterthought runs compare";
 
 #[derive(Subcommand)]
 pub enum RunsCommand {
     /// All runs, oldest first
+    #[command(after_help = "Examples:\n  afterthought runs list\n  afterthought runs list --json | jq '.[].accuracy'")]
     List,
     /// One run: state, settings, latest numbers
-    Show { run: String },
+    #[command(
+        after_help = "Examples:\n  afterthought runs show last\n  afterthought runs show last --json | jq .spec.training"
+    )]
+    Show {
+        /// The run's id, a part of it, or `last`
+        run: String,
+    },
     /// Compare the conditions that were run, one row each
+    #[command(
+        after_help = "Examples:\n  afterthought runs compare\n  afterthought runs compare --json | jq '.[] | {condition, accuracy}'"
+    )]
     Compare,
     /// Watch a run until it ends (Ctrl-C leaves it running)
-    Follow { run: String },
+    #[command(
+        after_help = "Examples:\n  afterthought runs follow last\n  afterthought runs follow last --json | jq 'select(.event == \"step\") | .loss'"
+    )]
+    Follow {
+        /// The run's id, a part of it, or `last`
+        run: String,
+    },
     /// Let a run wait after its present step
-    Pause { run: String },
+    #[command(after_help = "Example:\n  afterthought runs pause last")]
+    Pause {
+        /// The run's id, a part of it, or `last`
+        run: String,
+    },
     /// Go on with a paused, stopped, interrupted or failed run
-    Resume { run: String },
+    #[command(after_help = "Example:\n  afterthought runs resume last")]
+    Resume {
+        /// The run's id, a part of it, or `last`
+        run: String,
+    },
     /// End a run; its checkpoint stays
-    Stop { run: String },
+    #[command(after_help = "Example:\n  afterthought runs stop last")]
+    Stop {
+        /// The run's id, a part of it, or `last`
+        run: String,
+    },
     /// Begin a new run at a checkpoint of another, with changed settings
-    #[command(after_help = "Example:\n  afterthought runs fork last --set training.learning_rate=1e-3 --detach")]
+    ///
+    /// It trains in a process of its own, as a resumed run does; `runs follow` watches it.
+    #[command(after_help = "\
+Examples:
+  afterthought runs fork last --set training.steps=1200
+  afterthought runs fork last --step 400 --set training.learning_rate=1e-3")]
     Fork {
+        /// The run's id, a part of it, or `last`
         run: String,
         /// The checkpoint's step; the newest when left out
         #[arg(long)]
         step: Option<usize>,
+        /// Change one value, as in training.steps=1200 (may be repeated)
         #[arg(long = "set", value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
     /// Copy a run's newest checkpoint, settings, predictions and metrics to a folder
     #[command(after_help = "Example:\n  afterthought runs export last --to my-student")]
     Export {
+        /// The run's id, a part of it, or `last`
         run: String,
+        /// The folder to make
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
     /// Delete a run that is not under way
+    #[command(after_help = "Example:\n  afterthought runs remove 20261120-post --yes")]
     Remove {
+        /// The run's id, a part of it, or `last`
         run: String,
         /// Delete without asking
         #[arg(long)]
@@ -67,6 +115,7 @@ pub fn run(command: RunsCommand, context: &Context) -> anyhow::Result<()> {
         RunsCommand::Fork { run, step, overrides } => {
             let new = fork::fork(&context.project, &find(&run)?, step, &overrides)?;
             worker::spawn(&context.project, &new)?;
+            say(&format!("the fork trains by itself · `afterthought runs follow {}` watches it", new.id()));
             done(context, &new, RunState::Queued)
         }
         RunsCommand::Export { run, to } => export(context, &find(&run)?, &to),
@@ -112,21 +161,21 @@ fn list(context: &Context) -> anyhow::Result<()> {
     if runs.is_empty() {
         say("no runs yet · `afterthought train` starts one, `afterthought tour` starts nine");
     }
-    let mut text = String::new();
+    let mut out = String::new();
     for run in &runs {
         let accuracy = run.history.result().map(|result| format!("{:5.1} %", result.accuracy * 100.0));
-        text.push_str(&format!(
+        out.push_str(&format!(
             "{:<44} {:<11} {:>5}/{:<5} {:>8}  {}, {}\n",
-            run.id,
+            text::line(&run.id),
             run.state.name(),
             run.history.step(),
             run.history.steps_planned,
             accuracy.unwrap_or_default(),
-            run.spec.dataset,
-            run.spec.rationale
+            text::line(&run.spec.dataset),
+            text::line(&run.spec.rationale.to_string())
         ));
     }
-    print(&text)
+    print(&out)
 }
 
 fn show(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
@@ -140,31 +189,32 @@ fn show(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
         value["checkpoints"] = json!(crate::training::checkpoint::list(&run.checkpoints()));
         return context.print_json(&value);
     }
-    let mut text = format!("{} · {}", read.id, read.state.name());
+    let mut out = format!("{} · {}", text::line(&read.id), read.state.name());
     if let Some(reason) = &read.history.reason {
-        text.push_str(&format!(" · {reason}"));
+        out.push_str(&format!(" · {}", text::visible(reason)));
     }
     let history = &read.history;
-    text.push_str(&format!(
+    out.push_str(&format!(
         "\n{} on {} ({}), {} parameters, {}\nstep {} of {}",
-        read.spec.student,
-        read.spec.dataset,
-        read.spec.rationale,
+        text::line(&read.spec.student),
+        text::line(&read.spec.dataset),
+        text::line(&read.spec.rationale.to_string()),
         history.parameters,
-        history.device,
+        text::line(&history.device),
         history.step(),
         history.steps_planned
     ));
     if let Some(step) = history.steps.last() {
-        text.push_str(&format!(" · loss {:.4} · {:.0} tokens/s", step.loss, step.tokens_per_second));
+        out.push_str(&format!(" · loss {:.4} · {:.0} tokens/s", step.loss, step.tokens_per_second));
     }
     for found in &history.evaluations {
-        text.push_str(&format!("\nstep {:>6}  {} {:.1} % right", found.step, found.split, found.accuracy * 100.0));
+        let split = text::line(&found.split);
+        out.push_str(&format!("\nstep {:>6}  {split} {:.1} % right", found.step, found.accuracy * 100.0));
     }
     for note in &history.notes {
-        text.push_str(&format!("\nnote: {note}"));
+        out.push_str(&format!("\nnote: {}", text::line(note)));
     }
-    print(&(crate::text::visible(&text).into_owned() + "\n"))
+    print(&(out + "\n"))
 }
 
 fn compare(context: &Context) -> anyhow::Result<()> {
@@ -174,12 +224,13 @@ fn compare(context: &Context) -> anyhow::Result<()> {
 
 /// The board as text.
 pub fn table(rows: &[BoardRow]) -> String {
-    let mut text = String::new();
+    let mut out = String::new();
     let mut about = String::new();
     for row in rows {
-        let title = format!("{} · {} · {}", row.dataset, row.student, row.split);
+        let [dataset, student, split] = [&row.dataset, &row.student, &row.split].map(|name| text::line(name));
+        let title = format!("{dataset} · {student} · {split}");
         if title != about {
-            text.push_str(&format!("{title}\n"));
+            out.push_str(&format!("{title}\n"));
             about = title;
         }
         let number = match (row.accuracy, row.deviation) {
@@ -189,20 +240,23 @@ pub fn table(rows: &[BoardRow]) -> String {
         };
         let interval =
             row.interval.map_or_else(String::new, |(low, high)| format!("[{:.0}, {:.0}]", low * 100.0, high * 100.0));
-        text.push_str(&format!(
+        out.push_str(&format!(
             "  {:<26} {number:>11} {interval:>9} {:>2} run{}  {}\n",
-            row.condition,
+            text::line(&row.condition),
             row.runs.len(),
             if row.runs.len() == 1 { " " } else { "s" },
-            row.shows
+            text::line(&row.shows)
         ));
     }
-    text
+    out
 }
 
 fn follow(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
     let mut tail = Tail::new(run.journal());
     let bar = context.progress("", 0);
+    let tell = |message: &str| {
+        if bar.is_hidden() { say(&text::line(message)) } else { bar.println(text::line(message)) }
+    };
     loop {
         for entry in tail.poll()? {
             if context.json {
@@ -215,19 +269,14 @@ fn follow(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
                     bar.set_position(step.step as u64);
                     bar.set_message(format!("loss {:.4}", step.loss));
                 }
-                Event::Progress { what, done, total } => bar.set_message(format!("{what} {done}/{total}")),
+                Event::Progress { what, done, total } => {
+                    bar.set_message(format!("{} {done}/{total}", text::line(what)));
+                }
                 Event::Evaluation(found) => {
                     let share = found.accuracy * 100.0;
-                    let text = format!("step {}: {} {share:.1} % right", found.step, found.split);
-                    if bar.is_hidden() { say(&text) } else { bar.println(text) }
+                    tell(&format!("step {}: {} {share:.1} % right", found.step, found.split));
                 }
-                Event::Note { text } => {
-                    if bar.is_hidden() {
-                        say(text)
-                    } else {
-                        bar.println(crate::text::line(text))
-                    }
-                }
+                Event::Note { text: note } => tell(note),
                 _ => {}
             }
         }
@@ -235,12 +284,13 @@ fn follow(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
         if !read.state.is_active() {
             bar.finish_and_clear();
             if !context.json {
-                print(&format!("{} {}\n", read.id, read.state.name()))?;
+                print(&format!("{} {}\n", text::line(&read.id), read.state.name()))?;
             }
             return if read.state == RunState::Finished {
                 Ok(())
             } else {
-                anyhow::bail!("run {} {}: {}", read.id, read.state.name(), read.history.reason.unwrap_or_default())
+                let reason = read.history.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                anyhow::bail!("run {} {}{reason}", read.id, read.state.name())
             };
         }
         std::thread::sleep(Duration::from_millis(150));
@@ -253,8 +303,7 @@ fn command_worker(context: &Context, run: &RunDirectory, command: control::Comma
 }
 
 fn resume(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
-    let state = match run.read()?.state {
-        RunState::Finished => return Err(Usage(format!("run {} is finished", run.id())).into()),
+    let state = match run.unfinished()? {
         state if state.is_active() && run.is_locked() => control::send(run, control::Command::Resume)?,
         _ => {
             worker::spawn(&context.project, run)?;
@@ -268,7 +317,7 @@ fn done(context: &Context, run: &RunDirectory, state: RunState) -> anyhow::Resul
     if context.json {
         return context.print_json(&json!({"id": run.id(), "state": state}));
     }
-    print(&format!("{} {}\n", run.id(), state.name()))
+    print(&format!("{} {}\n", text::line(run.id()), state.name()))
 }
 
 fn export(context: &Context, run: &RunDirectory, to: &std::path::Path) -> anyhow::Result<()> {

@@ -5,19 +5,20 @@ use std::path::Path;
 use crate::corpus::{CorpusError, Dataset, Example, Split};
 use crate::files;
 use crate::runs::{RunError, RunSpec};
+use crate::text;
 
 /// Reads a `RUN.yaml` or a bare recipe, with overrides; the defaults without a file.
 pub fn read(file: Option<&Path>, overrides: &[String]) -> Result<RunSpec, RunError> {
     let Some(path) = file else { return RunSpec::parse("", Path::new("the defaults"), overrides) };
-    let text = files::read_to_string(path)?;
-    let keys: Option<serde_json::Map<String, serde_json::Value>> = serde_yaml::from_str(&text).ok();
+    let written = files::read_to_string(path)?;
+    let keys: Option<serde_json::Map<String, serde_json::Value>> = serde_yaml::from_str(&written).ok();
     let is_recipe =
         keys.is_some_and(|keys| ["placement", "source", "ablations", "hide"].iter().any(|key| keys.contains_key(*key)));
     if !is_recipe {
-        return RunSpec::parse(&text, path, overrides);
+        return RunSpec::parse(&written, path, overrides);
     }
     // A recipe is the `rationale` part of a run. Each line keeps its number, so that errors name the right one.
-    let indented: Vec<String> = text.lines().map(|line| format!("  {line}")).collect();
+    let indented: Vec<String> = written.lines().map(|line| format!("  {line}")).collect();
     let first = indented.first().cloned().unwrap_or_default();
     let rest = indented.get(1..).unwrap_or_default().join("\n");
     let text = if first.trim().starts_with('{') {
@@ -47,6 +48,9 @@ pub fn find_example(
             Err(error) => return Err(error),
         }
     }
-    let (dataset, split) = (dataset.name().to_owned(), names.join(", "));
-    Err(CorpusError::UnknownId { dataset, split, id: crate::text::line(id).into() })
+    let (dataset, id) = (dataset.name().to_owned(), text::line(id).into_owned());
+    Err(match <[String; 1]>::try_from(names) {
+        Ok([split]) => CorpusError::UnknownId { dataset, split, id },
+        Err(names) => CorpusError::UnknownIdAnywhere { dataset, known: names.join(", "), id },
+    })
 }

@@ -9,7 +9,13 @@ use serde_json::json;
 use super::output::{Context, print};
 use crate::runs::prepare::{student_folder, toy_tokenizer, vocabulary_examples};
 use crate::student::{Architecture, Family, hub, toy, weights};
+use crate::text;
 use crate::training::TrainingSettings;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  afterthought student show toy
+  afterthought student fetch openai-community/gpt2";
 
 #[derive(Subcommand)]
 pub enum StudentCommand {
@@ -32,7 +38,10 @@ pub enum StudentCommand {
     },
     /// Fetch a student from the Hugging Face hub into its usual cache
     #[command(after_help = "Example:\n  afterthought student fetch openai-community/gpt2")]
-    Fetch { id: String },
+    Fetch {
+        /// The hub id, OWNER/NAME
+        id: String,
+    },
 }
 
 pub fn run(command: StudentCommand, context: &Context) -> anyhow::Result<()> {
@@ -55,7 +64,9 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
             "{student} was not fetched yet · `afterthought student fetch {student}`"
         );
         let folder = student_folder(&context.project, student, &mut |_, _, _| {})?.unwrap_or_default();
-        let (family, architecture, _) = weights::read_config(&folder)?;
+        let (family, architecture, config) = weights::read_config(&folder)?;
+        // What is described here must be one that can be trained.
+        weights::read_tokenizer(&folder, &config, &architecture)?;
         (family, architecture)
     };
     let length = length.min(architecture.context);
@@ -76,8 +87,9 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
         }));
     }
     print(&format!(
-        "{student}: {}, {} parameters\n{} of width {} with {} heads, context {}, vocabulary {}\n\
+        "{}: {}, {} parameters\n{} of width {} with {} heads, context {}, vocabulary {}\n\
          a fine-tune at batch {batch} x {length} tokens takes about {}\n",
+        text::line(student),
         family.name(),
         architecture.parameter_count(),
         if architecture.layers == 1 { "1 layer".into() } else { format!("{} layers", architecture.layers) },
@@ -115,5 +127,5 @@ fn fetch(context: &Context, id: &str) -> anyhow::Result<()> {
     if context.json {
         return context.print_json(&json!({"id": id, "folder": folder}));
     }
-    print(&format!("{}\n", folder.display()))
+    print(&format!("{}\n", text::line(&folder.display().to_string())))
 }

@@ -1,6 +1,5 @@
 //! `afterthought tour`: the paper's three findings on the toy world.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -33,7 +32,13 @@ pub struct TourArgs {
 pub fn run(args: TourArgs, context: &Context) -> anyhow::Result<()> {
     let specs = if args.worlds.is_empty() { tour::specs(&args.seeds, false) } else { tour::specs(&args.worlds, true) };
     let runs = tour::start(&context.project, specs)?;
-    let ids: HashSet<&str> = runs.iter().map(|run| run.id()).collect();
+    let mut ids: Vec<&str> = Vec::new();
+    for run in &runs {
+        // A seed that was given twice is one run.
+        if !ids.contains(&run.id()) {
+            ids.push(run.id());
+        }
+    }
     let read = || -> Vec<Run> { runs.iter().filter_map(|run| run.read().ok()).collect() };
     if args.detach {
         return if context.json {

@@ -8,8 +8,8 @@ use indicatif::ProgressBar;
 use super::output::{Context, Interrupted, print, print_json_line, say};
 use crate::journal::{Event, RunState};
 use crate::runs::supervisor::Listener;
-use crate::runs::worker;
-use crate::runs::{RunDirectory, RunSpec};
+use crate::runs::{RunDirectory, RunSpec, prepare, worker};
+use crate::text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +42,11 @@ pub struct TrainArgs {
 
 pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     let run = match &args.resume {
-        Some(id) => RunDirectory::find(&context.project, id)?,
+        Some(id) => {
+            let run = RunDirectory::find(&context.project, id)?;
+            run.unfinished()?;
+            run
+        }
         None => {
             let mut overrides = args.overrides;
             overrides.extend(args.device.map(|device| format!("device={device}")));
@@ -50,6 +54,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
                 Some(file) => RunSpec::read(file, &overrides)?,
                 None => super::settings::read(None, &overrides)?,
             };
+            prepare::check(&context.project, &spec)?;
             let name = args.name.unwrap_or_else(|| spec.rationale.to_string());
             RunDirectory::create(&context.project, spec, &name)?
         }
@@ -107,7 +112,9 @@ impl Meter {
                 self.bar.set_position(step.step as u64);
                 self.bar.set_message(format!("loss {:.4}", step.loss));
             }
-            Event::Progress { what, done, total } => self.bar.set_message(format!("{what} {done}/{total}")),
+            Event::Progress { what, done, total } => {
+                self.bar.set_message(format!("{} {done}/{total}", text::line(what)));
+            }
             Event::Evaluation(found) => {
                 let interval = crate::evaluation::statistics::wilson(found.correct, found.examples);
                 self.line(&format!(
@@ -130,7 +137,7 @@ impl Meter {
     }
 
     fn line(&self, text: &str) {
-        if self.plain { say(text) } else { self.bar.println(crate::text::line(text)) }
+        if self.plain { say(text) } else { self.bar.println(text::line(text)) }
     }
 }
 

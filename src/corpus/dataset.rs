@@ -183,6 +183,24 @@ impl Dataset {
         self.meta.splits.keys().map(String::as_str)
     }
 
+    /// Whether a split is there, without reading it: a compressed one may take long to open.
+    pub fn look_for_split(&self, name: &str) -> Result<(), CorpusError> {
+        let unknown = || CorpusError::unknown_split(self.name(), name, self.split_names());
+        let file = self.meta.splits.get(name).and_then(|file| file.as_str()).ok_or_else(unknown)?;
+        if let Origin::Folder(folder) = &self.origin {
+            let path = folder.join(file);
+            std::fs::metadata(&path).map_err(FileError::on("read", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a rationale source is there.
+    pub fn look_for_source(&self, name: &str) -> Result<(), CorpusError> {
+        let known = self.source_names();
+        let is_known = name == DEFAULT_SOURCE || known.iter().any(|known| known == name);
+        if is_known { Ok(()) } else { Err(CorpusError::unknown_source(self.name(), name, &known)) }
+    }
+
     /// Opens a split. The second call for the same split is free.
     pub fn split(&self, name: &str) -> Result<Split, CorpusError> {
         let mut splits = self.splits.lock().unwrap_or_else(|poison| poison.into_inner());

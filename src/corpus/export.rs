@@ -57,9 +57,11 @@ pub fn export(
     let mut rows = 0;
     match format {
         ExportFormat::Jsonl => each(split, source, to, |example| {
-            serde_json::to_writer(&mut *out, &example)?;
+            let line = serde_json::to_string(&example)?;
             rows += 1;
             progress(rows as u64);
+            // The same document, but one that a terminal can't be made to obey.
+            out.write_all(text::escape_json(&line).as_bytes())?;
             out.write_all(b"\n")
         })?,
         ExportFormat::Csv | ExportFormat::Tsv => {
@@ -181,6 +183,19 @@ mod tests {
         let text = exported(&dataset, ExportFormat::Jsonl);
         assert_eq!(text.lines().count(), 2);
         assert!(text.contains(r#""rationale":"new""#) && text.contains(r#""topic":"t","n":[1]"#));
+    }
+
+    #[test]
+    fn no_field_of_jsonl_can_reach_the_terminal() {
+        let (dir, dataset) = dataset();
+        let hostile = "a\u{1b}]0;x\u{7}\u{9b}31m\u{202e}\u{7f}b";
+        let target = Target { split: "train".into(), id: "q1".into(), source: "default".into() };
+        dataset.change(|edits| edits.set(target, Patch::Rationale(Some(hostile.into())))).unwrap();
+        let text = exported(&dataset, ExportFormat::Jsonl);
+        assert_eq!(crate::text::first_unsafe(&text, true), None);
+        std::fs::write(dir.path().join("again.jsonl"), text).unwrap();
+        let again = Dataset::open(dir.path()).unwrap().split("again").unwrap().examples("default").unwrap();
+        assert_eq!(again[0].rationale.as_deref(), Some(hostile));
     }
 
     #[test]

@@ -46,6 +46,10 @@ pub enum CorpusError {
         "no example `{id}` in {dataset}/{split} · `afterthought data show {dataset} --split {split}` lists the ids"
     )]
     UnknownId { dataset: String, split: String, id: String },
+    #[error(
+        "no example `{id}` in any split of {dataset} ({known}) · `afterthought data show {dataset} --split SPLIT` lists the ids"
+    )]
+    UnknownIdAnywhere { dataset: String, known: String, id: String },
     #[error("{}: {problem}", path.display())]
     Meta { path: PathBuf, problem: String },
     #[error("{} holds no data set: neither dataset.yaml nor a split such as train.jsonl · `afterthought data import` makes one", path.display())]

@@ -74,7 +74,7 @@ pub fn read_rationales(
     path: &Path,
     mut each: impl FnMut(usize, Result<SourceRationale, RowError>),
 ) -> Result<(), RecordsError> {
-    let mapping = Mapping::usual();
+    let mapping = Mapping::default();
     for record in Records::open(path, None)? {
         let Record { line, key, value } = record?;
         let failed = |problem| RowError { path: path.to_owned(), line, problem };
@@ -200,7 +200,7 @@ fn write_row(out: &mut dyn Write, record: Record, number: usize, path: &Path) ->
 fn example(value: Value, place: &Place) -> Result<Example, String> {
     match serde_json::from_value(value.clone()) {
         Ok(example) => Ok(example),
-        Err(_) => Mapping::usual().example(&value, place),
+        Err(_) => Mapping::default().example(&value, place),
     }
 }
 
@@ -280,6 +280,6 @@ mod tests {
         assert_eq!((first.sample, first.teacher_answer.as_deref()), (2, Some("A")));
         assert_eq!(read[1].1.as_ref().unwrap().rationale, None);
         let bad = read[2].1.as_ref().unwrap_err();
-        assert!(bad.line == 4 && bad.problem.contains("no field `id`"), "{bad}");
+        assert!(bad.line == 4 && bad.problem.contains("`id` is empty"), "{bad}");
     }
 }

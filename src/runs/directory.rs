@@ -181,6 +181,14 @@ impl RunDirectory {
         if written == RunState::Queued && fresh { written } else { RunState::Interrupted }
     }
 
+    /// Where a run stands that can go on; a finished one can't, and its numbers are kept from being trained over.
+    pub fn unfinished(&self) -> Result<RunState, RunError> {
+        match self.read()?.state {
+            RunState::Finished => Err(RunError::Finished { id: self.id().to_owned() }),
+            state => Ok(state),
+        }
+    }
+
     /// Whether a worker holds the run.
     pub fn is_locked(&self) -> bool {
         let Ok(file) = File::open(self.lock_path()) else { return false };
@@ -285,7 +293,9 @@ mod tests {
         assert!(run.is_locked());
         drop(lock);
         assert_eq!(run.read().unwrap().state, RunState::Interrupted);
+        assert_eq!(run.unfinished().unwrap(), RunState::Interrupted);
         journal.append(Event::State { state: RunState::Finished, reason: None }).unwrap();
         assert_eq!(run.read().unwrap().state, RunState::Finished);
+        assert!(run.unfinished().unwrap_err().to_string().contains("is finished"));
     }
 }

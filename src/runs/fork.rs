@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::RunError;
 use super::directory::RunDirectory;
 use super::spec::{Record, RunSpec};
+use super::{RunError, prepare};
 use crate::files::{self, FileError};
 use crate::training::checkpoint;
 
 /// Copies a checkpoint of `run` (the newest, or that of `step`) into a new run with changed settings. It is queued, not
-/// started.
+/// started. Nothing is made where the new run could not go on from that checkpoint.
 pub fn fork(
     project: &Path,
     run: &RunDirectory,
@@ -36,6 +36,14 @@ pub fn fork(
     if spec.student != original.student || (spec.student == "toy" && spec.dataset != original.dataset) {
         return Err(RunError::ForkOfOther { id: run.id().to_owned() });
     }
+    prepare::check(project, &spec)?;
+    check(project, &spec, from, *step).map_err(|problem| {
+        let others: Vec<String> =
+            known.iter().filter(|(other, _)| other != step).map(|(other, _)| other.to_string()).collect();
+        let others =
+            if others.is_empty() { String::new() } else { format!(" · --step has {} too", others.join(", ")) };
+        RunError::Fork { id: run.id().to_owned(), step: *step, problem, others }
+    })?;
     spec.record = Some(Record { forked_from: Some((run.id().to_owned(), *step)), ..Record::new(run.id()) });
     let new = RunDirectory::create(project, spec.clone(), &format!("{} fork", spec.rationale))?;
     let to = new.checkpoints().join(checkpoint::folder_name(*step));
@@ -47,4 +55,37 @@ pub fn fork(
     }
     checkpoint::adopt(&to, spec.seed.order)?;
     Ok(new)
+}
+
+/// Whether a run of `spec` could go on from a checkpoint, or why not: the student is made as the worker makes it, and
+/// compared with what was saved.
+fn check(project: &Path, spec: &RunSpec, from: &Path, step: usize) -> Result<(), String> {
+    let steps = steps(project, spec).map_err(|error| error.to_string())?;
+    if steps <= step {
+        return Err(format!(
+            "the new run would have {steps} steps in all, so nothing would be left to train · set training.steps \
+             beyond {step}"
+        ));
+    }
+    let student = || {
+        let dataset = prepare::dataset(project, spec)?;
+        let train = prepare::vocabulary_examples(&dataset, &spec.rationale.source)?;
+        let device = prepare::device(&spec.device)?;
+        prepare::student(project, spec, &dataset, &train, &device, &mut |_, _, _| {})
+    };
+    let student = student().map_err(|error: RunError| error.to_string())?;
+    checkpoint::check(from, &student).map(drop).map_err(|error| error.to_string())
+}
+
+/// How many steps a run would have in all. Where epochs are counted, the examples that can be used decide.
+fn steps(project: &Path, spec: &RunSpec) -> Result<usize, RunError> {
+    if let Some(steps) = spec.training.steps {
+        return Ok(steps);
+    }
+    let dataset = prepare::dataset(project, spec)?;
+    let train = prepare::load_split(&dataset, prepare::TRAIN, &spec.rationale.source)?;
+    let reading = super::preview::Reading::of(project, spec, &dataset)?;
+    // Which tokens are kept changes no example's place, so that none need be scored.
+    let (encoded, _) = train.encode(&reading.renderer(spec, &dataset), spec.training.unusable)?;
+    Ok(spec.training.total_steps(encoded.len()))
 }

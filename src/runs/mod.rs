@@ -43,6 +43,8 @@ pub enum RunError {
     None { folder: PathBuf },
     #[error("{} has no free name left for a run of this second", folder.display())]
     TooMany { folder: PathBuf },
+    #[error("run {id} is finished, so there is nothing to go on with · `afterthought runs fork {id}` begins a new one")]
+    Finished { id: String },
     #[error("another process is working on run {id}")]
     Busy { id: String },
     #[error("run {id} is not running, so there is nothing to pause or stop")]
@@ -55,6 +57,10 @@ pub enum RunError {
     NoSuchCheckpoint { id: String, step: usize, known: String },
     #[error("a fork of {id} must keep its student (and the toy its data set): its words would mean something else")]
     ForkOfOther { id: String },
+    #[error("run {id} can't be forked at step {step}: {problem}{others}")]
+    Fork { id: String, step: usize, problem: String, others: String },
+    #[error("run {id} is a fork of {of}, and no checkpoint can be used to begin with: {problem} · fork {of} again")]
+    ForkLost { id: String, of: String, problem: String },
     #[error("run {id} has another tokenizer than this run's student, so its attributions fit no token")]
     OtherTokenizer { id: String },
     #[error("run {id}, which this one needs, did not finish · see its worker.log")]

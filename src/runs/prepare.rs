@@ -8,11 +8,13 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::RunError;
+use super::directory::RunDirectory;
 use super::spec::{RunSpec, hex};
 use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::rationale::ablation::donor;
+use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Encoded, RenderError, Rendered, Renderer};
-use crate::student::{Family, Student, StudentError, Tokenizer, hub, toy};
+use crate::student::{Family, Student, StudentError, Tokenizer, hub, toy, weights};
 use crate::training::settings::Unusable;
 
 /// The split that students are trained on.
@@ -243,6 +245,26 @@ impl Tally {
 /// The hashes of all splits that a run read.
 pub fn hashes<'a>(splits: impl IntoIterator<Item = &'a LoadedSplit>) -> BTreeMap<String, String> {
     splits.into_iter().map(|split| (split.name.clone(), split.hash())).collect()
+}
+
+/// Whether everything that a run names is there, before a folder is made for it: the device, the data set with its
+/// splits and source, the student, and the run that scores tokens.
+pub fn check(project: &Path, spec: &RunSpec) -> Result<(), RunError> {
+    device(&spec.device)?;
+    let dataset = dataset(project, spec)?;
+    for split in [TRAIN, &spec.evaluation.split, spec.evaluation.last_split()] {
+        dataset.look_for_split(split)?;
+    }
+    dataset.look_for_source(&spec.rationale.source)?;
+    if let Some((scorer, _)) = spec.rationale.scorer().filter(|(scorer, _)| *scorer != READER) {
+        RunDirectory::exactly(project, scorer)?;
+    }
+    let folder = project.join(&spec.student);
+    // A hub id is fetched by the worker, which may take long.
+    if spec.student != "toy" && (folder.is_dir() || !hub::is_id(&spec.student)) {
+        weights::check(&folder)?;
+    }
+    Ok(())
 }
 
 /// Opens a run's data set.

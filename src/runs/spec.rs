@@ -177,23 +177,28 @@ impl RunSpec {
         // First as it stands, for errors with their line.
         serde_yaml::from_str::<Self>(text).map_err(|error| wrong(explain(&error.to_string())))?;
         let file: Value = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        Self::merged(file, overrides)?.checked().map_err(wrong)
+        let plain = |file| Self::merged(file).and_then(Self::checked);
+        let mut changed = file.clone();
+        overrides.iter().try_for_each(|text| set(&mut changed, text))?;
+        plain(changed).map_err(|problem| match plain(file).err() {
+            // What is wrong without the overrides is wrong in the file.
+            Some(own) if own == problem => wrong(format!("{own}{}", line_of(text, &own))),
+            _ => RunError::Override { text: overrides.join(" "), problem },
+        })
     }
 
     /// A run of the defaults with overrides.
     pub fn with_overrides(&self, overrides: &[String]) -> Result<Self, RunError> {
-        let file = serde_json::to_value(self).unwrap_or_default();
-        Self::merged(file, overrides)?
-            .checked()
+        let mut changed = serde_json::to_value(self).unwrap_or_default();
+        overrides.iter().try_for_each(|text| set(&mut changed, text))?;
+        Self::merged(changed)
+            .and_then(Self::checked)
             .map_err(|problem| RunError::Override { text: overrides.join(" "), problem })
     }
 
-    /// Lays a file and the overrides over the defaults of the student they name.
-    fn merged(file: Value, overrides: &[String]) -> Result<Self, RunError> {
-        let mut wanted = if file.is_object() { file } else { Value::Object(serde_json::Map::new()) };
-        for text in overrides {
-            set(&mut wanted, text)?;
-        }
+    /// Lays what is wanted over the defaults of the student that it names.
+    fn merged(wanted: Value) -> Result<Self, String> {
+        let wanted = if wanted.is_object() { wanted } else { Value::Object(serde_json::Map::new()) };
         let student = wanted.get("student").and_then(Value::as_str).unwrap_or("toy").to_owned();
         let mut preset = Self::preset(&student);
         if let Some(dataset) = wanted.get("dataset").and_then(Value::as_str) {
@@ -203,9 +208,12 @@ impl RunSpec {
         let mut value = serde_json::to_value(preset).unwrap_or_default();
         lay_over(&mut value, wanted);
         serde_path_to_error::deserialize(value).map_err(|error| {
-            let place = error.path().to_string();
-            let problem = explain(&error.inner().to_string());
-            RunError::Override { text: overrides.join(" "), problem: format!("{place}: {problem}") }
+            let (place, problem) = (error.path().to_string(), error.inner().to_string());
+            if problem.starts_with("invalid type: null, expected f") {
+                // YAML's .nan and .inf are numbers that nothing can be done with.
+                return format!("{place} is no finite number · write one, or leave it out for the default");
+            }
+            format!("{place}: {}", explain(&problem))
         })
     }
 
@@ -369,6 +377,14 @@ fn set(tree: &mut Value, text: &str) -> Result<(), RunError> {
     Ok(())
 }
 
+/// ` (line 3)`, for a problem that begins with the path of the value that is wrong, where a line has its key.
+fn line_of(text: &str, problem: &str) -> String {
+    let path = problem.split([' ', ':']).next().unwrap_or_default();
+    let key = format!("{}:", path.rsplit('.').next().unwrap_or_default());
+    let has_key = |line: &str| line.split([' ', '{', ',', '-', '"']).any(|word| word == key);
+    text.lines().position(has_key).map_or_else(String::new, |line| format!(" (line {})", line + 1))
+}
+
 /// Lays `over` over `under`: maps key by key, everything else whole.
 fn lay_over(under: &mut Value, over: Value) {
     match (under, over) {
@@ -442,6 +458,7 @@ seed: {init: 0, order: 0, ablation: 0}
 
     #[test]
     fn overrides_take_any_yaml() {
+        assert_eq!(parse("training: {warmup: .nan}", &["training.warmup=3"]).unwrap().training.warmup, 3.0);
         let spec = parse("", &["rationale.ablations=[{keep: {by: random, count: 3}}]", "training.steps=50"]).unwrap();
         assert_eq!(spec.rationale.to_string(), "post, 3 random tokens");
         assert_eq!(spec.training.steps, Some(50));
@@ -460,6 +477,10 @@ seed: {init: 0, order: 0, ablation: 0}
             ("training: {epochs: many}", &[], &["epochs"]),
             ("", &["training.epoch=3"], &["training.epoch=3", "did you mean `epochs`"]),
             ("", &["training.epochs"], &["KEY=VALUE"]),
+            ("dataset: x\ntraining: {warmup: .nan}", &[], &["my.yaml: training.warmup is no finite number", "line 2"]),
+            ("training: {warmup: .inf}", &["seed.init=1"], &["my.yaml: training.warmup is no finite number"]),
+            ("", &["training.warmup=.nan"], &["--set training.warmup=.nan: training.warmup is no finite number"]),
+            ("", &["training.threads=99999"], &["--set training.threads=99999: ", "from 1 to 1024"]),
             ("training: {learning_rate: 0}", &[], &["learning_rate is 0"]),
             ("training: {loss: {label: 0}}", &[], &["never learn to answer"]),
             ("rationale: {placement: pre, hide: subject}", &[], &["evaluation.rationale: teacher"]),

@@ -32,6 +32,7 @@ use crate::training::{Reduction, Trainer};
 pub fn work(project: &Path, run: &RunDirectory, listener: Option<Listener>) -> Result<RunState, RunError> {
     tune_allocator();
     let lock = run.lock()?;
+    run.unfinished()?;
     let control = Arc::new(Control::default());
     let foreground = listener.is_some();
     let mut supervisor = Supervisor::new(Writer::open(&run.journal())?, control.clone(), listener);
@@ -150,7 +151,8 @@ pub fn limit_threads(threads: usize) {
 /// The threads a run computes with.
 pub fn threads(spec: &RunSpec) -> usize {
     let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    spec.training.threads.unwrap_or(all).max(1)
+    // A run that was made on a larger machine goes on here with what there is.
+    spec.training.threads.unwrap_or(all).clamp(1, all)
 }
 
 /// A run's data, encoded.
@@ -171,10 +173,7 @@ fn execute(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor) -> R
     let Some((mut trainer, material)) = prepare_run(project, run, &mut spec, &dataset, &device, supervisor)? else {
         return Ok(());
     };
-    let (resumed, problems) = trainer.restore_newest(&run.checkpoints());
-    for problem in problems {
-        supervisor.note(&format!("a checkpoint could not be used: {problem}"))?;
-    }
+    let resumed = restore(run, &spec, &mut trainer, supervisor)?;
     let parameters = trainer.student.decoder.architecture.parameter_count();
     supervisor.event(Event::Start {
         steps: trainer.steps(),
@@ -189,6 +188,28 @@ fn execute(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor) -> R
         supervisor.event(Event::Resume { step: resumed.unwrap_or(0) })?;
     }
     train(run, &spec, &mut trainer, &material, supervisor)
+}
+
+/// Goes back to the newest checkpoint that can be used; newer ones are set aside. A fork without one must not train from
+/// scratch what it says was trained before.
+fn restore(
+    run: &RunDirectory,
+    spec: &RunSpec,
+    trainer: &mut Trainer,
+    supervisor: &mut Supervisor,
+) -> Result<Option<usize>, RunError> {
+    let (resumed, unusable) = trainer.restore_newest(&run.checkpoints());
+    let origin = spec.record.as_ref().and_then(|record| record.forked_from.as_ref());
+    if let (None, Some((of, _))) = (resumed, origin) {
+        let problem = unusable.first().map_or("there is none", |first| &first.problem).to_owned();
+        return Err(RunError::ForkLost { id: run.id().to_owned(), of: of.clone(), problem });
+    }
+    for checkpoint in unusable {
+        let aside = checkpoint.set_aside()?;
+        let aside = aside.strip_prefix(run.path()).unwrap_or(&aside).display().to_string();
+        supervisor.note(&format!("a checkpoint could not be used and is now {aside}: {}", checkpoint.problem))?;
+    }
+    Ok(resumed)
 }
 
 /// Loads, renders and encodes. `None` when the run is told to stop meanwhile.

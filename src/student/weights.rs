@@ -1,7 +1,7 @@
 //! A student on the disk: the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`).
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
@@ -11,6 +11,7 @@ use super::tokenizer::Specials;
 use super::{Architecture, StudentError, Tokenizer};
 use crate::files;
 use crate::seeds::Stream;
+use crate::text;
 
 /// What a folder holds, before it becomes a student.
 pub struct Pretrained {
@@ -35,17 +36,25 @@ pub fn read_config(folder: &Path) -> Result<(Family, Architecture, Value), Stude
 
 /// Reads a student's tokenizer and checks that its ids have rows in the word table.
 pub fn read_tokenizer(folder: &Path, config: &Value, architecture: &Architecture) -> Result<Tokenizer, StudentError> {
-    let id = |key: &str| config.get(key).and_then(Value::as_u64).map(|id| id as u32);
+    let wrong = |problem: String| StudentError::File { path: folder.join("config.json"), problem };
     let path = folder.join("tokenizer.json");
-    let eos = id("eos_token_id").ok_or_else(|| StudentError::File {
-        path: folder.join("config.json"),
-        problem: "`eos_token_id` is missing: the student could not learn where to stop".into(),
-    })?;
+    let bos = token_id(config, "bos_token_id").map_err(wrong)?;
+    let missing = || wrong("`eos_token_id` is missing: the student could not learn where to stop".into());
+    let eos = token_id(config, "eos_token_id").map_err(wrong)?.ok_or_else(missing)?;
     let mut specials = Specials { bos: None, eos, mask: None, unknown: None };
     let mut tokenizer = Tokenizer::from_file(&path, specials)?;
+    let size = tokenizer.size();
+    for (key, id) in [("bos_token_id", bos), ("eos_token_id", Some(eos))] {
+        if let Some(id) = id.filter(|id| *id as usize >= size) {
+            return Err(wrong(format!(
+                "`{key}` is {id}, but tokenizer.json has {size} ids, from 0 · use the config.json and the \
+                 tokenizer.json that were published with this model"
+            )));
+        }
+    }
     // A sequence begins with bos only where the student has one of its own: GPT-2's is the same as its eos and was
     // never put before a text in training.
-    specials.bos = id("bos_token_id").filter(|bos| *bos != eos);
+    specials.bos = bos.filter(|bos| *bos != eos);
     let find = |token: &str| tokenizer.id_of(token);
     specials.mask = find("<mask>").or_else(|| find("[MASK]"));
     specials.unknown = find("<unk>").or_else(|| find("[UNK]"));
@@ -64,6 +73,24 @@ pub fn read_tokenizer(folder: &Path, config: &Value, architecture: &Architecture
     Ok(tokenizer)
 }
 
+/// A token's id in `config.json`. Newer ones list several that end a text; the first is the one that was trained.
+fn token_id(config: &Value, key: &str) -> Result<Option<u32>, String> {
+    let id = match config.get(key) {
+        Some(Value::Array(several)) => several.first(),
+        one => one,
+    };
+    let Some(id) = id.filter(|id| !id.is_null()) else { return Ok(None) };
+    let whole = id.as_u64().and_then(|id| u32::try_from(id).ok());
+    whole.map(Some).ok_or_else(|| format!("`{key}` is {}, which is no token id", text::excerpt(&id.to_string(), 40)))
+}
+
+/// Whether a folder holds all that a student is made of: cheap, as the weights are only looked for.
+pub fn check(folder: &Path) -> Result<(), StudentError> {
+    let (_, architecture, config) = read_config(folder)?;
+    read_tokenizer(folder, &config, &architecture)?;
+    find_weights(folder).map(drop)
+}
+
 /// Reads everything.
 pub fn read(folder: &Path, device: &Device) -> Result<Pretrained, StudentError> {
     let (family, architecture, config) = read_config(folder)?;
@@ -78,10 +105,7 @@ fn read_weights(
     architecture: &Architecture,
     device: &Device,
 ) -> Result<HashMap<String, Tensor>, StudentError> {
-    let path = folder.join("model.safetensors");
-    if !path.exists() {
-        return Err(StudentError::File { path: path.clone(), problem: missing_weights(folder) });
-    }
+    let path = find_weights(folder)?;
     let mut published = read_tensors(&path, device)?;
     let wrong = |problem: String| StudentError::File { path: path.clone(), problem };
     let mut weights = HashMap::new();
@@ -113,11 +137,19 @@ pub fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tens
     candle_core::safetensors::load(path, device).map_err(|error| {
         let mut problem = error.to_string();
         problem.truncate(problem.find('\n').unwrap_or(problem.len()));
+        // Nobody publishes the checkpoints of a run.
+        let is_checkpoint = path.with_file_name("state.json").exists();
+        let advice = if is_checkpoint { "use an earlier checkpoint of the run" } else { "fetch it again" };
         StudentError::File {
             path: path.to_owned(),
-            problem: format!("{problem} · the file is broken or cut short; fetch it again"),
+            problem: format!("{problem} · the file is broken or cut short; {advice}"),
         }
     })
+}
+
+fn find_weights(folder: &Path) -> Result<PathBuf, StudentError> {
+    let path = folder.join("model.safetensors");
+    if path.exists() { Ok(path) } else { Err(StudentError::File { problem: missing_weights(folder), path }) }
 }
 
 fn missing_weights(folder: &Path) -> String {

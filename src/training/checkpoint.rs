@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::TrainingError;
 use super::trainer::Trainer;
 use crate::files::{self, FileError};
-use crate::student::weights;
+use crate::student::{Student, weights};
 
 /// `state.json`: where a run stood.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct State {
 
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
+/// What stands before the name of a checkpoint that was set aside.
+const BROKEN: &str = "broken-";
 
 /// The folder of a checkpoint within `checkpoints/`.
 pub fn folder_name(step: usize) -> String {
@@ -50,12 +52,61 @@ pub fn list(checkpoints: &Path) -> Vec<(usize, PathBuf)> {
 
 /// Makes a copied checkpoint the beginning of a run with another order of examples.
 pub fn adopt(checkpoint: &Path, order_seed: u64) -> Result<(), TrainingError> {
-    let path = checkpoint.join(STATE);
-    let broken =
-        |error: serde_json::Error| TrainingError::Checkpoint { path: path.clone(), problem: error.to_string() };
-    let state: State = serde_json::from_str(&files::read_to_string(&path)?).map_err(broken)?;
-    write_state(&path, &State { order_seed, ..state })?;
+    let state = read_state(checkpoint)?;
+    write_state(&checkpoint.join(STATE), &State { order_seed, ..state })?;
     Ok(())
+}
+
+/// Where the run stood that wrote a checkpoint.
+pub fn read_state(checkpoint: &Path) -> Result<State, TrainingError> {
+    let path = checkpoint.join(STATE);
+    let text = files::read_to_string(&path)?;
+    serde_json::from_str(&text).map_err(|error| broken(&path, format!("{error} · the file is broken")))
+}
+
+/// Whether a checkpoint is whole and its weights, words and moments are those of this student.
+pub fn check(checkpoint: &Path, student: &Student) -> Result<State, TrainingError> {
+    let (_, architecture, config) = weights::read_config(checkpoint)?;
+    let tokenizer = weights::read_tokenizer(checkpoint, &config, &architecture)?;
+    if tokenizer.to_json()? != student.tokenizer.to_json()? {
+        let problem = "its vocabulary is not that of this student, so its words would mean something else";
+        return Err(broken(checkpoint, problem.into()));
+    }
+    Ok(Saved::read(checkpoint, student)?.state)
+}
+
+fn broken(path: &Path, problem: String) -> TrainingError {
+    TrainingError::Checkpoint { path: path.to_owned(), problem }
+}
+
+/// A checkpoint in memory, every part of it read and of the shape that the student wants.
+struct Saved {
+    state: State,
+    /// In the order of the student's parameters.
+    weights: Vec<Tensor>,
+    moments: HashMap<String, Tensor>,
+}
+
+impl Saved {
+    fn read(checkpoint: &Path, student: &Student) -> Result<Self, TrainingError> {
+        let device = student.decoder.device();
+        let state = read_state(checkpoint)?;
+        let mut saved = weights::read(checkpoint, device)?;
+        let path = checkpoint.join(OPTIMIZER);
+        let moments = weights::read_tensors(&path, device)?;
+        let mut weights = Vec::with_capacity(student.parameters.len());
+        for (name, variable) in &student.parameters {
+            let fits = |tensor: &Tensor| tensor.shape() == variable.shape();
+            let tensor = saved.weights.remove(name).filter(fits);
+            weights.push(tensor.ok_or_else(|| broken(checkpoint, format!("`{name}` is missing or of another shape")))?);
+            for moment in ["mean", "square"].map(|moment| format!("{name}.{moment}")) {
+                if !moments.get(&moment).is_some_and(fits) {
+                    return Err(broken(&path, format!("`{moment}` is missing or of another shape")));
+                }
+            }
+        }
+        Ok(Self { state, weights, moments })
+    }
 }
 
 fn write_state(path: &Path, state: &State) -> Result<(), FileError> {
@@ -64,21 +115,30 @@ fn write_state(path: &Path, state: &State) -> Result<(), FileError> {
 }
 
 impl Trainer {
-    /// Writes a checkpoint under `checkpoints/` and removes all but the newest `keep`.
+    /// Writes a checkpoint under `checkpoints/` and removes all but the newest `keep`. One of this step that is there
+    /// stays if it is whole, and is replaced if it isn't.
     pub fn save(&self, checkpoints: &Path, keep: usize) -> Result<PathBuf, TrainingError> {
-        let to = checkpoints.join(folder_name(self.steps_done()));
-        if to.exists() {
+        let name = folder_name(self.steps_done());
+        let to = checkpoints.join(&name);
+        if to.exists() && self.open(&to).is_ok_and(|saved| saved.state.step == self.step) {
             return Ok(to);
         }
         files::create_dir(checkpoints)?;
-        let hidden = checkpoints.join(format!(".{}", folder_name(self.steps_done())));
+        let hidden = checkpoints.join(format!(".{name}"));
         remove(&hidden)?;
         files::create_dir(&hidden)?;
         self.student.save(&hidden)?;
         weights::write_tensors(&hidden.join(OPTIMIZER), &self.optimizer.state()?)?;
         let state = State { step: self.step, steps: self.steps(), tokens: self.tokens, order_seed: self.order_seed() };
         write_state(&hidden.join(STATE), &state)?;
+        let old = checkpoints.join(format!(".old-{name}"));
+        remove(&old)?;
+        if to.exists() {
+            fs::rename(&to, &old).map_err(FileError::on("move aside", &to))?;
+        }
         files::publish_dir(&hidden, &to)?;
+        remove(&old)?;
+        remove(&checkpoints.join(format!("{BROKEN}{name}")))?;
         let all = list(checkpoints);
         for (_, old) in &all[..all.len().saturating_sub(keep.max(1))] {
             remove(old)?;
@@ -86,41 +146,57 @@ impl Trainer {
         Ok(to)
     }
 
-    /// Goes back to where a checkpoint was written.
+    /// Goes back to where a checkpoint was written. Nothing has changed when it fails.
     pub fn restore(&mut self, checkpoint: &Path) -> Result<(), TrainingError> {
-        let device = self.student.decoder.device().clone();
-        let path = checkpoint.join(STATE);
-        let broken = |path: &Path, problem: String| TrainingError::Checkpoint { path: path.to_owned(), problem };
-        let state: State =
-            serde_json::from_str(&files::read_to_string(&path)?).map_err(|error| broken(&path, error.to_string()))?;
-        if state.order_seed != self.order_seed() || state.step > self.steps() {
-            return Err(broken(&path, "it was written by a run with other settings".into()));
-        }
-        let saved = weights::read(checkpoint, &device)?;
-        let optimizer: HashMap<String, Tensor> = weights::read_tensors(&checkpoint.join(OPTIMIZER), &device)?;
-        self.optimizer
-            .restore(optimizer, state.step)
-            .map_err(|error| broken(&checkpoint.join(OPTIMIZER), error.to_string()))?;
-        for (name, variable) in &self.student.parameters {
-            let tensor = saved.weights.get(name);
-            let tensor = tensor.ok_or_else(|| broken(checkpoint, format!("no weights for `{name}`")))?;
+        let saved = self.open(checkpoint)?;
+        let failed = |error: candle_core::Error| broken(&checkpoint.join(OPTIMIZER), error.to_string());
+        self.optimizer.restore(saved.moments, saved.state.step).map_err(failed)?;
+        for ((_, variable), tensor) in self.student.parameters.iter().zip(&saved.weights) {
             variable.set(tensor)?;
         }
-        self.step = state.step;
-        self.tokens = state.tokens;
+        self.step = saved.state.step;
+        self.tokens = saved.state.tokens;
         Ok(())
     }
 
-    /// Goes back to the newest checkpoint that can be read. Gives its step, and what was wrong with newer ones.
-    pub fn restore_newest(&mut self, checkpoints: &Path) -> (Option<usize>, Vec<String>) {
-        let mut problems = Vec::new();
+    /// Reads a checkpoint that this run could go on from.
+    fn open(&self, checkpoint: &Path) -> Result<Saved, TrainingError> {
+        let saved = Saved::read(checkpoint, &self.student)?;
+        if saved.state.order_seed != self.order_seed() || saved.state.step > self.steps() {
+            return Err(broken(&checkpoint.join(STATE), "it was written by a run with other settings".into()));
+        }
+        Ok(saved)
+    }
+
+    /// Goes back to the newest checkpoint that can be read. Gives its step, and what is wrong with newer ones.
+    pub fn restore_newest(&mut self, checkpoints: &Path) -> (Option<usize>, Vec<Unusable>) {
+        let mut unusable = Vec::new();
         for (step, path) in list(checkpoints).into_iter().rev() {
             match self.restore(&path) {
-                Ok(()) => return (Some(step), problems),
-                Err(error) => problems.push(error.to_string()),
+                Ok(()) => return (Some(step), unusable),
+                Err(error) => unusable.push(Unusable { path, problem: error.to_string() }),
             }
         }
-        (None, problems)
+        (None, unusable)
+    }
+}
+
+/// A checkpoint that a run can't go on from.
+#[derive(Debug, PartialEq)]
+pub struct Unusable {
+    path: PathBuf,
+    pub problem: String,
+}
+
+impl Unusable {
+    /// Gives the folder another name, so that it is neither taken for the newest checkpoint nor kept in the place of a
+    /// good one. It goes when a good one of its step is written.
+    pub fn set_aside(&self) -> Result<PathBuf, FileError> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = self.path.with_file_name(format!("{BROKEN}{name}"));
+        remove(&aside)?;
+        fs::rename(&self.path, &aside).map_err(FileError::on("move aside", &self.path))?;
+        Ok(aside)
     }
 }
 
@@ -141,7 +217,7 @@ mod tests {
     use super::*;
     use crate::rationale::Role;
     use crate::rationale::batch::{Encoded, Target};
-    use crate::student::{Architecture, DropoutRates, Family, Student, Tokenizer};
+    use crate::student::{Architecture, DropoutRates, Family, Tokenizer};
     use crate::training::TrainingSettings;
     use crate::training::schedule::Shape;
 
@@ -245,10 +321,55 @@ mod tests {
         let weights = dir.path().join("step-3/model.safetensors");
         let bytes = fs::read(&weights).unwrap();
         fs::write(&weights, &bytes[..100]).unwrap();
-        let (step, problems) = trainer.restore_newest(dir.path());
+        let (step, unusable) = trainer.restore_newest(dir.path());
         assert_eq!(step, Some(2));
-        assert!(problems[0].contains("step-3/model.safetensors"), "{problems:?}");
+        let problem = &unusable[0].problem;
+        assert!(problem.contains("step-3/model.safetensors") && !problem.contains("fetch"), "{problem}");
         assert_eq!(trainer.steps_done(), 2);
+    }
+
+    #[test]
+    fn a_broken_checkpoint_is_replaced_when_its_step_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut trainer = trainer(settings(1));
+        let cut = |step: usize| {
+            let path = dir.path().join(format!("step-{step}/optimizer.safetensors"));
+            let bytes = fs::read(&path).unwrap();
+            fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        };
+        for _ in 0..3 {
+            trainer.step().unwrap();
+            trainer.save(dir.path(), 2).unwrap();
+        }
+        // Saved once more where it stands, as a pause does.
+        cut(3);
+        trainer.save(dir.path(), 2).unwrap();
+        assert_eq!(trainer.restore_newest(dir.path()), (Some(3), vec![]));
+        // Set aside when the run goes on from the one before, it costs no good one its place.
+        cut(3);
+        let (_, unusable) = trainer.restore_newest(dir.path());
+        let aside = unusable[0].set_aside().unwrap();
+        assert_eq!(list(dir.path()).len(), 1);
+        trainer.step().unwrap();
+        trainer.save(dir.path(), 2).unwrap();
+        assert!(!aside.exists());
+        assert_eq!(list(dir.path()).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(trainer.restore_newest(dir.path()), (Some(3), vec![]));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
+    }
+
+    #[test]
+    fn a_checkpoint_that_does_not_fit_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = trainer(settings(1));
+        first.step().unwrap();
+        let saved = first.save(dir.path(), 2).unwrap();
+        assert_eq!(check(&saved, &first.student).unwrap().step, 1);
+        fs::write(saved.join("state.json"), "{").unwrap();
+        let mut fresh = trainer(settings(1));
+        let before = weights_of(&fresh);
+        assert_eq!(fresh.restore_newest(dir.path()).0, None);
+        assert_eq!((fresh.steps_done(), weights_of(&fresh)), (0, before));
     }
 
     #[test]

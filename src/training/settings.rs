@@ -43,9 +43,12 @@ pub struct TrainingSettings {
     pub checkpoint: CheckpointSettings,
     /// What to do with rows that can't be used (no answer, label cut off): stop, or leave them out.
     pub unusable: Unusable,
-    /// CPU threads; all cores when absent.
+    /// CPU threads; all cores when absent, and never more than there are.
     pub threads: Option<usize>,
 }
+
+/// More cores than one machine has; a larger number is a slip.
+const MOST_THREADS: usize = 1024;
 
 /// How the token losses of a step become one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,7 +217,6 @@ impl TrainingSettings {
             ("learning_rate", self.learning_rate),
             ("epochs", if self.steps.is_some() { 1.0 } else { self.epochs as f64 }),
             ("steps", self.steps.unwrap_or(1) as f64),
-            ("threads", self.threads.unwrap_or(1) as f64),
             ("epsilon", self.epsilon),
         ];
         for (name, value) in positive {
@@ -248,6 +250,9 @@ impl TrainingSettings {
                 return Err(format!("training.{name} is {value}; it must not be negative"));
             }
         }
+        if let Some(threads) = self.threads.filter(|threads| !(1..=MOST_THREADS).contains(threads)) {
+            return Err(format!("training.threads is {threads}; it must be from 1 to {MOST_THREADS}"));
+        }
         if self.loss.label == 0.0 {
             return Err("training.loss.label is 0: the student would never learn to answer".into());
         }
@@ -267,6 +272,15 @@ mod tests {
         assert!(serde_yaml::from_str::<Every>("0").is_err());
         let error = serde_yaml::from_str::<Every>("daily").unwrap_err().to_string();
         assert!(error.contains("number of steps"), "{error}");
+    }
+
+    #[test]
+    fn threads_are_as_many_as_a_machine_may_have() {
+        let check = |threads| TrainingSettings { threads: Some(threads), ..TrainingSettings::default() }.check();
+        assert!(check(1).is_ok() && check(1024).is_ok());
+        for threads in [0, 99_999] {
+            assert!(check(threads).unwrap_err().contains("from 1 to 1024"));
+        }
     }
 
     #[test]

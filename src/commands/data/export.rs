@@ -1,14 +1,15 @@
 //! `afterthought data export`.
 
 use std::ffi::OsStr;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::super::Context;
-use super::super::output::{Usage, say};
+use super::super::output::{STANDARD_OUTPUT, Shown, Usage, say};
 use super::{grouped, one_of};
 use crate::corpus::edits::DEFAULT_SOURCE;
 use crate::corpus::export::{ExportFormat, export};
@@ -56,16 +57,25 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
         None if to_output => ExportFormat::Jsonl,
         None => return Err(Usage(format!("say with --format what to write to {}", arguments.to.display())).into()),
     };
-    let bar = context.progress("exporting", split.count().rows as u64);
+    // Rows on a terminal are their own progress, and a bar would be drawn between them.
+    let bar = match to_output && io::stdout().is_terminal() {
+        true => ProgressBar::hidden(),
+        false => context.progress("exporting", split.count().rows as u64),
+    };
     let mut advance = |rows: u64| {
         bar.set_length(bar.length().unwrap_or(0).max(rows));
         bar.set_position(rows);
     };
     if to_output {
-        let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-        let written = export(&split, &arguments.source, format, &mut out, &arguments.to, &mut advance);
+        let to = Path::new(STANDARD_OUTPUT);
+        let stdout = io::stdout().lock();
+        let is_shown = stdout.is_terminal() && format != ExportFormat::Jsonl;
+        // A table has no way to write what a terminal would obey; a file or a pipe gets it as it is.
+        let out: Box<dyn Write> = if is_shown { Box::new(Shown::new(stdout)) } else { Box::new(stdout) };
+        let mut out = BufWriter::with_capacity(1 << 16, out);
+        let written = export(&split, &arguments.source, format, &mut out, to, &mut advance);
         bar.finish_and_clear();
-        let flush = |_| out.flush().map_err(|error| FileError::on("write", &arguments.to)(error).into());
+        let flush = |_| out.flush().map_err(|error| FileError::on("write", to)(error).into());
         return match written.and_then(flush) {
             // The reader has seen enough.
             Err(CorpusError::File(error)) if error.source.kind() == ErrorKind::BrokenPipe => std::process::exit(0),

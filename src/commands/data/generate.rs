@@ -11,7 +11,7 @@ use crate::corpus::staging::Staging;
 use crate::corpus::toyworld::World;
 use crate::text;
 
-const EXAMPLES: &str = "\
+pub const EXAMPLES: &str = "\
 Examples:
   afterthought data generate toyworld --seed 1
   afterthought data generate toyworld --seed 1 --noise 0.5 --as toyworld-half";

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
@@ -31,11 +32,12 @@ Formats:
 A field that isn't mapped is read from the file's field of the same name. A path is written a.b,
 a[0], a[*].b or a.*, a constant in quotes. Fields of questions: id, question, choices, labels,
 answer, rationale, rationale_source; of rationales: id, rationale, rationale_source, sample,
-teacher_answer. A row without an id gets one, such as train-000001.
+teacher_answer. A row without an id gets one, such as train-000001. Fields that nothing is
+mapped to are kept as they are; --drop-others leaves them out.
 
 Files may be JSONL, JSON, CSV, TSV or Parquet, plain or compressed with gzip or zstd.
 
-Ends with 0 where every split got a row, and with 1, having written nothing, otherwise.
+Ends with 0 where every split got a row, and with 1, having imported nothing, otherwise.
 
 Examples:
   afterthought data import --format commonsenseqa --as commonsenseqa \\
@@ -68,8 +70,11 @@ pub struct Arguments {
     /// Where a field is found in the file's rows
     #[arg(long = "map", value_name = "FIELD=PATH")]
     maps: Vec<String>,
-    /// Keep the fields that nothing is mapped to
+    /// Leave out the fields that nothing is mapped to
     #[arg(long)]
+    drop_others: bool,
+    /// What happens anyway; scripts may still say it
+    #[arg(long, hide = true, conflicts_with = "drop_others")]
     keep: bool,
     /// How the file names the right choice
     #[arg(long, value_name = "HOW", value_parser = one_of::<AnswerIs>(AnswerIs::ALL.map(|(name, _)| name)))]
@@ -110,27 +115,36 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     let bar = context.progress("importing", 0);
     let mut skipped: Vec<Skipped> = Vec::new();
     let mut count = 0;
-    let result = import(&context.catalog(), &request, &mut |event| match event {
-        Event::Progress { read, total } => {
-            bar.set_length(total);
-            bar.set_position(read);
+    let result = import(&context.catalog(), &request, &mut |event| {
+        match event {
+            Event::Progress { read, total } => {
+                bar.set_length(total);
+                bar.set_position(read);
+            }
+            Event::Skipped(row) => {
+                count += 1;
+                if count <= SHOWN {
+                    bar.suspend(|| say(&row.to_string()));
+                }
+                if let Some(report) = &mut report {
+                    report.write(&row)?;
+                }
+                if skipped.len() < KEPT {
+                    skipped.push(row);
+                }
+            }
+            Event::Read => {
+                if let Some(report) = &mut report {
+                    report.finish()?;
+                }
+            }
         }
-        Event::Skipped(row) => {
-            count += 1;
-            if count <= SHOWN {
-                bar.suspend(|| say(&row.to_string()));
-            }
-            if let Some(report) = &mut report {
-                report.write(&row);
-            }
-            if skipped.len() < KEPT {
-                skipped.push(row);
-            }
-        }
+        Ok(())
     });
     bar.finish_and_clear();
-    if let Some(report) = report {
-        report.finish()?;
+    // An import that ended early has a report too, of what it had read by then.
+    if let (Err(_), Some(report)) = (&result, &mut report) {
+        let _ = report.finish();
     }
     if count > SHOWN {
         let all = if arguments.report.is_some() { "" } else { " · --report FILE writes all of them" };
@@ -138,22 +152,26 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     }
     let summary = result?;
     summary.notes.iter().for_each(|note| say(&format!("note: {note}")));
-    if context.json {
-        return context.print_json(&Imported { summary, problems: skipped });
-    }
-    print(&shown(&summary))
+    let printed = if context.json {
+        context.print_json(&Imported { summary, problems: skipped })
+    } else {
+        print(&shown(&summary))
+    };
+    printed.with_context(|| format!("{} was imported, but its summary could not be printed", text::line(&request.name)))
 }
 
 fn request(arguments: &Arguments) -> Result<Request, String> {
     let format = arguments.format;
     let mut mapping = Mapping::parse(arguments.maps.iter().map(String::as_str))?;
-    let asks_for_mapping = !arguments.maps.is_empty() || arguments.keep || arguments.answer_is.is_some();
+    let asks_for_mapping =
+        !arguments.maps.is_empty() || arguments.keep || arguments.drop_others || arguments.answer_is.is_some();
     if asks_for_mapping && !format.is_mapped() {
-        let problem = "the fields of this format are known: --map, --keep and --answer-is belong to --format mapping";
+        let problem =
+            "the fields of this format are known: --map, --drop-others and --answer-is belong to --format mapping";
         return Err(format!("{problem} and rationales, not to {}", format.name()));
     }
     mapping.check(format)?;
-    mapping.keep = arguments.keep;
+    mapping.drop_others = arguments.drop_others;
     mapping.answer_is = arguments.answer_is.unwrap_or_default();
     if arguments.source.is_some() && !format.joins() {
         return Err("--source belongs to --format cos-e and rationales".into());
@@ -208,27 +226,24 @@ fn shown(summary: &Summary) -> String {
     out
 }
 
-/// The file of rows that could not be taken. The import goes on where it can't be written, and says so at the end.
+/// The file of rows that could not be taken. Where it can't be written nothing is imported.
 struct Report {
     path: PathBuf,
     out: BufWriter<File>,
-    failed: Option<std::io::Error>,
 }
 
 impl Report {
     fn create(path: &PathBuf) -> Result<Self, FileError> {
         let out = BufWriter::new(File::create(path).map_err(FileError::on("create", path))?);
-        Ok(Self { path: path.clone(), out, failed: None })
+        Ok(Self { path: path.clone(), out })
     }
 
-    fn write(&mut self, row: &Skipped) {
+    fn write(&mut self, row: &Skipped) -> Result<(), FileError> {
         let written = serde_json::to_writer(&mut self.out, row).map_err(std::io::Error::from);
-        let written = written.and_then(|()| self.out.write_all(b"\n"));
-        self.failed = self.failed.take().or(written.err());
+        written.and_then(|()| self.out.write_all(b"\n")).map_err(FileError::on("write", &self.path))
     }
 
-    fn finish(mut self) -> Result<(), FileError> {
-        let flushed = self.out.flush();
-        self.failed.map_or(flushed, Err).map_err(FileError::on("write", &self.path))
+    fn finish(&mut self) -> Result<(), FileError> {
+        self.out.flush().map_err(FileError::on("write", &self.path))
     }
 }

@@ -17,6 +17,12 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Context;
 
+pub const EXAMPLES: &str = "\
+Examples:
+  afterthought data list
+  afterthought data show toyworld --id tr-0007
+  afterthought data import --format commonsenseqa --as csqa --split train=train_rand_split.jsonl";
+
 #[derive(Subcommand)]
 pub enum DataCommand {
     /// The data sets of this project, with their splits and rationale sources
@@ -33,7 +39,7 @@ pub enum DataCommand {
     /// Write a split, with its edits, to one file
     Export(export::Arguments),
     /// Make a data set out of nothing
-    #[command(subcommand)]
+    #[command(subcommand, after_help = generate::EXAMPLES)]
     Generate(generate::GenerateCommand),
     /// Change the rationale of one example; nothing published is overwritten
     Edit(edit::Arguments),

@@ -7,11 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::Context;
-use super::super::output::{Usage, print};
+use super::super::output::{Usage, print, print_json_lines};
+use super::super::settings::find_example;
 use super::{grouped, table};
 use crate::corpus::edits::DEFAULT_SOURCE;
 use crate::corpus::rows::Row;
-use crate::corpus::{CorpusError, Dataset, Example, Split};
+use crate::corpus::{Example, Split};
 use crate::text;
 
 const EXAMPLES: &str = "\
@@ -49,11 +50,11 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     let dataset = context.catalog().open(&arguments.name)?;
     if let Some(id) = &arguments.id {
-        let (split, number, example) = find(&dataset, arguments.split.as_deref(), id, &arguments.source)?;
+        let (split, number, example) = find_example(&dataset, arguments.split.as_deref(), id, &arguments.source)?;
         return if context.json {
             context.print_json_line(&example)
         } else {
-            print(&in_full(&example, &split, number))
+            print(&in_full(&example, &split.name, number))
         };
     }
     if arguments.from == 0 {
@@ -64,28 +65,12 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     let page = split.page(arguments.from - 1, arguments.limit, &arguments.source)?;
     if context.json {
         let line = |row: &Row| match &row.example {
-            Ok(example) => serde_json::to_string(example),
-            Err(error) => serde_json::to_string(&json!({"line": row.line, "problem": error.problem})),
+            Ok(example) => serde_json::to_value(example),
+            Err(error) => Ok(json!({"line": row.line, "problem": error.problem})),
         };
-        let lines = page.iter().map(line).collect::<Result<Vec<_>, _>>()?;
-        return print(&lines.into_iter().map(|line| line + "\n").collect::<String>());
+        return print_json_lines(page.iter().map(line).collect::<Result<Vec<_>, _>>()?);
     }
     print(&(heading(&split, &page, arguments.from) + &rows(&page)))
-}
-
-/// An example by its id, in the split that is named or else in the first that has it.
-fn find(dataset: &Dataset, split: Option<&str>, id: &str, source: &str) -> anyhow::Result<(String, usize, Example)> {
-    let splits =
-        split.map_or_else(|| dataset.split_names().map(str::to_owned).collect(), |split| vec![split.to_owned()]);
-    let mut missed = None;
-    for split in splits {
-        match dataset.split(&split)?.find(id, source) {
-            Ok((number, example)) => return Ok((split, number, example)),
-            Err(error @ CorpusError::UnknownId { .. }) => missed = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(missed.map_or_else(|| anyhow::anyhow!("{} has no splits", dataset.name()), Into::into))
 }
 
 fn heading(split: &Split, page: &[Row], from: usize) -> String {

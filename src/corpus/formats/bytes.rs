@@ -105,7 +105,10 @@ fn open_file(path: &Path) -> io::Result<Bytes> {
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(raw)?),
     };
-    let mut head = first_bytes(&mut plain, 4)?;
+    let mut head = first_bytes(&mut plain, 4).map_err(|error| match compression {
+        Compression::None => error,
+        _ => io::Error::new(error.kind(), format!("{error} · the file is cut short or damaged: get it once more")),
+    })?;
     if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
         let advice = "the file is UTF-16 · convert it to UTF-8, for example with iconv";
         return Err(io::Error::new(io::ErrorKind::InvalidData, advice));
@@ -231,6 +234,13 @@ mod tests {
         let mut bytes = open(file.path()).unwrap();
         let error = bytes.reader.read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        // Cut within its first block it can't even be opened.
+        for whole in [gzip(b"a line of text"), zstd::stream::encode_all(&b"a line of text"[..], 1).unwrap()] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&whole[..11]).unwrap();
+            let error = open(file.path()).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains("cut short or damaged: get it once more"), "{error}");
+        }
     }
 
     #[test]

@@ -51,21 +51,17 @@ enum Origin {
     Constant(String),
 }
 
-/// Which fields come from where. A field that isn't mapped comes from the file's field of the same name, if there is one.
+/// Which fields come from where. A field that isn't mapped comes from the file's field of the same name, if there is one;
+/// the default is for files that have the usual names already.
 #[derive(Clone, Debug, Default)]
 pub struct Mapping {
     fields: Vec<(Field, Vec<Origin>)>,
-    /// Keep the fields that nothing is mapped to.
-    pub keep: bool,
+    /// Leave out the fields that nothing is mapped to, which are kept otherwise.
+    pub drop_others: bool,
     pub answer_is: AnswerIs,
 }
 
 impl Mapping {
-    /// For files that have the usual names already: nothing is mapped and everything is kept.
-    pub fn usual() -> Self {
-        Self { keep: true, ..Self::default() }
-    }
-
     /// Reads `FIELD=PATH` and `FIELD='constant'`; choices and labels may have several, parted by commas.
     pub fn parse<'a>(maps: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut mapping = Self::default();
@@ -224,6 +220,8 @@ impl Mapping {
     fn absent(&self, record: &Value, field: Field) -> String {
         match self.origins(field) {
             Some([Origin::Path(path)]) => missing(record, &path.to_string()),
+            // Mapped to another field it would be what nobody wrote.
+            _ if record.get(field.name()).is_some() => missing(record, field.name()),
             _ => format!("{} · map it with --map {}=…", missing(record, field.name()), field.name()),
         }
     }
@@ -231,7 +229,7 @@ impl Mapping {
     /// The fields of the record that nothing is mapped to.
     fn kept(&self, record: &Value) -> Map<String, Value> {
         let mut extra = Map::new();
-        if !self.keep {
+        if self.drop_others {
             return extra;
         }
         let mapped = self.fields.iter().flat_map(|(_, origins)| origins);
@@ -330,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_fields_are_mapped_and_the_rest_left_or_kept() {
+    fn nested_fields_are_mapped_and_the_rest_kept_or_left_out() {
         let record = json!({"qid": 12, "question": {"stem": "why?", "choices": [{"text": "x"}, {"text": "y"}]},
             "key": "B", "why": "so", "answer": "unrelated", "note": 1});
         let mut mapping = map(&[
@@ -346,10 +344,9 @@ mod tests {
         assert_eq!(choices(&example), ["A x", "B y"]);
         assert_eq!(example.answer.as_deref(), Some("B"));
         assert_eq!((example.rationale.as_deref(), example.rationale_source.as_deref()), (Some("so"), Some("llama 3")));
-        assert!(example.extra.is_empty());
-        mapping.keep = true;
-        let kept = mapping.example(&record, &place()).unwrap().extra;
-        assert_eq!(kept.keys().collect::<Vec<_>>(), ["original_answer", "note"]);
+        assert_eq!(example.extra.keys().collect::<Vec<_>>(), ["original_answer", "note"]);
+        mapping.drop_others = true;
+        assert!(mapping.example(&record, &place()).unwrap().extra.is_empty());
     }
 
     #[test]
@@ -368,12 +365,11 @@ mod tests {
 
     #[test]
     fn rows_in_the_usual_form_need_no_mapping() {
-        let mut mapping = Mapping { keep: true, ..Mapping::default() };
+        let mapping = Mapping::default();
         let record = json!({"id": "q", "question": "why?", "A": "x", "B": "y", "C": null, "answer": "b", "topic": "t"});
         let example = mapping.example(&record, &place()).unwrap();
         assert_eq!((choices(&example), example.answer.as_deref()), (vec!["A x".into(), "B y".into()], Some("B")));
         assert_eq!(example.extra.keys().collect::<Vec<_>>(), ["topic"]);
-        mapping.keep = false;
         let listed = json!({"id": "q", "question": "why?", "choices": "[\"x\", \"y\"]"});
         assert_eq!(choices(&mapping.example(&listed, &place()).unwrap()), ["A x", "B y"]);
         let labelled = map(&["labels='1','2'"]).example(&listed, &place()).unwrap();
@@ -384,14 +380,14 @@ mod tests {
     fn an_exported_row_comes_back_as_it_was() {
         let record = json!({"id": "q", "question": "why?", "choices": [{"label": "A", "text": "x"}], "answer": "A",
             "rationale": "so it is", "rationale_source": null, "highlights": [{"start": 0, "end": 2}], "topic": "t"});
-        let example = Mapping::usual().example(&record, &place()).unwrap();
+        let example = Mapping::default().example(&record, &place()).unwrap();
         assert_eq!(serde_json::to_value(example).unwrap(), record);
     }
 
     #[test]
     fn several_rationales_in_a_row_are_samples() {
         let record = json!({"id": "q", "samples": ["one", "two"], "teacher_answer": "A", "gold": "A"});
-        let mapping = Mapping { keep: true, ..map(&["rationale=samples[*]"]) };
+        let mapping = map(&["rationale=samples[*]"]);
         let found = mapping.rationales(&record, &place()).unwrap();
         assert_eq!(
             found.iter().map(|one| (one.sample, one.rationale.as_deref())).collect::<Vec<_>>(),
@@ -409,6 +405,9 @@ mod tests {
         assert_eq!(error, "no field `question` · the row has id, text · map it with --map question=…");
         let error = map(&["question=stem"]).example(&record, &place()).unwrap_err();
         assert_eq!(error, "no field `stem` · the row has id, text");
+        let nothing = json!({"id": "q", "question": null});
+        let error = Mapping::default().example(&nothing, &place()).unwrap_err();
+        assert_eq!(error, "`question` is empty");
         let error = map(&["question=text"]).example(&record, &place()).unwrap_err();
         assert!(error.contains("no field `choices`"), "{error}");
     }

@@ -197,6 +197,9 @@ fn optional(record: &Value, field: &str) -> Result<Option<String>, String> {
 }
 
 fn missing(record: &Value, field: &str) -> String {
+    if record.get(field).is_some() {
+        return format!("`{field}` is empty");
+    }
     let known: Vec<&str> = record.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
     format!("no field `{field}` · the row has {}", text::excerpt(&known.join(", "), 80))
 }

@@ -74,7 +74,12 @@ pub enum Event {
         total: u64,
     },
     Skipped(Skipped),
+    /// Every row was read, and nothing is in its place yet.
+    Read,
 }
+
+/// Who is told of everything that happens; an error ends the import, which then leaves nothing.
+pub type Watch<'a> = &'a mut dyn FnMut(Event) -> Result<(), FileError>;
 
 /// A row that was not taken.
 #[derive(Clone, Debug, Serialize)]
@@ -159,7 +164,7 @@ pub enum ImportError {
 }
 
 /// Imports, and calls `watch` as it goes on.
-pub fn import(catalog: &Catalog, request: &Request, watch: &mut dyn FnMut(Event)) -> Result<Summary, CorpusError> {
+pub fn import(catalog: &Catalog, request: &Request, watch: Watch) -> Result<Summary, CorpusError> {
     let splits = request.inputs.iter().filter_map(|input| input.split.as_deref());
     // What a person has named a folder is no matter here.
     let is_new = !catalog.names().contains(&request.name);
@@ -205,7 +210,7 @@ impl From<String> for Refusal {
 /// Reads the files of a request, split by split.
 struct Reading<'a> {
     request: &'a Request,
-    watch: &'a mut dyn FnMut(Event),
+    watch: Watch<'a>,
     /// The files in the order of the request, each until it is read: a pipe can't be opened twice.
     files: Vec<Option<Records>>,
     /// Bytes of the files that were read to their end, and of all.
@@ -216,7 +221,7 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// Opens every file, so that one that isn't there is missed before the first is read.
-    fn new(request: &'a Request, watch: &'a mut dyn FnMut(Event)) -> Result<Self, CorpusError> {
+    fn new(request: &'a Request, watch: Watch<'a>) -> Result<Self, CorpusError> {
         let mut files = Vec::new();
         for input in &request.inputs {
             files.push(Some(Records::open(&input.path, request.kind)?));
@@ -253,15 +258,15 @@ impl<'a> Reading<'a> {
                         };
                         skipped += 1;
                         first.get_or_insert_with(|| row.to_string());
-                        (self.watch)(Event::Skipped(row));
+                        (self.watch)(Event::Skipped(row))?;
                     }
                 }
                 if number.is_multiple_of(PROGRESS_EVERY) {
-                    (self.watch)(Event::Progress { read: self.read + records.progress().0, total: self.total });
+                    (self.watch)(Event::Progress { read: self.read + records.progress().0, total: self.total })?;
                 }
             }
             self.read += records.progress().1;
-            (self.watch)(Event::Progress { read: self.read, total: self.total });
+            (self.watch)(Event::Progress { read: self.read, total: self.total })?;
         }
         self.skipped += skipped;
         let what = split.map_or_else(|| "the files".to_owned(), |split| format!("the split {split}"));
@@ -272,8 +277,10 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The number of rows that were not taken, where that is allowed.
+    /// The number of rows that were not taken, where that is allowed. Called when everything is written but not yet in
+    /// its place.
     fn finish(self) -> Result<usize, CorpusError> {
+        (self.watch)(Event::Read)?;
         match self.skipped {
             skipped if skipped > 0 && self.request.strict => Err(ImportError::Strict { skipped }.into()),
             skipped => Ok(skipped),
@@ -344,9 +351,13 @@ mod tests {
     /// Runs an import and gives what it skipped beside its result.
     pub fn run(desk: &Desk, request: &Request) -> (Result<Summary, CorpusError>, Vec<Skipped>) {
         let mut skipped = Vec::new();
-        let result = import(&desk.catalog, request, &mut |event| match event {
-            Event::Skipped(row) => skipped.push(row),
-            Event::Progress { read, total } => assert!(read <= total),
+        let result = import(&desk.catalog, request, &mut |event| {
+            match event {
+                Event::Skipped(row) => skipped.push(row),
+                Event::Progress { read, total } => assert!(read <= total),
+                Event::Read => {}
+            }
+            Ok(())
         });
         (result, skipped)
     }

@@ -3,14 +3,31 @@
 use serde_json::{Value, json};
 
 use crate::student::Architecture;
+use crate::text;
+
+/// Far beyond any published model of this kind, and small enough that nothing overflows or is listed for ever.
+const LARGEST_VOCABULARY: usize = 1 << 24;
+const LONGEST_CONTEXT: usize = 1 << 24;
+const WIDEST: usize = 1 << 17;
+const MOST_LAYERS: usize = 1000;
+
+/// A whole number from 1 to `most`, under the first of several names; `None` where none of them is there.
+fn number(config: &Value, keys: &[&str], most: usize) -> Result<Option<usize>, String> {
+    let found = keys.iter().find_map(|key| Some((key, config.get(key).filter(|value| !value.is_null())?)));
+    let Some((key, value)) = found else { return Ok(None) };
+    match value.as_u64() {
+        Some(number) if (1..=most as u64).contains(&number) => Ok(Some(number as usize)),
+        _ => {
+            let value = text::excerpt(&value.to_string(), 40);
+            Err(format!("`{key}` is {value}; it must be a whole number from 1 to {most}"))
+        }
+    }
+}
 
 /// Reads `config.json`.
 pub fn architecture(config: &Value) -> Result<Architecture, String> {
-    let number = |keys: &[&str]| {
-        keys.iter()
-            .find_map(|key| config.get(key).and_then(Value::as_u64))
-            .map(|number| number as usize)
-            .ok_or_else(|| format!("`{}` is missing or no whole number", keys[0]))
+    let needed = |keys: &[&str], most: usize| {
+        number(config, keys, most)?.ok_or_else(|| format!("`{}` is missing or no whole number", keys[0]))
     };
     let flag = |key: &str, default: bool| config.get(key).and_then(Value::as_bool).unwrap_or(default);
     let activation = config.get("activation_function").and_then(Value::as_str).unwrap_or("gelu_new");
@@ -27,19 +44,23 @@ pub fn architecture(config: &Value) -> Result<Architecture, String> {
             return Err(format!("`{key}: {}` is not supported", !default));
         }
     }
-    let width = number(&["n_embd", "hidden_size"])?;
-    let heads = number(&["n_head", "num_attention_heads"])?;
-    if heads == 0 || !width.is_multiple_of(heads) {
-        return Err(format!("{width} columns can't be split into {heads} heads"));
+    let width = needed(&["n_embd", "hidden_size"], WIDEST)?;
+    let heads = needed(&["n_head", "num_attention_heads"], WIDEST)?;
+    if !width.is_multiple_of(heads) {
+        return Err(format!("`n_embd` is {width}, which can't be split into {heads} heads (`n_head`)"));
+    }
+    let norm_epsilon = config.get("layer_norm_epsilon").and_then(Value::as_f64).unwrap_or(1e-5);
+    if !(norm_epsilon > 0.0 && norm_epsilon < 1.0) {
+        return Err(format!("`layer_norm_epsilon` is {norm_epsilon}; it must be above 0 and below 1"));
     }
     Ok(Architecture {
-        vocabulary: number(&["vocab_size"])?,
-        context: number(&["n_positions", "n_ctx", "max_position_embeddings"])?,
+        vocabulary: needed(&["vocab_size"], LARGEST_VOCABULARY)?,
+        context: needed(&["n_positions", "n_ctx", "max_position_embeddings"], LONGEST_CONTEXT)?,
         width,
-        layers: number(&["n_layer", "num_hidden_layers"])?,
+        layers: needed(&["n_layer", "num_hidden_layers"], MOST_LAYERS)?,
         heads,
-        inner: number(&["n_inner"]).unwrap_or(4 * width),
-        norm_epsilon: config.get("layer_norm_epsilon").and_then(Value::as_f64).unwrap_or(1e-5),
+        inner: number(config, &["n_inner"], 4 * WIDEST)?.unwrap_or(4 * width),
+        norm_epsilon,
         tied: flag("tie_word_embeddings", true),
     })
 }
@@ -122,5 +143,27 @@ mod tests {
         assert!(error.contains("3 heads"), "{error}");
         let error = architecture(&json!({"n_head": 3})).unwrap_err();
         assert!(error.contains("n_embd"), "{error}");
+    }
+
+    #[test]
+    fn sizes_that_no_model_has_are_named() {
+        let sane = json!({"vocab_size": 97, "n_positions": 40, "n_embd": 24, "n_layer": 2, "n_head": 3});
+        assert!(architecture(&sane).is_ok());
+        for (key, value) in [
+            ("n_layer", json!(1_000_000_000)),
+            ("n_layer", json!(0)),
+            ("n_embd", json!(0)),
+            ("n_positions", json!(0)),
+            ("n_head", json!(0)),
+            ("vocab_size", json!(1_000_000_000_000_000_000u64)),
+            ("vocab_size", json!(-1)),
+            ("n_inner", json!("many")),
+            ("layer_norm_epsilon", json!(0)),
+        ] {
+            let mut config = sane.clone();
+            config[key] = value;
+            let error = architecture(&config).unwrap_err();
+            assert!(error.contains(&format!("`{key}` is ")), "{key}: {error}");
+        }
     }
 }
