@@ -57,7 +57,7 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
     let (family, architecture) = if student == "toy" {
         let dataset = context.catalog().open(dataset)?;
         let tokenizer = toy_tokenizer(&dataset, &vocabulary_examples(&dataset, "default")?)?;
-        (Family::Gpt2, toy::architecture(tokenizer.size()))
+        (&GPT2, toy::architecture(tokenizer.size()))
     } else {
         anyhow::ensure!(
             !hub::is_id(student) || context.project.join(student).is_dir() || hub::cached(student).is_some(),
@@ -74,12 +74,12 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
     if context.json {
         return context.print_json(&json!({
             "student": student,
-            "family": family.name(),
+            "family": family.name,
             "parameters": architecture.parameter_count(),
             "vocabulary": architecture.vocabulary,
             "context": architecture.context,
             "width": architecture.width,
-            "layers": architecture.layers,
+            "layers": architecture.layers.len(),
             "heads": architecture.heads,
             "batch": batch,
             "length": length,
@@ -90,9 +90,9 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
         "{}: {}, {} parameters\n{} of width {} with {} heads, context {}, vocabulary {}\n\
          a fine-tune at batch {batch} x {length} tokens takes about {}\n",
         text::line(student),
-        family.name(),
+        family.name,
         architecture.parameter_count(),
-        if architecture.layers == 1 { "1 layer".into() } else { format!("{} layers", architecture.layers) },
+        if architecture.layers.len() == 1 { "1 layer".into() } else { format!("{} layers", architecture.layers.len()) },
         architecture.width,
         architecture.heads,
         architecture.context,

@@ -106,7 +106,7 @@ pub fn student(
         None => {
             let tokenizer = toy_tokenizer(dataset, &train[..train.len().min(VOCABULARY_ROWS)])?;
             let architecture = toy::architecture(tokenizer.size());
-            Ok(Student::fresh(Family::Gpt2, architecture, tokenizer, spec.seed.init, device)?)
+            Ok(Student::fresh(architecture, tokenizer, spec.seed.init, device)?)
         }
     }
 }

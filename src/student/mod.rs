@@ -4,11 +4,14 @@
 //! error), so the decoder is our own: one [`Decoder`] driven by an [`Architecture`], proven against transformers.
 
 pub mod architecture;
+mod attend;
+mod cache;
 pub mod decoder;
 pub mod families;
 pub mod generate;
 pub mod hub;
 pub mod ops;
+mod parts;
 pub mod tokenizer;
 pub mod toy;
 pub mod weights;
@@ -44,7 +47,9 @@ pub enum StudentError {
 
 /// A student that can be trained.
 pub struct Student {
-    pub family: Family,
+    pub family: &'static Family,
+    /// Its `config.json`, which goes into every checkpoint.
+    pub config: serde_json::Value,
     pub tokenizer: Tokenizer,
     pub decoder: Decoder,
     /// Trainable weights under our names, in the decoder's order.
@@ -55,36 +60,38 @@ impl Student {
     /// Reads a student from a folder in the Hugging Face layout.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, StudentError> {
         let pretrained = weights::read(folder, device)?;
-        Self::new(pretrained.family, pretrained.architecture, pretrained.tokenizer, &pretrained.weights)
+        let weights::Pretrained { family, config, architecture, tokenizer, weights } = pretrained;
+        Self::new(family, config, architecture, tokenizer, &weights)
     }
 
-    /// A student with fresh weights.
+    /// A student of the GPT-2 kind with fresh weights.
     pub fn fresh(
-        family: Family,
         architecture: Architecture,
         tokenizer: Tokenizer,
         seed: u64,
         device: &Device,
     ) -> Result<Self, StudentError> {
         let weights = weights::initial(&architecture, seed, device)?;
-        Self::new(family, architecture, tokenizer, &weights)
+        let config = families::gpt2::config(&architecture, tokenizer.specials.bos, tokenizer.specials.eos);
+        Self::new(&families::gpt2::GPT2, config, architecture, tokenizer, &weights)
     }
 
     fn new(
-        family: Family,
+        family: &'static Family,
+        config: serde_json::Value,
         architecture: Architecture,
         tokenizer: Tokenizer,
         weights: &HashMap<String, Tensor>,
     ) -> Result<Self, StudentError> {
         let (parameters, tensors) = decoder::trainable(&architecture, weights)?;
         let decoder = Decoder::new(architecture, &tensors)?;
-        Ok(Self { family, tokenizer, decoder, parameters })
+        Ok(Self { family, config, tokenizer, decoder, parameters })
     }
 
     /// Writes the student into a folder that transformers opens.
     pub fn save(&self, folder: &Path) -> Result<(), StudentError> {
         let by_name: HashMap<&str, &Var> = self.parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
-        weights::write(folder, self.family, &self.decoder.architecture, &self.tokenizer, |name| {
+        weights::write(folder, self.family, &self.config, &self.decoder.architecture, &self.tokenizer, |name| {
             by_name.get(name).map(|var| var.as_tensor().detach())
         })
     }

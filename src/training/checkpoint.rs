@@ -236,16 +236,7 @@ mod tests {
     /// Sequences in which each token names the next.
     fn trainer(settings: TrainingSettings) -> Trainer {
         let tokenizer = Tokenizer::words(["a b c d e f g h".to_owned()].into_iter(), 50).unwrap();
-        let architecture = Architecture {
-            vocabulary: tokenizer.size(),
-            context: 16,
-            width: 16,
-            layers: 2,
-            heads: 2,
-            inner: 32,
-            norm_epsilon: 1e-5,
-            tied: true,
-        };
+        let architecture = Architecture::gpt2(tokenizer.size(), 16, 16, 2, 2, 32);
         let examples: Arc<[Encoded]> = (0..40usize)
             .map(|i| {
                 let length = 4 + i % 5;
@@ -255,7 +246,7 @@ mod tests {
                 Encoded { id: i.to_string(), ids, supervised: (1..length).map(target).collect() }
             })
             .collect();
-        let student = Student::fresh(Family::Gpt2, architecture, tokenizer, 1, &Device::Cpu).unwrap();
+        let student = Student::fresh(architecture, tokenizer, 1, &Device::Cpu).unwrap();
         Trainer::new(student, examples, settings, 3).unwrap()
     }
 
