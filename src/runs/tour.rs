@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::directory::RunDirectory;
 use super::spec::{CONDITION, RunSpec};
-use super::{RunError, Seeds, worker};
+use super::{RunError, Seeds, prepare, worker};
 use crate::journal::RunState;
 use crate::rationale::Placement;
 use crate::rationale::recipe::{Ablation, Keep, KeepBy, Shuffle};
@@ -65,6 +65,7 @@ pub fn start(project: &Path, specs: Vec<RunSpec>) -> Result<Vec<RunDirectory>, R
             runs.push(run.clone());
             continue;
         }
+        prepare::check(project, &spec)?;
         let name = spec.tags.get(CONDITION).cloned().unwrap_or_default();
         let run = RunDirectory::create(project, spec, &name)?;
         worker::spawn(project, &run)?;

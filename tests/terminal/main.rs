@@ -133,10 +133,10 @@ fn browse_ablate_train_and_leave_by_keys_alone() {
     terminal.is_given_back();
 
     let mut again = Terminal::start(dir.path(), 200, 60, &[]);
-    again.wait_for("post, shuffled tokens · toyworld");
+    again.wait_for("✓ post, shuffled tokens");
     again.wait_for("finished");
     again.press("5");
-    again.wait_for("1 conditions, 1 with a result");
+    again.wait_for("1 condition, 1 with a result");
     again.press("q\r");
     assert_eq!(again.end(), 0);
     again.is_given_back();
@@ -161,7 +161,7 @@ fn a_run_outlives_a_killed_workbench_and_a_closed_terminal() {
         }
         let mut again = Terminal::start(dir.path(), 80, 24, &[]);
         again.press("3");
-        again.wait_for("running");
+        again.wait_for("3 Training●");
         again.wait_for("finished");
         again.press("q\r");
         assert_eq!(again.end(), 0);

@@ -30,7 +30,7 @@ use crate::rationale::recipe::Placement;
 use crate::runs::board::board;
 use crate::runs::preview::{Reading, preview};
 use crate::runs::scorer::TrainedRun;
-use crate::runs::{Run, RunDirectory, RunSpec, control, tour, worker};
+use crate::runs::{Run, RunDirectory, RunSpec, control, prepare, tour, worker};
 use crate::text;
 
 /// Problems of each kind that a check lists.
@@ -130,7 +130,7 @@ impl Services {
             Effect::StartRun(spec) => send(self.start_run(*spec)),
             Effect::ResumeRun(id) => {
                 let resumed = RunDirectory::find(&self.project, &id)
-                    .and_then(|run| worker::spawn(&self.project, &run).map(|()| run));
+                    .and_then(|run| run.unfinished().and_then(|_| worker::spawn(&self.project, &run)).map(|()| run));
                 send(resumed.map_or_else(fail, |run| Message::Say(Notice::info(format!("{} goes on", run.id())))));
             }
             Effect::RemoveRun(id) => {
@@ -356,7 +356,9 @@ impl Services {
 
     fn start_run(&self, spec: RunSpec) -> Message {
         let name = spec.rationale.to_string();
-        let started = RunDirectory::create(&self.project, spec, &name)
+        // A mistake is told before it becomes a failed run.
+        let started = prepare::check(&self.project, &spec)
+            .and_then(|()| RunDirectory::create(&self.project, spec, &name))
             .and_then(|run| worker::spawn(&self.project, &run).map(|()| run));
         match started {
             Ok(run) => Message::Started { ids: vec![run.id().to_owned()], what: format!("{} is under way", run.id()) },
