@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::output::{Context, print};
 use crate::runs::prepare::{student_folder, toy_tokenizer, vocabulary_examples};
-use crate::student::{Architecture, Family, hub, toy, weights};
+use crate::student::families::gpt2::GPT2;
+use crate::student::{Architecture, hub, toy, weights};
 use crate::text;
 use crate::training::TrainingSettings;
 
@@ -104,14 +105,16 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
 /// Bytes that a training step holds at its peak, counted tensor by tensor: weights, gradients and both moments in
 /// `f32`, the activations that the backward pass reads, and one chunk of logits.
 fn training_memory(architecture: &Architecture, batch: usize, length: usize) -> u64 {
-    let Architecture { width, inner, layers, heads, vocabulary, .. } = *architecture;
+    let Architecture { width, inner, heads, kv_heads, head, vocabulary, gated, .. } = *architecture;
     let rows = (batch * length) as u64;
     // In a layer: its input, two norms, queries, keys and values, their mix, its projection, the sum, both sides of the
     // activation and the output; and the log sums of attention.
-    let layer = rows * (8 * width + 3 * width + 2 * inner) as u64 + rows * heads as u64;
+    let mixed = (heads + 2 * kv_heads) * head + heads * head;
+    let inside = if gated { 4 * inner } else { 2 * inner };
+    let layer = rows * (7 * width + mixed + inside) as u64 + rows * heads as u64;
     let logits = (256.min(batch * length) * vocabulary) as u64;
     let ends = 4 * rows * width as u64 + 2 * (vocabulary * width) as u64;
-    4 * (4 * architecture.parameter_count() as u64 + layers as u64 * layer + logits + ends)
+    4 * (4 * architecture.parameter_count() as u64 + architecture.layers.len() as u64 * layer + logits + ends)
 }
 
 fn fetch(context: &Context, id: &str) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Encoded, RenderError, Rendered, Renderer};
-use crate::student::{Family, Student, StudentError, Tokenizer, hub, toy, weights};
+use crate::student::{Student, StudentError, Tokenizer, hub, toy, weights};
 use crate::training::settings::Unusable;
 
 /// The split that students are trained on.

@@ -78,7 +78,12 @@ pub enum Scaling {
     /// Positions divided by the factor (Chen et al. 2023).
     Linear(f64),
     /// Llama 3: low frequencies divided, high ones kept, those between blended.
-    Llama3 { factor: f64, low: f64, high: f64, original_context: f64 },
+    Llama3 {
+        factor: f64,
+        low: f64,
+        high: f64,
+        original_context: f64,
+    },
 }
 
 impl Rotary {
@@ -184,14 +189,7 @@ pub struct Parameter {
 
 impl Architecture {
     /// A decoder of the GPT-2 kind: learned positions, layer norm, GELU, biases everywhere, tied.
-    pub fn gpt2(
-        vocabulary: usize,
-        context: usize,
-        width: usize,
-        layers: usize,
-        heads: usize,
-        inner: usize,
-    ) -> Self {
+    pub fn gpt2(vocabulary: usize, context: usize, width: usize, layers: usize, heads: usize, inner: usize) -> Self {
         let head = width / heads.max(1);
         Self {
             vocabulary,

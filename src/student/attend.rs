@@ -67,7 +67,11 @@ impl Projected {
         let Architecture { heads, kv_heads, head, .. } = *architecture;
         let (batch, time, _) = packed.dims3()?;
         let part = |from: usize, heads: usize| {
-            packed.narrow(2, from * head, heads * head)?.reshape((batch, time, heads, head))?.transpose(1, 2)?.contiguous()
+            packed
+                .narrow(2, from * head, heads * head)?
+                .reshape((batch, time, heads, head))?
+                .transpose(1, 2)?
+                .contiguous()
         };
         let ready = |x: Tensor, norm: Option<&NormWeights>| -> Result<Tensor> {
             let x = norm.map_or(Ok(x.clone()), |norm| norm.apply(ops, &x))?;

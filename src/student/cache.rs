@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::architecture::{Architecture, Positions, Residual};
+use super::architecture::{Architecture, Positions};
 use super::attend::{Projected, Turn, mix};
 use super::decoder::Decoder;
 

@@ -194,11 +194,8 @@ impl Decoder {
         let all_plain = (0..self.layers.len()).all(|number| is_plain(&self.architecture, number));
         let places: Vec<usize> = (0..time).collect();
         let turns = self.per_rotary(|rotary| Turn::new(rotary, &places, &[time], &device, dtype))?;
-        let masks = if all_plain {
-            vec![]
-        } else {
-            self.per_window(|window| causal_mask(time, window, &device, dtype))?
-        };
+        let masks =
+            if all_plain { vec![] } else { self.per_window(|window| causal_mask(time, window, &device, dtype))? };
         let last = self.layers.len().wrapping_sub(1);
         let mut flat = false;
         for (number, layer) in self.layers.iter().enumerate() {
@@ -208,8 +205,7 @@ impl Decoder {
             let mut mixed = if is_plain(&self.architecture, number) {
                 self.ops.attention(&packed, self.architecture.heads, drop)?
             } else {
-                let projected =
-                    Projected::of(&packed, &self.architecture, layer, turns[number].as_deref(), self.ops)?;
+                let projected = Projected::of(&packed, &self.architecture, layer, turns[number].as_deref(), self.ops)?;
                 mix(&projected, &self.architecture, masks.get(number).map(|mask| &**mask), drop)?
             }; // (batch, time, heads · head)
             if let (true, Some(rows)) = (number == last, rows) {

@@ -59,8 +59,7 @@ pub struct Student {
 impl Student {
     /// Reads a student from a folder in the Hugging Face layout.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, StudentError> {
-        let pretrained = weights::read(folder, device)?;
-        let weights::Pretrained { family, config, architecture, tokenizer, weights } = pretrained;
+        let (weights::Model { family, config, architecture, weights }, tokenizer) = weights::read(folder, device)?;
         Self::new(family, config, architecture, tokenizer, &weights)
     }
 

@@ -13,16 +13,6 @@ use crate::files;
 use crate::seeds::Stream;
 use crate::text;
 
-/// What a folder holds, before it becomes a student.
-pub struct Pretrained {
-    pub family: &'static Family,
-    /// As it was published.
-    pub config: Value,
-    pub architecture: Architecture,
-    pub tokenizer: Tokenizer,
-    pub weights: HashMap<String, Tensor>,
-}
-
 /// Reads `config.json` alone: enough to say what a student would be.
 pub fn read_config(folder: &Path) -> Result<(&'static Family, Architecture, Value), StudentError> {
     let path = folder.join("config.json");
@@ -93,12 +83,26 @@ pub fn check(folder: &Path) -> Result<(), StudentError> {
     find_weights(folder).map(drop)
 }
 
-/// Reads everything.
-pub fn read(folder: &Path, device: &Device) -> Result<Pretrained, StudentError> {
+/// A model without its tokenizer.
+pub struct Model {
+    pub family: &'static Family,
+    pub config: Value,
+    pub architecture: Architecture,
+    pub weights: HashMap<String, Tensor>,
+}
+
+/// Reads `config.json` and the weights.
+pub fn read_model(folder: &Path, device: &Device) -> Result<Model, StudentError> {
     let (family, architecture, config) = read_config(folder)?;
-    let tokenizer = read_tokenizer(folder, &config, &architecture)?;
     let weights = read_weights(folder, family, &architecture, device)?;
-    Ok(Pretrained { family, config, architecture, tokenizer, weights })
+    Ok(Model { family, config, architecture, weights })
+}
+
+/// Reads everything; the tokenizer first, as it is quickly found wrong.
+pub fn read(folder: &Path, device: &Device) -> Result<(Model, Tokenizer), StudentError> {
+    let (_, architecture, config) = read_config(folder)?;
+    let tokenizer = read_tokenizer(folder, &config, &architecture)?;
+    Ok((read_model(folder, device)?, tokenizer))
 }
 
 /// Reads the weights under our names, in `f32`. Shapes are checked before anything is joined or copied.

@@ -91,7 +91,7 @@ impl Saved {
     fn read(checkpoint: &Path, student: &Student) -> Result<Self, TrainingError> {
         let device = student.decoder.device();
         let state = read_state(checkpoint)?;
-        let mut saved = weights::read(checkpoint, device)?;
+        let mut saved = weights::read_model(checkpoint, device)?;
         let path = checkpoint.join(OPTIMIZER);
         let moments = weights::read_tensors(&path, device)?;
         let mut weights = Vec::with_capacity(student.parameters.len());
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use crate::rationale::Role;
     use crate::rationale::batch::{Encoded, Target};
-    use crate::student::{Architecture, DropoutRates, Family, Tokenizer};
+    use crate::student::{Architecture, DropoutRates, Tokenizer};
     use crate::training::TrainingSettings;
     use crate::training::schedule::Shape;
 

@@ -134,10 +134,9 @@ impl<'a> Config<'a> {
                 high: needed("high_freq_factor")?,
                 original_context: needed("original_max_position_embeddings")?,
             }),
-            other => Err(format!(
-                "rope scaling `{}` is not supported, only linear and llama3",
-                text::excerpt(other, 40)
-            )),
+            other => {
+                Err(format!("rope scaling `{}` is not supported, only linear and llama3", text::excerpt(other, 40)))
+            }
         }
     }
 

@@ -64,10 +64,7 @@ fn gemma(config: Config) -> Result<Architecture, String> {
         kv_heads,
         head,
         inner: config.needed(&["intermediate_size"], 8 * WIDEST)?,
-        layers: vec![
-            Layer { window: None, rotary: Some(config.rotary("full_attention", head, 10_000.0)?) };
-            layers
-        ],
+        layers: vec![Layer { window: None, rotary: Some(config.rotary("full_attention", head, 10_000.0)?) }; layers],
         positions: Positions::Rotary,
         norm: Norm { kind: NormKind::RmsOffset, epsilon: config.epsilon("rms_norm_eps", 1e-6)? },
         residual: Residual::Sequential,

@@ -287,6 +287,62 @@ impl CustomOp3 for LayerNorm {
     }
 }
 
+/// Root-mean-square norm over the last dimension.
+pub struct RmsNorm {
+    pub eps: f32,
+}
+
+impl CustomOp2 for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight) = (slice_of(x, x_layout)?, slice_of(weight, weight_layout)?);
+        let width = weight.len();
+        let mut y = vec![0f32; x.len()];
+        x.par_chunks(width * ROWS_PER_SUM).zip(y.par_chunks_mut(width * ROWS_PER_SUM)).for_each(|(x, y)| {
+            for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+                kernels::rms_norm(x, weight, self.eps, y);
+            }
+        });
+        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, weight: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let width = weight.elem_count();
+        let mut dx = vec![0f32; x.elem_count()];
+        let sums = with_slice(x, |x| {
+            with_slice(weight, |weight| {
+                with_slice(dy, |dy| {
+                    x.par_chunks(width * ROWS_PER_SUM)
+                        .zip(dy.par_chunks(width * ROWS_PER_SUM))
+                        .zip(dx.par_chunks_mut(width * ROWS_PER_SUM))
+                        .map(|((x, dy), dx)| {
+                            let mut dweight = vec![0f32; width];
+                            for ((x, dy), dx) in
+                                x.chunks_exact(width).zip(dy.chunks_exact(width)).zip(dx.chunks_exact_mut(width))
+                            {
+                                kernels::rms_norm_backward(x, weight, self.eps, dy, dx, &mut dweight);
+                            }
+                            dweight
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+        })???;
+        let dweight =
+            weight.track_op().then(|| Tensor::from_vec(add_up(sums, width), width, x.device())).transpose()?;
+        Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), dweight))
+    }
+}
+
 /// x + dropout(r).
 pub struct AddDropped {
     pub probability: f32,

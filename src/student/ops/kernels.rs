@@ -213,6 +213,40 @@ pub fn layer_norm_backward(
     );
 }
 
+/// One row of root-mean-square norm: y = x / sqrt(mean(x^2) + eps) * weight.
+pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let scale = 1.0 / (sum_of(x, x, |x, _| x * x) / x.len() as f32 + eps).sqrt();
+            for ((x, y), weight) in x.iter().zip(y).zip(weight) {
+                *y = x * scale * weight;
+            }
+        },
+    );
+}
+
+/// Gradients of one row of root-mean-square norm. `dx` is set; `dweight` is added to.
+pub fn rms_norm_backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dweight: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let n = x.len() as f32;
+            let scale = 1.0 / (sum_of(x, x, |x, _| x * x) / n + eps).sqrt();
+            for ((((x, dy), weight), dx), dweight) in
+                x.iter().zip(dy).zip(weight).zip(dx.iter_mut()).zip(dweight.iter_mut())
+            {
+                *dweight += dy * x * scale;
+                *dx = dy * weight;
+            }
+            let along = sum_of(dx, x, |dx, x| dx * x) * scale * scale / n;
+            for (dx, x) in dx.iter_mut().zip(x) {
+                *dx = scale * (*dx - x * along);
+            }
+        },
+    );
+}
+
 /// Softmax of `x * scale` in place; gives the log of the sum of exponentials.
 pub fn softmax(x: &mut [f32], scale: f32) -> f32 {
     vectorised(
@@ -261,14 +295,19 @@ pub fn cross_entropy(logits: &mut [f32], target: usize, weight: f32) -> f32 {
     )
 }
 
-/// Settings of one AdamW step for one tensor; the bias corrections are `1 / (1 - beta^step)`.
+/// Settings of one AdamW step for one tensor; the bias corrections are `1 / (1 - beta^step)`. What is one less something
+/// is rounded once, here: 1 - 0.999 in `f32` is off by 5e-5, and every step of the run with it.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
     pub learning_rate: f32,
     pub beta1: f32,
     pub beta2: f32,
+    /// `1 - beta1` and `1 - beta2`.
+    pub rest1: f32,
+    pub rest2: f32,
     pub epsilon: f32,
-    pub weight_decay: f32,
+    /// `1 - learning rate * weight decay`.
+    pub keep: f32,
     pub correction1: f32,
     pub correction2: f32,
     /// What gradients are multiplied by first: the clipping factor.
@@ -280,13 +319,12 @@ pub fn adamw(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], step: AdamW
     vectorised(
         #[inline(always)]
         || {
-            let keep = 1.0 - step.learning_rate * step.weight_decay;
             for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
                 let g = g * step.gradient_scale;
-                *m = step.beta1 * *m + (1.0 - step.beta1) * g;
-                *v = step.beta2 * *v + (1.0 - step.beta2) * g * g;
+                *m = step.beta1 * *m + step.rest1 * g;
+                *v = step.beta2 * *v + step.rest2 * g * g;
                 let denominator = (*v * step.correction2).sqrt() + step.epsilon;
-                *p = *p * keep - step.learning_rate * (*m * step.correction1) / denominator;
+                *p = *p * step.keep - step.learning_rate * (*m * step.correction1) / denominator;
             }
         },
     );

@@ -67,6 +67,9 @@ impl Ops {
 
     /// Root-mean-square norm over the last dimension.
     pub fn rms_norm(self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+        if self == Self::Fused {
+            return x.contiguous()?.apply_op2(&weight.contiguous()?, fused::RmsNorm { eps: eps as f32 });
+        }
         let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
         x.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(weight)
     }
@@ -245,6 +248,11 @@ mod tests {
     #[test]
     fn layer_norm_agrees_with_its_twin() {
         agree(&[&[3, 200, 48], &[48], &[48]], |ops, x| ops.layer_norm(&x[0], &x[1], &x[2], 1e-5));
+    }
+
+    #[test]
+    fn rms_norm_agrees_with_its_twin() {
+        agree(&[&[3, 200, 48], &[48]], |ops, x| ops.rms_norm(&x[0], &(&x[1] + 1.0)?, 1e-6));
     }
 
     #[test]
