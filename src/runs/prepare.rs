@@ -102,7 +102,18 @@ pub fn student(
     report: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Student, RunError> {
     match student_folder(project, &spec.student, report)? {
-        Some(folder) => Ok(Student::load(&folder, device)?),
+        Some(folder) => {
+            let student = Student::load(&folder, device)?;
+            match &spec.training.lora {
+                // The folder goes into the checkpoints, which must be found from anywhere.
+                Some(lora) => {
+                    let base = std::path::absolute(&folder).unwrap_or(folder);
+                    Ok(student.with_adapters(lora, spec.seed.init, &base)?)
+                }
+                None => Ok(student),
+            }
+        }
+        None if spec.training.lora.is_some() => Err(RunError::LoraOfToy),
         None => {
             let tokenizer = toy_tokenizer(dataset, &train[..train.len().min(VOCABULARY_ROWS)])?;
             let architecture = toy::architecture(tokenizer.size());

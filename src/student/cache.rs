@@ -25,13 +25,13 @@ impl Decoder {
         let architecture = &self.architecture;
         for (number, layer) in self.layers.iter().enumerate() {
             let normed = layer.attention_norm.apply(self.ops, &x)?;
-            let packed = layer.attention_in.apply(self.ops, &normed)?;
+            let packed = layer.attention_in.apply(self.ops, &normed, None)?;
             let turn = turns[number].as_deref();
             let now = Projected::of(&packed, architecture, layer, turn, self.ops)?;
             let (keys, values) = cache.extend(number, &now.keys, &now.values)?;
             let seen = Projected { queries: now.queries, keys, values };
             let mixed = mix(&seen, architecture, masks[number].as_ref().as_ref(), None)?;
-            x = self.join(layer, x, &normed, &mixed, None, None)?;
+            x = self.join(number, x, &normed, &mixed, None)?;
         }
         cache.len += time;
         let last = x.narrow(1, time - 1, 1)?.squeeze(1)?;

@@ -7,6 +7,7 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use super::architecture::{Activation, Architecture, Positions, Residual, Rotary};
 use super::attend::{Projected, Turn, causal_mask, is_plain, mix};
+use super::lora::Lora;
 use super::ops::{CrossEntropy, Drop, Ops, Output, kernels};
 use super::parts::{Layer, NormWeights, Weights};
 
@@ -38,6 +39,8 @@ pub struct DropoutRates {
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     pub rates: DropoutRates,
+    /// Of what adapters read.
+    pub adapters: f64,
     pub key: u32,
 }
 
@@ -47,16 +50,20 @@ enum Site {
     Attention(usize),
     AttentionOut(usize),
     Mlp(usize),
+    /// What the adapters of one of a layer's four linear maps read.
+    Adapters(usize, usize),
 }
 
 impl Dropout {
     fn at(this: Option<Self>, site: Site) -> Option<Drop> {
-        let Self { rates, key } = this?;
+        let Self { rates, adapters, key } = this?;
         let (rate, number) = match site {
             Site::Embedding => (rates.embedding, 0),
             Site::Attention(layer) => (rates.attention, 3 * layer + 1),
             Site::AttentionOut(layer) => (rates.residual, 3 * layer + 2),
             Site::Mlp(layer) => (rates.residual, 3 * layer + 3),
+            // Beyond any number above.
+            Site::Adapters(layer, map) => (adapters, (1 << 20) + 4 * layer + map),
         };
         (rate > 0.0).then(|| Drop { probability: rate as f32, key: kernels::scramble(number as u32, key) })
     }
@@ -78,7 +85,16 @@ pub struct Supervised<'a> {
 impl Decoder {
     /// Builds a decoder over weights under our names, as [`Architecture::parameters`] lists them.
     pub fn new(architecture: Architecture, weights: &HashMap<String, Tensor>) -> Result<Self> {
-        let weights = Weights { architecture: &architecture, tensors: weights };
+        Self::with_adapters(architecture, weights, None)
+    }
+
+    /// The same with adapters beside the weights, as [`super::lora`] names them.
+    pub fn with_adapters(
+        architecture: Architecture,
+        weights: &HashMap<String, Tensor>,
+        lora: Option<&Lora>,
+    ) -> Result<Self> {
+        let weights = Weights { architecture: &architecture, tensors: weights, lora };
         let words = weights.get("words")?;
         let learned = matches!(architecture.positions, Positions::Learned { .. });
         Ok(Self {
@@ -200,7 +216,8 @@ impl Decoder {
         let mut flat = false;
         for (number, layer) in self.layers.iter().enumerate() {
             let mut normed = layer.attention_norm.apply(self.ops, &x)?; // (batch, time, width)
-            let packed = layer.attention_in.apply(self.ops, &normed)?; // (batch, time, queries, keys and values)
+            let adapters = Dropout::at(dropout, Site::Adapters(number, 0));
+            let packed = layer.attention_in.apply(self.ops, &normed, adapters)?; // (batch, time, queries, keys and values)
             let drop = Dropout::at(dropout, Site::Attention(number));
             let mut mixed = if is_plain(&self.architecture, number) {
                 self.ops.attention(&packed, self.architecture.heads, drop)?
@@ -217,8 +234,7 @@ impl Decoder {
                 }
                 flat = true;
             }
-            let drops = (Dropout::at(dropout, Site::AttentionOut(number)), Dropout::at(dropout, Site::Mlp(number)));
-            x = self.join(layer, x, &normed, &mixed, drops.0, drops.1)?;
+            x = self.join(number, x, &normed, &mixed, dropout)?;
         }
         if !flat {
             x = x.flatten(0, 1)?;
@@ -233,32 +249,33 @@ impl Decoder {
     /// attention has read.
     pub(super) fn join(
         &self,
-        layer: &Layer,
+        number: usize,
         x: Tensor,
         normed: &Tensor,
         mixed: &Tensor,
-        attention_drop: Option<Drop>,
-        mlp_drop: Option<Drop>,
+        dropout: Option<Dropout>,
     ) -> Result<Tensor> {
+        let layer = &self.layers[number];
+        let adapters = |map: usize| Dropout::at(dropout, Site::Adapters(number, map));
         let after = |norm: &Option<NormWeights>, y: Tensor| match norm {
             Some(norm) => norm.apply(self.ops, &y),
             None => Ok(y),
         };
-        let attended = after(&layer.attention_after, layer.attention_out.apply(self.ops, mixed)?)?;
+        let attended = after(&layer.attention_after, layer.attention_out.apply(self.ops, mixed, adapters(1))?)?;
         let parallel = self.architecture.residual != Residual::Sequential;
-        let middle = self.ops.add_dropped(&x, &attended, attention_drop)?;
+        let middle = self.ops.add_dropped(&x, &attended, Dropout::at(dropout, Site::AttentionOut(number)))?;
         let read = if parallel { &x } else { &middle };
         let read = match &layer.mlp_norm {
             Some(norm) => norm.apply(self.ops, read)?,
             None => normed.clone(),
         };
-        let out = after(&layer.mlp_after, layer.mlp_out.apply(self.ops, &self.activated(layer, &read)?)?)?;
-        self.ops.add_dropped(&middle, &out, mlp_drop)
+        let inside = self.activated(&layer.mlp_in.apply(self.ops, &read, adapters(2))?)?;
+        let out = after(&layer.mlp_after, layer.mlp_out.apply(self.ops, &inside, adapters(3))?)?;
+        self.ops.add_dropped(&middle, &out, Dropout::at(dropout, Site::Mlp(number)))
     }
 
     /// What is inside the MLP, activated: (…, inner).
-    fn activated(&self, layer: &Layer, x: &Tensor) -> Result<Tensor> {
-        let inner = layer.mlp_in.apply(self.ops, x)?;
+    fn activated(&self, inner: &Tensor) -> Result<Tensor> {
         let activate = |x: &Tensor| match self.architecture.activation {
             Activation::GeluTanh => self.ops.gelu(x),
             Activation::Gelu => self.ops.gelu_erf(x),
@@ -266,7 +283,7 @@ impl Decoder {
             Activation::Relu => x.relu(),
         };
         if !self.architecture.gated {
-            return activate(&inner);
+            return activate(inner);
         }
         let size = self.architecture.inner;
         activate(&inner.narrow(D::Minus1, 0, size)?.contiguous()?)? * inner.narrow(D::Minus1, size, size)?

@@ -10,6 +10,7 @@ pub mod decoder;
 pub mod families;
 pub mod generate;
 pub mod hub;
+pub mod lora;
 pub mod ops;
 mod parts;
 pub mod tokenizer;
@@ -54,11 +55,16 @@ pub struct Student {
     pub decoder: Decoder,
     /// Trainable weights under our names, in the decoder's order.
     pub parameters: Vec<(String, Var)>,
+    /// The weights that stay as they are, where only adapters beside them are trained.
+    pub adapted: Option<lora::Adapted>,
 }
 
 impl Student {
     /// Reads a student from a folder in the Hugging Face layout.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, StudentError> {
+        if folder.join(lora::CONFIG).exists() {
+            return Self::load_adapters(folder, device);
+        }
         let (weights::Model { family, config, architecture, weights }, tokenizer) = weights::read(folder, device)?;
         Self::new(family, config, architecture, tokenizer, &weights)
     }
@@ -84,14 +90,30 @@ impl Student {
     ) -> Result<Self, StudentError> {
         let (parameters, tensors) = decoder::trainable(&architecture, weights)?;
         let decoder = Decoder::new(architecture, &tensors)?;
-        Ok(Self { family, config, tokenizer, decoder, parameters })
+        Ok(Self { family, config, tokenizer, decoder, parameters, adapted: None })
     }
 
-    /// Writes the student into a folder that transformers opens.
+    /// Writes the student into a folder that transformers opens: whole, or the adapters alone for PEFT.
     pub fn save(&self, folder: &Path) -> Result<(), StudentError> {
-        let by_name: HashMap<&str, &Var> = self.parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
-        weights::write(folder, self.family, &self.config, &self.decoder.architecture, &self.tokenizer, |name| {
-            by_name.get(name).map(|var| var.as_tensor().detach())
-        })
+        match &self.adapted {
+            Some(adapted) => self.save_adapters(folder, adapted),
+            None => self.save_whole(folder),
+        }
+    }
+
+    /// Writes the student as a whole model, adapters multiplied out.
+    pub fn save_whole(&self, folder: &Path) -> Result<(), StudentError> {
+        let mut all = self.merged()?;
+        let architecture = &self.decoder.architecture;
+        weights::write(folder, self.family, &self.config, architecture, &self.tokenizer, |name| all.remove(name))
+    }
+
+    /// The values of this student's trainable weights in a checkpoint of it, under our names.
+    pub fn saved_parameters(&self, checkpoint: &Path) -> Result<HashMap<String, Tensor>, StudentError> {
+        let device = self.decoder.device();
+        match &self.adapted {
+            Some(_) => lora::read_weights(checkpoint, self, device),
+            None => Ok(weights::read_model(checkpoint, device)?.weights),
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor};
 
 use super::architecture::{Architecture, Norm, NormKind, Residual};
-use super::ops::Ops;
+use super::lora::Lora;
+use super::ops::{Drop, Ops};
 
 /// A linear map.
 #[derive(Clone)]
@@ -13,6 +14,19 @@ pub struct Linear {
     /// (inputs, outputs).
     pub weight: Tensor,
     pub bias: Option<Tensor>,
+    /// Low-rank maps that are added to a part of the outputs.
+    adapters: Vec<Adapter>,
+}
+
+/// scale · x a b, for the outputs from `from` on.
+#[derive(Clone)]
+struct Adapter {
+    /// (inputs, rank).
+    a: Tensor,
+    /// (rank, outputs).
+    b: Tensor,
+    scale: f64,
+    from: usize,
 }
 
 /// A norm's weights.
@@ -40,13 +54,44 @@ pub struct Layer {
 }
 
 impl Linear {
-    /// x (…, inputs) to (…, outputs).
-    pub fn apply(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
-        ops.linear(x, &self.weight, self.bias.as_ref())
+    /// x (…, inputs) to (…, outputs). `drop` is for what adapters read.
+    pub fn apply(&self, ops: Ops, x: &Tensor, drop: Option<Drop>) -> Result<Tensor> {
+        let y = ops.linear(x, &self.weight, self.bias.as_ref())?;
+        if self.adapters.is_empty() {
+            return Ok(y);
+        }
+        let read = ops.dropped(x, drop)?;
+        let outputs = self.weight.dim(1)?;
+        let mut shape = y.dims().to_vec();
+        let zeros = |shape: &mut Vec<usize>, columns: usize| {
+            if let Some(last) = shape.last_mut() {
+                *last = columns;
+            }
+            Tensor::zeros(shape.as_slice(), y.dtype(), y.device())
+        };
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for adapter in &self.adapters {
+            if adapter.from > from {
+                pieces.push(zeros(&mut shape, adapter.from - from)?);
+            }
+            let low = ops.linear(&read, &adapter.a, None)?;
+            pieces.push((ops.linear(&low, &adapter.b, None)? * adapter.scale)?);
+            from = adapter.from + adapter.b.dim(1)?;
+        }
+        if from < outputs {
+            pieces.push(zeros(&mut shape, outputs - from)?);
+        }
+        y + if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(&pieces, candle_core::D::Minus1)? }
     }
 
     fn frozen(&self) -> Self {
-        Self { weight: self.weight.detach(), bias: self.bias.as_ref().map(Tensor::detach) }
+        let adapter = |adapter: &Adapter| Adapter { a: adapter.a.detach(), b: adapter.b.detach(), ..*adapter };
+        Self {
+            weight: self.weight.detach(),
+            bias: self.bias.as_ref().map(Tensor::detach),
+            adapters: self.adapters.iter().map(adapter).collect(),
+        }
     }
 }
 
@@ -87,6 +132,7 @@ impl Layer {
 pub struct Weights<'a> {
     pub architecture: &'a Architecture,
     pub tensors: &'a HashMap<String, Tensor>,
+    pub lora: Option<&'a Lora>,
 }
 
 impl Weights<'_> {
@@ -99,7 +145,27 @@ impl Weights<'_> {
 
     fn linear(&self, name: &str, bias: bool) -> Result<Linear> {
         let bias = bias.then(|| self.get(&format!("{name}.bias"))).transpose()?;
-        Ok(Linear { weight: self.get(&format!("{name}.weight"))?, bias })
+        let weight = self.get(&format!("{name}.weight"))?;
+        let mut adapters = Vec::new();
+        if let Some(lora) = self.lora {
+            let part = name.splitn(3, '.').nth(2).unwrap_or(name);
+            let mut columns = self.architecture.joined(part);
+            // A published map that is one whole has one adapter for all that we split it into.
+            if columns.len() > 1
+                && self.tensors.get(&format!("{name}.lora.0.b")).is_some_and(|b| b.dims()[1] == weight.dims()[1])
+            {
+                columns = vec![weight.dim(1)?];
+            }
+            let mut from = 0;
+            for (number, outputs) in columns.into_iter().enumerate() {
+                let get = |which: &str| self.tensors.get(&format!("{name}.lora.{number}.{which}"));
+                if let (Some(a), Some(b)) = (get("a"), get("b")) {
+                    adapters.push(Adapter { a: a.clone(), b: b.clone(), scale: lora.scale(), from });
+                }
+                from += outputs;
+            }
+        }
+        Ok(Linear { weight, bias, adapters })
     }
 
     pub fn norm(&self, name: &str) -> Result<NormWeights> {

@@ -80,7 +80,10 @@ fn token_id(config: &Value, key: &str) -> Result<Option<u32>, String> {
 pub fn check(folder: &Path) -> Result<(), StudentError> {
     let (_, architecture, config) = read_config(folder)?;
     read_tokenizer(folder, &config, &architecture)?;
-    find_weights(folder).map(drop)
+    match folder.join(super::lora::CONFIG).exists() {
+        true => super::lora::read_config(folder).map(drop),
+        false => find_weights(folder).map(drop),
+    }
 }
 
 /// A model without its tokenizer.
@@ -233,7 +236,7 @@ pub fn write(
     config: &Value,
     architecture: &Architecture,
     tokenizer: &Tokenizer,
-    weights: impl Fn(&str) -> Option<Tensor>,
+    mut weights: impl FnMut(&str) -> Option<Tensor>,
 ) -> Result<(), StudentError> {
     let mut tensors = HashMap::new();
     for parameter in architecture.parameters() {
@@ -243,6 +246,11 @@ pub fn write(
         tensors.extend(names.into_iter().zip(family.names.split(architecture, &parameter, &tensor)?));
     }
     write_tensors(&folder.join("model.safetensors"), &tensors)?;
+    write_words(folder, config, tokenizer)
+}
+
+/// Writes `config.json` and the tokenizer.
+pub fn write_words(folder: &Path, config: &Value, tokenizer: &Tokenizer) -> Result<(), StudentError> {
     let mut config = config.clone();
     if let Some(config) = config.as_object_mut() {
         // What is written is f32, whatever was read; files of either age name it in their own way.
@@ -265,7 +273,8 @@ pub fn write_tensors(path: &Path, tensors: &HashMap<String, Tensor>) -> Result<(
     Ok(())
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<(), StudentError> {
+/// Writes a JSON file to be read by people too.
+pub fn write_json(path: &Path, value: &Value) -> Result<(), StudentError> {
     let text = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
     Ok(files::replace(path, |out| out.write_all(text.as_bytes()))?)
 }

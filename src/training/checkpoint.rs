@@ -91,13 +91,13 @@ impl Saved {
     fn read(checkpoint: &Path, student: &Student) -> Result<Self, TrainingError> {
         let device = student.decoder.device();
         let state = read_state(checkpoint)?;
-        let mut saved = weights::read_model(checkpoint, device)?;
+        let mut saved = student.saved_parameters(checkpoint)?;
         let path = checkpoint.join(OPTIMIZER);
         let moments = weights::read_tensors(&path, device)?;
         let mut weights = Vec::with_capacity(student.parameters.len());
         for (name, variable) in &student.parameters {
             let fits = |tensor: &Tensor| tensor.shape() == variable.shape();
-            let tensor = saved.weights.remove(name).filter(fits);
+            let tensor = saved.remove(name).filter(fits);
             weights.push(tensor.ok_or_else(|| broken(checkpoint, format!("`{name}` is missing or of another shape")))?);
             for moment in ["mean", "square"].map(|moment| format!("{name}.{moment}")) {
                 if !moments.get(&moment).is_some_and(fits) {

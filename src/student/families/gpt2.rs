@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_named() {
-        let error = architecture(&json!({"activation_function": "relu"})).unwrap_err();
-        assert!(error.contains("relu"), "{error}");
+        let error = architecture(&json!({"activation_function": "mish"})).unwrap_err();
+        assert!(error.contains("mish"), "{error}");
         let error = architecture(&json!({"n_embd": 10, "n_head": 3})).unwrap_err();
         assert!(error.contains("3 heads"), "{error}");
         let error = architecture(&json!({"n_head": 3})).unwrap_err();

@@ -97,12 +97,25 @@ impl Names {
         Ok(parts)
     }
 
+    /// Rows of outputs (outputs, …) of a part's published map in our order, and back: what adapters add is ordered so too.
+    pub fn outputs_to_ours(&self, part: &str, rows: &Tensor, architecture: &Architecture) -> Result<Tensor> {
+        if self.lies_by_head(part) { by_part(rows, architecture) } else { Ok(rows.clone()) }
+    }
+
+    pub fn outputs_to_published(&self, part: &str, rows: &Tensor, architecture: &Architecture) -> Result<Tensor> {
+        if self.lies_by_head(part) { by_head(rows, architecture) } else { Ok(rows.clone()) }
+    }
+
+    fn lies_by_head(&self, part: &str) -> bool {
+        self.layout == Layout::OutputsByHead && part == "attention.in"
+    }
+
     fn is_matrix(&self, parameter: &Parameter) -> bool {
         parameter.shape.len() == 2 && parameter.name.starts_with("layers.")
     }
 
     fn is_by_head(&self, parameter: &Parameter) -> bool {
-        self.layout == Layout::OutputsByHead && part_of(&parameter.name) == "attention.in"
+        self.lies_by_head(part_of(&parameter.name))
     }
 }
 

@@ -49,8 +49,10 @@ impl Ops {
 
     /// y = x W + b, with x (…, inputs), W (inputs, outputs), b (outputs) where there is one.
     pub fn linear(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        if let (Self::Fused, Some(bias)) = (self, bias) {
-            return x.contiguous()?.apply_op3(weight, bias, fused::Linear);
+        match (self, bias) {
+            (Self::Fused, Some(bias)) => return x.contiguous()?.apply_op3(weight, bias, fused::Linear),
+            (Self::Fused, None) => return x.contiguous()?.apply_op2(&weight.contiguous()?, fused::Product),
+            _ => {}
         }
         let mut shape = x.dims().to_vec();
         let (inputs, outputs) = weight.dims2()?;
@@ -243,6 +245,11 @@ mod tests {
     #[test]
     fn linear_agrees_with_its_twin() {
         agree(&[&[2, 300, 24], &[24, 40], &[40]], |ops, x| ops.linear(&(&x[0] + 1.0)?, &x[1], Some(&x[2])));
+    }
+
+    #[test]
+    fn a_product_agrees_with_its_twin() {
+        agree(&[&[2, 300, 24], &[24, 40]], |ops, x| ops.linear(&(&x[0] + 1.0)?, &x[1], None));
     }
 
     #[test]
