@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::output::{Context, print};
 use crate::runs::prepare::{student_folder, toy_tokenizer, vocabulary_examples};
-use crate::student::{Architecture, Family, hub, toy, weights};
+use crate::student::families::gpt2::GPT2;
+use crate::student::{Architecture, hub, toy, weights};
 use crate::text;
 use crate::training::TrainingSettings;
 
@@ -57,7 +58,7 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
     let (family, architecture) = if student == "toy" {
         let dataset = context.catalog().open(dataset)?;
         let tokenizer = toy_tokenizer(&dataset, &vocabulary_examples(&dataset, "default")?)?;
-        (Family::Gpt2, toy::architecture(tokenizer.size()))
+        (&GPT2, toy::architecture(tokenizer.size()))
     } else {
         anyhow::ensure!(
             !hub::is_id(student) || context.project.join(student).is_dir() || hub::cached(student).is_some(),
@@ -74,12 +75,12 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
     if context.json {
         return context.print_json(&json!({
             "student": student,
-            "family": family.name(),
+            "family": family.name,
             "parameters": architecture.parameter_count(),
             "vocabulary": architecture.vocabulary,
             "context": architecture.context,
             "width": architecture.width,
-            "layers": architecture.layers,
+            "layers": architecture.layers.len(),
             "heads": architecture.heads,
             "batch": batch,
             "length": length,
@@ -90,9 +91,9 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
         "{}: {}, {} parameters\n{} of width {} with {} heads, context {}, vocabulary {}\n\
          a fine-tune at batch {batch} x {length} tokens takes about {}\n",
         text::line(student),
-        family.name(),
+        family.name,
         architecture.parameter_count(),
-        if architecture.layers == 1 { "1 layer".into() } else { format!("{} layers", architecture.layers) },
+        if architecture.layers.len() == 1 { "1 layer".into() } else { format!("{} layers", architecture.layers.len()) },
         architecture.width,
         architecture.heads,
         architecture.context,
@@ -104,14 +105,16 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
 /// Bytes that a training step holds at its peak, counted tensor by tensor: weights, gradients and both moments in
 /// `f32`, the activations that the backward pass reads, and one chunk of logits.
 fn training_memory(architecture: &Architecture, batch: usize, length: usize) -> u64 {
-    let Architecture { width, inner, layers, heads, vocabulary, .. } = *architecture;
+    let Architecture { width, inner, heads, kv_heads, head, vocabulary, gated, .. } = *architecture;
     let rows = (batch * length) as u64;
     // In a layer: its input, two norms, queries, keys and values, their mix, its projection, the sum, both sides of the
     // activation and the output; and the log sums of attention.
-    let layer = rows * (8 * width + 3 * width + 2 * inner) as u64 + rows * heads as u64;
+    let mixed = (heads + 2 * kv_heads) * head + heads * head;
+    let inside = if gated { 4 * inner } else { 2 * inner };
+    let layer = rows * (7 * width + mixed + inside) as u64 + rows * heads as u64;
     let logits = (256.min(batch * length) * vocabulary) as u64;
     let ends = 4 * rows * width as u64 + 2 * (vocabulary * width) as u64;
-    4 * (4 * architecture.parameter_count() as u64 + layers as u64 * layer + logits + ends)
+    4 * (4 * architecture.parameter_count() as u64 + architecture.layers.len() as u64 * layer + logits + ends)
 }
 
 fn fetch(context: &Context, id: &str) -> anyhow::Result<()> {

@@ -69,6 +69,10 @@ pub enum RunError {
         "the rows of {dataset} have changed since run {id} began, so it can't go on where it was · start a new run"
     )]
     DataChanged { id: String, dataset: String },
+    #[error(
+        "the toy student has no published weights to put adapters beside · leave out training.lora, or name a student"
+    )]
+    LoraOfToy,
     #[error("{dataset}/{split} has no answers to compare with · set evaluation.split to one that has")]
     NoAnswers { dataset: String, split: String },
     #[error("{count} rows of {split} can't be trained on:\n  {reasons}\n  mend them, or set training.unusable: skip")]

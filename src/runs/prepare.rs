@@ -14,7 +14,7 @@ use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Encoded, RenderError, Rendered, Renderer};
-use crate::student::{Family, Student, StudentError, Tokenizer, hub, toy, weights};
+use crate::student::{Student, StudentError, Tokenizer, hub, toy, weights};
 use crate::training::settings::Unusable;
 
 /// The split that students are trained on.
@@ -102,11 +102,22 @@ pub fn student(
     report: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Student, RunError> {
     match student_folder(project, &spec.student, report)? {
-        Some(folder) => Ok(Student::load(&folder, device)?),
+        Some(folder) => {
+            let student = Student::load(&folder, device)?;
+            match &spec.training.lora {
+                // The folder goes into the checkpoints, which must be found from anywhere.
+                Some(lora) => {
+                    let base = std::path::absolute(&folder).unwrap_or(folder);
+                    Ok(student.with_adapters(lora, spec.seed.init, &base)?)
+                }
+                None => Ok(student),
+            }
+        }
+        None if spec.training.lora.is_some() => Err(RunError::LoraOfToy),
         None => {
             let tokenizer = toy_tokenizer(dataset, &train[..train.len().min(VOCABULARY_ROWS)])?;
             let architecture = toy::architecture(tokenizer.size());
-            Ok(Student::fresh(Family::Gpt2, architecture, tokenizer, spec.seed.init, device)?)
+            Ok(Student::fresh(architecture, tokenizer, spec.seed.init, device)?)
         }
     }
 }

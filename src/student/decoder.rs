@@ -1,46 +1,29 @@
 //! The student's decoder: token ids to hidden vectors, losses and next-token probabilities.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
-use super::Architecture;
-use super::ops::{CrossEntropy, Drop, Ops, kernels};
+use super::architecture::{Activation, Architecture, Positions, Residual, Rotary};
+use super::attend::{Projected, Turn, causal_mask, is_plain, mix};
+use super::lora::Lora;
+use super::ops::{CrossEntropy, Drop, Ops, Output, kernels};
+use super::parts::{Layer, NormWeights, Weights};
 
 /// A decoder with its weights. Clones share them.
 #[derive(Clone)]
 pub struct Decoder {
     pub architecture: Architecture,
-    ops: Ops,
+    pub(super) ops: Ops,
     words: Tensor,
-    positions: Tensor,
-    layers: Vec<Layer>,
-    norm: Affine,
+    /// Of learned positions: (context, width), with the rows before them that belong to no position.
+    positions: Option<Tensor>,
+    pub(super) layers: Vec<Layer>,
+    pub(super) norm: NormWeights,
     /// (vocabulary, width); the word table itself where they are tied.
     output: Tensor,
-}
-
-#[derive(Clone)]
-struct Layer {
-    attention_norm: Affine,
-    attention_in: Affine,
-    attention_out: Affine,
-    mlp_norm: Affine,
-    mlp_in: Affine,
-    mlp_out: Affine,
-}
-
-/// A weight and a bias: of a linear map, or of a norm.
-#[derive(Clone)]
-struct Affine {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Affine {
-    fn frozen(&self) -> Self {
-        Self { weight: self.weight.detach(), bias: self.bias.detach() }
-    }
+    output_bias: Option<Tensor>,
 }
 
 /// How often a number is dropped in training.
@@ -56,6 +39,8 @@ pub struct DropoutRates {
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     pub rates: DropoutRates,
+    /// Of what adapters read.
+    pub adapters: f64,
     pub key: u32,
 }
 
@@ -65,16 +50,20 @@ enum Site {
     Attention(usize),
     AttentionOut(usize),
     Mlp(usize),
+    /// What the adapters of one of a layer's four linear maps read.
+    Adapters(usize, usize),
 }
 
 impl Dropout {
     fn at(this: Option<Self>, site: Site) -> Option<Drop> {
-        let Self { rates, key } = this?;
+        let Self { rates, adapters, key } = this?;
         let (rate, number) = match site {
             Site::Embedding => (rates.embedding, 0),
             Site::Attention(layer) => (rates.attention, 3 * layer + 1),
             Site::AttentionOut(layer) => (rates.residual, 3 * layer + 2),
             Site::Mlp(layer) => (rates.residual, 3 * layer + 3),
+            // Beyond any number above.
+            Site::Adapters(layer, map) => (adapters, (1 << 20) + 4 * layer + map),
         };
         (rate > 0.0).then(|| Drop { probability: rate as f32, key: kernels::scramble(number as u32, key) })
     }
@@ -96,33 +85,25 @@ pub struct Supervised<'a> {
 impl Decoder {
     /// Builds a decoder over weights under our names, as [`Architecture::parameters`] lists them.
     pub fn new(architecture: Architecture, weights: &HashMap<String, Tensor>) -> Result<Self> {
-        let get = |name: &str| match weights.get(name) {
-            Some(tensor) => Ok(tensor.clone()),
-            None => candle_core::bail!("the decoder has no weights `{name}`"),
-        };
-        let affine = |name: &str| -> Result<Affine> {
-            Ok(Affine { weight: get(&format!("{name}.weight"))?, bias: get(&format!("{name}.bias"))? })
-        };
-        let layers = (0..architecture.layers)
-            .map(|layer| {
-                let part = |name: &str| affine(&format!("layers.{layer}.{name}"));
-                Ok(Layer {
-                    attention_norm: part("attention.norm")?,
-                    attention_in: part("attention.in")?,
-                    attention_out: part("attention.out")?,
-                    mlp_norm: part("mlp.norm")?,
-                    mlp_in: part("mlp.in")?,
-                    mlp_out: part("mlp.out")?,
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let words = get("words")?;
+        Self::with_adapters(architecture, weights, None)
+    }
+
+    /// The same with adapters beside the weights, as [`super::lora`] names them.
+    pub fn with_adapters(
+        architecture: Architecture,
+        weights: &HashMap<String, Tensor>,
+        lora: Option<&Lora>,
+    ) -> Result<Self> {
+        let weights = Weights { architecture: &architecture, tensors: weights, lora };
+        let words = weights.get("words")?;
+        let learned = matches!(architecture.positions, Positions::Learned { .. });
         Ok(Self {
             ops: Ops::for_device(words.device(), words.dtype()),
-            positions: get("positions")?,
-            layers,
-            norm: affine("norm")?,
-            output: if architecture.tied { words.clone() } else { get("output")? },
+            positions: learned.then(|| weights.get("positions")).transpose()?,
+            layers: (0..architecture.layers.len()).map(|number| weights.layer(number)).collect::<Result<_>>()?,
+            norm: weights.norm("norm")?,
+            output: if architecture.tied { words.clone() } else { weights.get("output")? },
+            output_bias: architecture.biases.output.then(|| weights.get("output.bias")).transpose()?,
             words,
             architecture,
         })
@@ -156,35 +137,104 @@ impl Decoder {
     /// (places, width). After the last layer's attention nothing mixes places, so the rest of that layer runs on
     /// the wanted ones alone: for a label of one token this saves nearly the whole layer.
     pub fn hidden(&self, ids: &[u32], batch: usize, rows: Option<&[u32]>, dropout: Option<Dropout>) -> Result<Tensor> {
-        let x = self.ops.embed(ids, batch, &self.words, &self.positions)?;
+        let time = ids.len() / batch;
+        let x = match (&self.positions, &self.architecture.positions) {
+            (Some(positions), Positions::Learned { skipped }) if self.architecture.word_scale == 1.0 => {
+                // A table as it stands costs no copy.
+                let positions = if *skipped == 0 { positions.clone() } else { positions.narrow(0, *skipped, time)? };
+                self.ops.embed(ids, batch, &self.words, &positions)?
+            }
+            _ => self.at_positions(&self.ops.look_up(ids, &self.words)?.reshape((batch, time, ()))?)?,
+        };
         let x = self.ops.dropped(&x, Dropout::at(dropout, Site::Embedding))?;
         self.through_layers(x, rows, dropout)
     }
 
     /// Like [`Decoder::hidden`], from word vectors (batch, time, width) in place of ids.
     pub fn hidden_from_vectors(&self, vectors: &Tensor, rows: Option<&[u32]>) -> Result<Tensor> {
-        let time = vectors.dim(1)?;
-        let x = vectors.broadcast_add(&self.positions.narrow(0, 0, time)?)?;
-        self.through_layers(x, rows, None)
+        self.through_layers(self.at_positions(vectors)?, rows, None)
+    }
+
+    /// Word vectors (batch, time, width) as the first layer reads them.
+    fn at_positions(&self, vectors: &Tensor) -> Result<Tensor> {
+        let vectors = self.scaled(vectors)?;
+        match (&self.positions, &self.architecture.positions) {
+            (Some(positions), Positions::Learned { skipped }) => {
+                vectors.broadcast_add(&positions.narrow(0, *skipped, vectors.dim(1)?)?)
+            }
+            _ => Ok(vectors),
+        }
+    }
+
+    pub(super) fn scaled(&self, vectors: &Tensor) -> Result<Tensor> {
+        let scale = self.architecture.word_scale;
+        if scale == 1.0 { Ok(vectors.clone()) } else { vectors * scale }
+    }
+
+    pub(super) fn position_table(&self) -> Result<&Tensor> {
+        self.positions.as_ref().ok_or_else(|| candle_core::Error::Msg("the decoder has no position table".into()))
+    }
+
+    /// Something made once for each different rotary embedding, and handed to the layers that use it.
+    pub(super) fn per_rotary<T>(&self, make: impl Fn(&Rotary) -> Result<T>) -> Result<Vec<Option<Arc<T>>>> {
+        let mut made: Vec<(&Rotary, Arc<T>)> = Vec::new();
+        let each = self.architecture.layers.iter().map(|layer| {
+            let Some(rotary) = &layer.rotary else { return Ok(None) };
+            if let Some((_, known)) = made.iter().find(|(known, _)| *known == rotary) {
+                return Ok(Some(known.clone()));
+            }
+            let new = Arc::new(make(rotary)?);
+            made.push((rotary, new.clone()));
+            Ok(Some(new))
+        });
+        each.collect()
+    }
+
+    /// The same for windows.
+    pub(super) fn per_window<T>(&self, make: impl Fn(Option<usize>) -> Result<T>) -> Result<Vec<Arc<T>>> {
+        let mut made: Vec<(Option<usize>, Arc<T>)> = Vec::new();
+        let each = self.architecture.layers.iter().map(|layer| {
+            if let Some((_, known)) = made.iter().find(|(known, _)| *known == layer.window) {
+                return Ok(known.clone());
+            }
+            let new = Arc::new(make(layer.window)?);
+            made.push((layer.window, new.clone()));
+            Ok(new)
+        });
+        each.collect()
     }
 
     fn through_layers(&self, mut x: Tensor, rows: Option<&[u32]>, dropout: Option<Dropout>) -> Result<Tensor> {
+        let (_, time, _) = x.dims3()?;
+        let (device, dtype) = (self.device().clone(), self.dtype());
+        let all_plain = (0..self.layers.len()).all(|number| is_plain(&self.architecture, number));
+        let places: Vec<usize> = (0..time).collect();
+        let turns = self.per_rotary(|rotary| Turn::new(rotary, &places, &[time], &device, dtype))?;
+        let masks =
+            if all_plain { vec![] } else { self.per_window(|window| causal_mask(time, window, &device, dtype))? };
         let last = self.layers.len().wrapping_sub(1);
         let mut flat = false;
-        for (place, layer) in self.layers.iter().enumerate() {
-            let normed = self.norm(&layer.attention_norm, &x)?; // (batch, time, width)
-            let packed = self.linear(&layer.attention_in, &normed)?; // (batch, time, 3 width)
-            let drop = Dropout::at(dropout, Site::Attention(place));
-            let mut mixed = self.ops.attention(&packed, self.architecture.heads, drop)?; // (batch, time, width)
-            if let (true, Some(rows)) = (place == last, rows) {
-                let rows = Tensor::from_slice(rows, rows.len(), x.device())?;
+        for (number, layer) in self.layers.iter().enumerate() {
+            let mut normed = layer.attention_norm.apply(self.ops, &x)?; // (batch, time, width)
+            let adapters = Dropout::at(dropout, Site::Adapters(number, 0));
+            let packed = layer.attention_in.apply(self.ops, &normed, adapters)?; // (batch, time, queries, keys and values)
+            let drop = Dropout::at(dropout, Site::Attention(number));
+            let mut mixed = if is_plain(&self.architecture, number) {
+                self.ops.attention(&packed, self.architecture.heads, drop)?
+            } else {
+                let projected = Projected::of(&packed, &self.architecture, layer, turns[number].as_deref(), self.ops)?;
+                mix(&projected, &self.architecture, masks.get(number).map(|mask| &**mask), drop)?
+            }; // (batch, time, heads · head)
+            if let (true, Some(rows)) = (number == last, rows) {
+                let rows = Tensor::from_slice(rows, rows.len(), &device)?;
                 x = x.flatten(0, 1)?.index_select(&rows, 0)?; // (rows, width)
                 mixed = mixed.flatten(0, 1)?.index_select(&rows, 0)?;
+                if self.architecture.residual == Residual::ParallelSharedNorm {
+                    normed = normed.flatten(0, 1)?.index_select(&rows, 0)?;
+                }
                 flat = true;
             }
-            let mixed = self.linear(&layer.attention_out, &mixed)?;
-            x = self.ops.add_dropped(&x, &mixed, Dropout::at(dropout, Site::AttentionOut(place)))?;
-            x = self.mlp(layer, &x, Dropout::at(dropout, Site::Mlp(place)))?;
+            x = self.join(number, x, &normed, &mixed, dropout)?;
         }
         if !flat {
             x = x.flatten(0, 1)?;
@@ -192,32 +242,66 @@ impl Decoder {
                 x = x.index_select(&Tensor::from_slice(rows, rows.len(), x.device())?, 0)?;
             }
         }
-        self.norm(&self.norm, &x)
+        self.norm.apply(self.ops, &x)
     }
 
-    fn mlp(&self, layer: &Layer, x: &Tensor, drop: Option<Drop>) -> Result<Tensor> {
-        let inner = self.linear(&layer.mlp_in, &self.norm(&layer.mlp_norm, x)?)?;
-        let out = self.linear(&layer.mlp_out, &self.ops.gelu(&inner)?)?;
-        self.ops.add_dropped(x, &out, drop)
+    /// The rest of a layer: what attention mixed and the MLP join the residual stream x (…, width). `normed` is what
+    /// attention has read.
+    pub(super) fn join(
+        &self,
+        number: usize,
+        x: Tensor,
+        normed: &Tensor,
+        mixed: &Tensor,
+        dropout: Option<Dropout>,
+    ) -> Result<Tensor> {
+        let layer = &self.layers[number];
+        let adapters = |map: usize| Dropout::at(dropout, Site::Adapters(number, map));
+        let after = |norm: &Option<NormWeights>, y: Tensor| match norm {
+            Some(norm) => norm.apply(self.ops, &y),
+            None => Ok(y),
+        };
+        let attended = after(&layer.attention_after, layer.attention_out.apply(self.ops, mixed, adapters(1))?)?;
+        let parallel = self.architecture.residual != Residual::Sequential;
+        let middle = self.ops.add_dropped(&x, &attended, Dropout::at(dropout, Site::AttentionOut(number)))?;
+        let read = if parallel { &x } else { &middle };
+        let read = match &layer.mlp_norm {
+            Some(norm) => norm.apply(self.ops, read)?,
+            None => normed.clone(),
+        };
+        let inside = self.activated(&layer.mlp_in.apply(self.ops, &read, adapters(2))?)?;
+        let out = after(&layer.mlp_after, layer.mlp_out.apply(self.ops, &inside, adapters(3))?)?;
+        self.ops.add_dropped(&middle, &out, Dropout::at(dropout, Site::Mlp(number)))
     }
 
-    fn linear(&self, part: &Affine, x: &Tensor) -> Result<Tensor> {
-        self.ops.linear(x, &part.weight, &part.bias)
-    }
-
-    fn norm(&self, part: &Affine, x: &Tensor) -> Result<Tensor> {
-        self.ops.layer_norm(x, &part.weight, &part.bias, self.architecture.norm_epsilon)
+    /// What is inside the MLP, activated: (…, inner).
+    fn activated(&self, inner: &Tensor) -> Result<Tensor> {
+        let activate = |x: &Tensor| match self.architecture.activation {
+            Activation::GeluTanh => self.ops.gelu(x),
+            Activation::Gelu => self.ops.gelu_erf(x),
+            Activation::Silu => candle_nn::ops::silu(x),
+            Activation::Relu => x.relu(),
+        };
+        if !self.architecture.gated {
+            return activate(inner);
+        }
+        let size = self.architecture.inner;
+        activate(&inner.narrow(D::Minus1, 0, size)?.contiguous()?)? * inner.narrow(D::Minus1, size, size)?
     }
 
     /// Σ weight · cross-entropy over the supervised places.
     pub fn loss(&self, batch: &Supervised, dropout: Option<Dropout>) -> Result<CrossEntropy> {
         let hidden = self.hidden(batch.ids, batch.batch, Some(batch.rows), dropout)?;
-        self.ops.linear_cross_entropy(&hidden, &self.output, batch.targets, batch.weights)
+        self.ops.linear_cross_entropy(&hidden, &self.output(), batch.targets, batch.weights)
     }
 
     /// Logits for hidden vectors (n, width): (n, vocabulary).
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        hidden.matmul(&self.output.t()?)
+        self.output().logits(hidden)
+    }
+
+    fn output(&self) -> Output<'_> {
+        Output { matrix: &self.output, bias: self.output_bias.as_ref(), cap: self.architecture.logit_cap }
     }
 
     /// Log p(target) for hidden vectors (n, width), one target each: (n), differentiable.
@@ -226,61 +310,17 @@ impl Decoder {
         candle_nn::ops::log_softmax(&self.logits(hidden)?, D::Minus1)?.gather(&targets, 1)?.squeeze(1)
     }
 
-    /// The next tokens' logits (batch, vocabulary) after `ids` (batch, time), going on from the cache.
-    pub fn next(&self, ids: &[u32], cache: &mut Cache) -> Result<Tensor> {
-        let batch = cache.starts.len();
-        let time = ids.len() / batch;
-        let (width, heads) = (self.architecture.width, self.architecture.heads);
-        let head = width / heads;
-        let places: Vec<u32> =
-            (0..ids.len()).map(|i| (cache.len + i % time).saturating_sub(cache.starts[i / time]) as u32).collect();
-        let places = Tensor::from_vec(places, ids.len(), self.device())?;
-        let mut x = (self.word_vectors(ids)? + self.positions.index_select(&places, 0)?)?; // (batch · time, width)
-        let mask = cache.mask(time, self.device(), self.dtype())?;
-        for (place, layer) in self.layers.iter().enumerate() {
-            let packed = self.linear(&layer.attention_in, &self.norm(&layer.attention_norm, &x)?)?;
-            let part = |place: usize| {
-                let part = packed.narrow(1, place * width, width)?.reshape((batch, time, heads, head))?;
-                part.transpose(1, 2)?.contiguous()?.reshape((batch * heads, time, head))
-            };
-            let (keys, values) = cache.extend(place, &part(1)?, &part(2)?)?; // (batch · heads, seen, head)
-            let scores = (part(0)?.matmul(&keys.t()?)? * (1.0 / (head as f64).sqrt()))?;
-            let scores = match &mask {
-                None => scores,
-                Some(mask) => {
-                    scores.reshape((batch, heads, time, ()))?.broadcast_add(mask)?.reshape((batch * heads, time, ()))?
-                }
-            };
-            // No gradient is asked for here, so candle's own fused softmax will do.
-            let mixed = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&values)?;
-            let mixed = mixed.reshape((batch, heads, time, head))?.transpose(1, 2)?.reshape((batch * time, width))?;
-            x = (x + self.linear(&layer.attention_out, &mixed)?)?;
-            x = self.mlp(layer, &x, None)?;
-        }
-        cache.len += time;
-        let last: Vec<u32> = (1..=batch).map(|row| (row * time - 1) as u32).collect();
-        let last = x.index_select(&Tensor::from_vec(last, batch, self.device())?, 0)?;
-        self.logits(&self.norm(&self.norm, &last)?)
-    }
-
     /// The same weights without the record that a backward pass needs.
     pub fn frozen(&self) -> Self {
-        let layer = |layer: &Layer| Layer {
-            attention_norm: layer.attention_norm.frozen(),
-            attention_in: layer.attention_in.frozen(),
-            attention_out: layer.attention_out.frozen(),
-            mlp_norm: layer.mlp_norm.frozen(),
-            mlp_in: layer.mlp_in.frozen(),
-            mlp_out: layer.mlp_out.frozen(),
-        };
         Self {
             architecture: self.architecture.clone(),
             ops: self.ops,
             words: self.words.detach(),
-            positions: self.positions.detach(),
-            layers: self.layers.iter().map(layer).collect(),
+            positions: self.positions.as_ref().map(Tensor::detach),
+            layers: self.layers.iter().map(Layer::frozen).collect(),
             norm: self.norm.frozen(),
             output: self.output.detach(),
+            output_bias: self.output_bias.as_ref().map(Tensor::detach),
         }
     }
 }
@@ -304,71 +344,4 @@ pub fn trainable(
         variables.push((parameter.name, variable));
     }
     Ok((variables, tensors))
-}
-
-/// Keys and values of the tokens read so far, for sequences that were padded at their beginning.
-pub struct Cache {
-    /// (batch · heads, capacity, head) for each layer.
-    layers: Vec<Option<(Tensor, Tensor)>>,
-    /// Places filled.
-    len: usize,
-    capacity: usize,
-    /// The place of each sequence's first token; the places before it are padding.
-    starts: Vec<usize>,
-}
-
-impl Cache {
-    /// Room for `capacity` places, where sequence `i` begins at place `starts[i]`.
-    pub fn new(architecture: &Architecture, starts: Vec<usize>, capacity: usize) -> Self {
-        Self { layers: vec![None; architecture.layers], len: 0, capacity, starts }
-    }
-
-    fn extend(&mut self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (rows, time, head) = keys.dims3()?;
-        if self.len + time > self.capacity {
-            candle_core::bail!("the key-value cache has room for {} tokens", self.capacity);
-        }
-        if self.layers[layer].is_none() {
-            let empty = || Tensor::zeros((rows, self.capacity, head), keys.dtype(), keys.device());
-            self.layers[layer] = Some((empty()?, empty()?));
-        }
-        let Some((all_keys, all_values)) = &self.layers[layer] else { candle_core::bail!("the cache is empty") };
-        all_keys.slice_set(keys, 1, self.len)?;
-        all_values.slice_set(values, 1, self.len)?;
-        Ok((all_keys.narrow(1, 0, self.len + time)?, all_values.narrow(1, 0, self.len + time)?))
-    }
-
-    /// What to add to scores (batch, 1, time, seen): minus infinity on later tokens and on padding. A padding token
-    /// sees itself, so that no row is empty. `None` when everything may be seen.
-    fn mask(&self, time: usize, device: &Device, dtype: DType) -> Result<Option<Tensor>> {
-        if time == 1 && self.starts.iter().all(|start| *start == 0) {
-            return Ok(None);
-        }
-        let seen = self.len + time;
-        let mut mask = Vec::with_capacity(self.starts.len() * time * seen);
-        for start in &self.starts {
-            for query in self.len..seen {
-                mask.extend((0..seen).map(|key| {
-                    let visible = key == query || (key >= *start && key < query);
-                    if visible { 0f32 } else { f32::NEG_INFINITY }
-                }));
-            }
-        }
-        Ok(Some(Tensor::from_vec(mask, (self.starts.len(), 1, time, seen), device)?.to_dtype(dtype)?))
-    }
-
-    /// Keeps only these sequences of the batch, in this order.
-    pub fn keep(&mut self, sequences: &[usize]) -> Result<()> {
-        let batch = self.starts.len();
-        for (keys, values) in self.layers.iter_mut().flatten() {
-            let heads = keys.dim(0)? / batch;
-            let rows: Vec<u32> =
-                sequences.iter().flat_map(|row| (row * heads..(row + 1) * heads).map(|row| row as u32)).collect();
-            let rows = Tensor::from_vec(rows, sequences.len() * heads, keys.device())?;
-            *keys = keys.index_select(&rows, 0)?;
-            *values = values.index_select(&rows, 0)?;
-        }
-        self.starts = sequences.iter().map(|row| self.starts[*row]).collect();
-        Ok(())
-    }
 }

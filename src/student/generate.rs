@@ -3,7 +3,8 @@
 use candle_core::{D, Result};
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 
-use super::decoder::{Cache, Decoder};
+use super::cache::Cache;
+use super::decoder::Decoder;
 
 /// Prompts that are continued together: enough to fill the processor, few enough that padding stays small.
 const BATCH: usize = 64;

@@ -4,11 +4,15 @@
 //! error), so the decoder is our own: one [`Decoder`] driven by an [`Architecture`], proven against transformers.
 
 pub mod architecture;
+mod attend;
+mod cache;
 pub mod decoder;
 pub mod families;
 pub mod generate;
 pub mod hub;
+pub mod lora;
 pub mod ops;
+mod parts;
 pub mod tokenizer;
 pub mod toy;
 pub mod weights;
@@ -44,48 +48,72 @@ pub enum StudentError {
 
 /// A student that can be trained.
 pub struct Student {
-    pub family: Family,
+    pub family: &'static Family,
+    /// Its `config.json`, which goes into every checkpoint.
+    pub config: serde_json::Value,
     pub tokenizer: Tokenizer,
     pub decoder: Decoder,
     /// Trainable weights under our names, in the decoder's order.
     pub parameters: Vec<(String, Var)>,
+    /// The weights that stay as they are, where only adapters beside them are trained.
+    pub adapted: Option<lora::Adapted>,
 }
 
 impl Student {
     /// Reads a student from a folder in the Hugging Face layout.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, StudentError> {
-        let pretrained = weights::read(folder, device)?;
-        Self::new(pretrained.family, pretrained.architecture, pretrained.tokenizer, &pretrained.weights)
+        if folder.join(lora::CONFIG).exists() {
+            return Self::load_adapters(folder, device);
+        }
+        let (weights::Model { family, config, architecture, weights }, tokenizer) = weights::read(folder, device)?;
+        Self::new(family, config, architecture, tokenizer, &weights)
     }
 
-    /// A student with fresh weights.
+    /// A student of the GPT-2 kind with fresh weights.
     pub fn fresh(
-        family: Family,
         architecture: Architecture,
         tokenizer: Tokenizer,
         seed: u64,
         device: &Device,
     ) -> Result<Self, StudentError> {
         let weights = weights::initial(&architecture, seed, device)?;
-        Self::new(family, architecture, tokenizer, &weights)
+        let config = families::gpt2::config(&architecture, tokenizer.specials.bos, tokenizer.specials.eos);
+        Self::new(&families::gpt2::GPT2, config, architecture, tokenizer, &weights)
     }
 
     fn new(
-        family: Family,
+        family: &'static Family,
+        config: serde_json::Value,
         architecture: Architecture,
         tokenizer: Tokenizer,
         weights: &HashMap<String, Tensor>,
     ) -> Result<Self, StudentError> {
         let (parameters, tensors) = decoder::trainable(&architecture, weights)?;
         let decoder = Decoder::new(architecture, &tensors)?;
-        Ok(Self { family, tokenizer, decoder, parameters })
+        Ok(Self { family, config, tokenizer, decoder, parameters, adapted: None })
     }
 
-    /// Writes the student into a folder that transformers opens.
+    /// Writes the student into a folder that transformers opens: whole, or the adapters alone for PEFT.
     pub fn save(&self, folder: &Path) -> Result<(), StudentError> {
-        let by_name: HashMap<&str, &Var> = self.parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
-        weights::write(folder, self.family, &self.decoder.architecture, &self.tokenizer, |name| {
-            by_name.get(name).map(|var| var.as_tensor().detach())
-        })
+        match &self.adapted {
+            Some(adapted) => self.save_adapters(folder, adapted),
+            None => self.save_whole(folder),
+        }
+    }
+
+    /// Writes the student as a whole model, adapters multiplied out.
+    pub fn save_whole(&self, folder: &Path) -> Result<(), StudentError> {
+        let mut all = self.merged()?;
+        let architecture = &self.decoder.architecture;
+        weights::write(folder, self.family, &self.config, architecture, &self.tokenizer, |name| all.remove(name))
+    }
+
+    /// The values of this student's trainable weights in a checkpoint of it, under our names.
+    pub fn saved_parameters(&self, checkpoint: &Path) -> Result<HashMap<String, Tensor>, StudentError> {
+        let device = self.decoder.device();
+        match &self.adapted {
+            Some(_) => lora::read_weights(checkpoint, self, device),
+            None => Ok(weights::read_model(checkpoint, device)?.weights),
+        }
     }
 }

@@ -15,14 +15,5 @@ pub fn tokenizer(texts: impl Iterator<Item = String> + Send) -> Result<Tokenizer
 
 /// The toy student's shape for a vocabulary.
 pub fn architecture(vocabulary: usize) -> Architecture {
-    Architecture {
-        vocabulary,
-        context: CONTEXT,
-        width: 64,
-        layers: 1,
-        heads: 4,
-        inner: 256,
-        norm_epsilon: 1e-5,
-        tied: true,
-    }
+    Architecture::gpt2(vocabulary, CONTEXT, 64, 1, 4, 256)
 }

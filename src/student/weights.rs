@@ -1,6 +1,6 @@
 //! A student on the disk: the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
@@ -13,16 +13,8 @@ use crate::files;
 use crate::seeds::Stream;
 use crate::text;
 
-/// What a folder holds, before it becomes a student.
-pub struct Pretrained {
-    pub family: Family,
-    pub architecture: Architecture,
-    pub tokenizer: Tokenizer,
-    pub weights: HashMap<String, Tensor>,
-}
-
 /// Reads `config.json` alone: enough to say what a student would be.
-pub fn read_config(folder: &Path) -> Result<(Family, Architecture, Value), StudentError> {
+pub fn read_config(folder: &Path) -> Result<(&'static Family, Architecture, Value), StudentError> {
     let path = folder.join("config.json");
     let file = |problem: String| StudentError::File { path: path.clone(), problem };
     if !folder.is_dir() {
@@ -88,46 +80,75 @@ fn token_id(config: &Value, key: &str) -> Result<Option<u32>, String> {
 pub fn check(folder: &Path) -> Result<(), StudentError> {
     let (_, architecture, config) = read_config(folder)?;
     read_tokenizer(folder, &config, &architecture)?;
-    find_weights(folder).map(drop)
+    match folder.join(super::lora::CONFIG).exists() {
+        true => super::lora::read_config(folder).map(drop),
+        false => find_weights(folder).map(drop),
+    }
 }
 
-/// Reads everything.
-pub fn read(folder: &Path, device: &Device) -> Result<Pretrained, StudentError> {
+/// A model without its tokenizer.
+pub struct Model {
+    pub family: &'static Family,
+    pub config: Value,
+    pub architecture: Architecture,
+    pub weights: HashMap<String, Tensor>,
+}
+
+/// Reads `config.json` and the weights.
+pub fn read_model(folder: &Path, device: &Device) -> Result<Model, StudentError> {
     let (family, architecture, config) = read_config(folder)?;
-    let tokenizer = read_tokenizer(folder, &config, &architecture)?;
     let weights = read_weights(folder, family, &architecture, device)?;
-    Ok(Pretrained { family, architecture, tokenizer, weights })
+    Ok(Model { family, config, architecture, weights })
 }
 
+/// Reads everything; the tokenizer first, as it is quickly found wrong.
+pub fn read(folder: &Path, device: &Device) -> Result<(Model, Tokenizer), StudentError> {
+    let (_, architecture, config) = read_config(folder)?;
+    let tokenizer = read_tokenizer(folder, &config, &architecture)?;
+    Ok((read_model(folder, device)?, tokenizer))
+}
+
+/// Reads the weights under our names, in `f32`. Shapes are checked before anything is joined or copied.
 fn read_weights(
     folder: &Path,
-    family: Family,
+    family: &Family,
     architecture: &Architecture,
     device: &Device,
 ) -> Result<HashMap<String, Tensor>, StudentError> {
-    let path = find_weights(folder)?;
-    let mut published = read_tensors(&path, device)?;
+    let files = find_weights(folder)?;
+    let mut published = HashMap::new();
+    for file in &files {
+        published.extend(read_tensors(file, device)?);
+    }
+    let path = files.first().cloned().unwrap_or_default();
     let wrong = |problem: String| StudentError::File { path: path.clone(), problem };
     let mut weights = HashMap::new();
     for parameter in architecture.parameters() {
-        let name = family.published_name(&parameter.name);
-        // Some published files leave out the outermost name.
-        let bare = name.split_once('.').map_or("", |(_, bare)| bare);
-        let tensor = published
-            .remove(&name)
-            .or_else(|| published.remove(bare))
-            .ok_or_else(|| wrong(format!("the tensor `{name}` is missing")))?;
-        if tensor.dims() != parameter.shape {
-            let (got, want) = (tensor.dims(), &parameter.shape);
-            return Err(wrong(format!("`{name}` has shape {got:?} where config.json makes it {want:?}")));
+        let mut parts = Vec::new();
+        let names = family.names.published(&parameter.name);
+        for (name, shape) in names.iter().zip(family.names.shapes(architecture, &parameter)) {
+            // Some published files leave out the outermost name.
+            let bare = name.split_once('.').map_or("", |(_, bare)| bare);
+            let tensor = published
+                .remove(name)
+                .or_else(|| published.remove(bare))
+                .ok_or_else(|| wrong(format!("the tensor `{name}` is missing")))?;
+            if tensor.dims() != shape {
+                let got = tensor.dims();
+                return Err(wrong(format!("`{name}` has shape {got:?} where config.json makes it {shape:?}")));
+            }
+            parts.push(tensor);
         }
-        weights.insert(parameter.name, tensor.to_dtype(DType::F32)?);
+        let tensor = family.names.join(architecture, &parameter, &parts)?.to_dtype(DType::F32)?;
+        // Zero times a number is zero, but not of what is none.
+        if (&tensor * 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
+            return Err(wrong(format!("`{}` has numbers that are none (NaN or infinite)", names.join("`, `"))));
+        }
+        weights.insert(parameter.name, tensor);
     }
-    if let Some(name) = published.keys().filter(|name| !family.is_buffer(name)).min() {
-        return Err(wrong(format!(
-            "the tensor `{name}` has no place in a {} model of this config.json",
-            family.name()
-        )));
+    if let Some(name) = published.keys().filter(|name| !family.is_buffer(name, architecture)).min() {
+        let name = text::excerpt(name, 80);
+        return Err(wrong(format!("the tensor `{name}` has no place in a {} model of this config.json", family.name)));
     }
     Ok(weights)
 }
@@ -147,16 +168,39 @@ pub fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tens
     })
 }
 
-fn find_weights(folder: &Path) -> Result<PathBuf, StudentError> {
+/// The files of the weights: one, or those that the index of a model in several files lists.
+fn find_weights(folder: &Path) -> Result<Vec<PathBuf>, StudentError> {
     let path = folder.join("model.safetensors");
-    if path.exists() { Ok(path) } else { Err(StudentError::File { problem: missing_weights(folder), path }) }
+    if path.exists() {
+        return Ok(vec![path]);
+    }
+    let index = folder.join("model.safetensors.index.json");
+    if !index.exists() {
+        return Err(StudentError::File { problem: missing_weights(folder), path });
+    }
+    let wrong = |problem: String| StudentError::File { path: index.clone(), problem };
+    let listed: Value =
+        serde_json::from_str(&files::read_to_string(&index)?).map_err(|error| wrong(error.to_string()))?;
+    let map = listed.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| wrong("it has no `weight_map`".into()))?;
+    let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+    // A name with a folder in it could point anywhere.
+    if let Some(name) = names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
+        return Err(wrong(format!("`{}` is no name of a file", text::excerpt(name, 80))));
+    }
+    let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+    match paths.iter().find(|path| !path.exists()) {
+        Some(missing) => {
+            Err(wrong(format!("it lists {}, which is missing · fetch the model again", missing.display())))
+        }
+        None if paths.is_empty() => Err(wrong("it lists no files".into())),
+        None => Ok(paths),
+    }
 }
 
 fn missing_weights(folder: &Path) -> String {
-    if folder.join("pytorch_model.bin").exists() {
+    if folder.join("pytorch_model.bin").exists() || folder.join("pytorch_model.bin.index.json").exists() {
         "only pytorch_model.bin is there, and unpickling it could run any code · convert it to safetensors first".into()
-    } else if folder.join("model.safetensors.index.json").exists() {
-        "the weights are in several files, which this version does not read".into()
     } else {
         "the file is missing · a student needs config.json, model.safetensors and tokenizer.json".into()
     }
@@ -188,19 +232,31 @@ pub fn initial(
 /// Writes the files of a student into a folder that exists. `weights` gives the tensor of each of our names.
 pub fn write(
     folder: &Path,
-    family: Family,
+    family: &Family,
+    config: &Value,
     architecture: &Architecture,
     tokenizer: &Tokenizer,
-    weights: impl Fn(&str) -> Option<Tensor>,
+    mut weights: impl FnMut(&str) -> Option<Tensor>,
 ) -> Result<(), StudentError> {
     let mut tensors = HashMap::new();
     for parameter in architecture.parameters() {
         let missing = || StudentError::Vocabulary { problem: format!("no weights for `{}`", parameter.name) };
-        let tensor = weights(&parameter.name).ok_or_else(missing)?;
-        tensors.insert(family.published_name(&parameter.name), tensor.to_device(&Device::Cpu)?);
+        let tensor = weights(&parameter.name).ok_or_else(missing)?.to_device(&Device::Cpu)?;
+        let names = family.names.published(&parameter.name);
+        tensors.extend(names.into_iter().zip(family.names.split(architecture, &parameter, &tensor)?));
     }
     write_tensors(&folder.join("model.safetensors"), &tensors)?;
-    let config = family.config(architecture, tokenizer.specials.bos, tokenizer.specials.eos);
+    write_words(folder, config, tokenizer)
+}
+
+/// Writes `config.json` and the tokenizer.
+pub fn write_words(folder: &Path, config: &Value, tokenizer: &Tokenizer) -> Result<(), StudentError> {
+    let mut config = config.clone();
+    if let Some(config) = config.as_object_mut() {
+        // What is written is f32, whatever was read; files of either age name it in their own way.
+        let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+        config.insert(key.into(), "float32".into());
+    }
     write_json(&folder.join("config.json"), &config)?;
     write_json(&folder.join("tokenizer_config.json"), &tokenizer.config())?;
     let json = tokenizer.to_json()?;
@@ -217,7 +273,8 @@ pub fn write_tensors(path: &Path, tensors: &HashMap<String, Tensor>) -> Result<(
     Ok(())
 }
 
-fn write_json(path: &Path, value: &Value) -> Result<(), StudentError> {
+/// Writes a JSON file to be read by people too.
+pub fn write_json(path: &Path, value: &Value) -> Result<(), StudentError> {
     let text = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
     Ok(files::replace(path, |out| out.write_all(text.as_bytes()))?)
 }

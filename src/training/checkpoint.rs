@@ -91,13 +91,13 @@ impl Saved {
     fn read(checkpoint: &Path, student: &Student) -> Result<Self, TrainingError> {
         let device = student.decoder.device();
         let state = read_state(checkpoint)?;
-        let mut saved = weights::read(checkpoint, device)?;
+        let mut saved = student.saved_parameters(checkpoint)?;
         let path = checkpoint.join(OPTIMIZER);
         let moments = weights::read_tensors(&path, device)?;
         let mut weights = Vec::with_capacity(student.parameters.len());
         for (name, variable) in &student.parameters {
             let fits = |tensor: &Tensor| tensor.shape() == variable.shape();
-            let tensor = saved.weights.remove(name).filter(fits);
+            let tensor = saved.remove(name).filter(fits);
             weights.push(tensor.ok_or_else(|| broken(checkpoint, format!("`{name}` is missing or of another shape")))?);
             for moment in ["mean", "square"].map(|moment| format!("{name}.{moment}")) {
                 if !moments.get(&moment).is_some_and(fits) {
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use crate::rationale::Role;
     use crate::rationale::batch::{Encoded, Target};
-    use crate::student::{Architecture, DropoutRates, Family, Tokenizer};
+    use crate::student::{Architecture, DropoutRates, Tokenizer};
     use crate::training::TrainingSettings;
     use crate::training::schedule::Shape;
 
@@ -236,16 +236,7 @@ mod tests {
     /// Sequences in which each token names the next.
     fn trainer(settings: TrainingSettings) -> Trainer {
         let tokenizer = Tokenizer::words(["a b c d e f g h".to_owned()].into_iter(), 50).unwrap();
-        let architecture = Architecture {
-            vocabulary: tokenizer.size(),
-            context: 16,
-            width: 16,
-            layers: 2,
-            heads: 2,
-            inner: 32,
-            norm_epsilon: 1e-5,
-            tied: true,
-        };
+        let architecture = Architecture::gpt2(tokenizer.size(), 16, 16, 2, 2, 32);
         let examples: Arc<[Encoded]> = (0..40usize)
             .map(|i| {
                 let length = 4 + i % 5;
@@ -255,7 +246,7 @@ mod tests {
                 Encoded { id: i.to_string(), ids, supervised: (1..length).map(target).collect() }
             })
             .collect();
-        let student = Student::fresh(Family::Gpt2, architecture, tokenizer, 1, &Device::Cpu).unwrap();
+        let student = Student::fresh(architecture, tokenizer, 1, &Device::Cpu).unwrap();
         Trainer::new(student, examples, settings, 3).unwrap()
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::schedule::{Schedule, Shape};
 use crate::rationale::LossWeights;
 use crate::student::DropoutRates;
+use crate::student::lora::Lora;
 
 /// How a student is trained; every value is written out. The default suits a pretrained student.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct TrainingSettings {
     pub bucket: bool,
     pub checkpoint: CheckpointSettings,
     /// What to do with rows that can't be used (no answer, label cut off): stop, or leave them out.
+    /// Adapters in place of the whole student.
+    pub lora: Option<Lora>,
     pub unusable: Unusable,
     /// CPU threads; all cores when absent, and never more than there are.
     pub threads: Option<usize>,
@@ -103,6 +106,7 @@ impl Default for TrainingSettings {
             max_length: None,
             bucket: true,
             checkpoint: CheckpointSettings::default(),
+            lora: None,
             unusable: Unusable::Stop,
             threads: None,
         }
@@ -252,6 +256,9 @@ impl TrainingSettings {
         }
         if let Some(threads) = self.threads.filter(|threads| !(1..=MOST_THREADS).contains(threads)) {
             return Err(format!("training.threads is {threads}; it must be from 1 to {MOST_THREADS}"));
+        }
+        if let Some(lora) = &self.lora {
+            lora.check()?;
         }
         if self.loss.label == 0.0 {
             return Err("training.loss.label is 0: the student would never learn to answer".into());

@@ -2,70 +2,61 @@
 
 use serde_json::{Value, json};
 
+use super::config::{Config, LARGEST_VOCABULARY, LONGEST_CONTEXT, MOST_LAYERS, WIDEST};
+use super::{Family, Layout, Names};
 use crate::student::Architecture;
-use crate::text;
+use crate::student::architecture::Activation;
 
-/// Far beyond any published model of this kind, and small enough that nothing overflows or is listed for ever.
-const LARGEST_VOCABULARY: usize = 1 << 24;
-const LONGEST_CONTEXT: usize = 1 << 24;
-const WIDEST: usize = 1 << 17;
-const MOST_LAYERS: usize = 1000;
+pub const GPT2: Family = Family {
+    name: "GPT-2",
+    model_type: "gpt2",
+    read,
+    names: Names {
+        whole: &[
+            ("words", "transformer.wte"),
+            ("positions", "transformer.wpe"),
+            ("norm", "transformer.ln_f"),
+            ("output", "lm_head"),
+        ],
+        layer: "transformer.h.{}",
+        parts: &[
+            ("attention.norm", &["ln_1"]),
+            ("attention.in", &["attn.c_attn"]),
+            ("attention.out", &["attn.c_proj"]),
+            ("mlp.norm", &["ln_2"]),
+            ("mlp.in", &["mlp.c_fc"]),
+            ("mlp.out", &["mlp.c_proj"]),
+        ],
+        layout: Layout::Inputs,
+    },
+};
 
-/// A whole number from 1 to `most`, under the first of several names; `None` where none of them is there.
-fn number(config: &Value, keys: &[&str], most: usize) -> Result<Option<usize>, String> {
-    let found = keys.iter().find_map(|key| Some((key, config.get(key).filter(|value| !value.is_null())?)));
-    let Some((key, value)) = found else { return Ok(None) };
-    match value.as_u64() {
-        Some(number) if (1..=most as u64).contains(&number) => Ok(Some(number as usize)),
-        _ => {
-            let value = text::excerpt(&value.to_string(), 40);
-            Err(format!("`{key}` is {value}; it must be a whole number from 1 to {most}"))
-        }
-    }
-}
-
-/// Reads `config.json`.
-pub fn architecture(config: &Value) -> Result<Architecture, String> {
-    let needed = |keys: &[&str], most: usize| {
-        number(config, keys, most)?.ok_or_else(|| format!("`{}` is missing or no whole number", keys[0]))
-    };
-    let flag = |key: &str, default: bool| config.get(key).and_then(Value::as_bool).unwrap_or(default);
-    let activation = config.get("activation_function").and_then(Value::as_str).unwrap_or("gelu_new");
-    if !matches!(activation, "gelu_new" | "gelu_pytorch_tanh") {
-        return Err(format!("activation_function `{activation}` is not supported, only gelu_new"));
-    }
-    for (key, default) in [
-        ("scale_attn_weights", true),
-        ("scale_attn_by_inverse_layer_idx", false),
-        ("reorder_and_upcast_attn", false),
-        ("add_cross_attention", false),
-    ] {
-        if flag(key, default) != default {
-            return Err(format!("`{key}: {}` is not supported", !default));
-        }
-    }
-    let width = needed(&["n_embd", "hidden_size"], WIDEST)?;
-    let heads = needed(&["n_head", "num_attention_heads"], WIDEST)?;
+fn read(config: Config) -> Result<Architecture, String> {
+    let activation = config.activation(&["activation_function"], Activation::GeluTanh)?;
+    config.only("scale_attn_weights", true)?;
+    config.only("scale_attn_by_inverse_layer_idx", false)?;
+    config.only("reorder_and_upcast_attn", false)?;
+    config.only("add_cross_attention", false)?;
+    let width = config.needed(&["n_embd", "hidden_size"], WIDEST)?;
+    let heads = config.needed(&["n_head", "num_attention_heads"], WIDEST)?;
     if !width.is_multiple_of(heads) {
         return Err(format!("`n_embd` is {width}, which can't be split into {heads} heads (`n_head`)"));
     }
-    let norm_epsilon = config.get("layer_norm_epsilon").and_then(Value::as_f64).unwrap_or(1e-5);
-    if !(norm_epsilon > 0.0 && norm_epsilon < 1.0) {
-        return Err(format!("`layer_norm_epsilon` is {norm_epsilon}; it must be above 0 and below 1"));
-    }
-    Ok(Architecture {
-        vocabulary: needed(&["vocab_size"], LARGEST_VOCABULARY)?,
-        context: needed(&["n_positions", "n_ctx", "max_position_embeddings"], LONGEST_CONTEXT)?,
+    let mut architecture = Architecture::gpt2(
+        config.needed(&["vocab_size"], LARGEST_VOCABULARY)?,
+        config.needed(&["n_positions", "n_ctx", "max_position_embeddings"], LONGEST_CONTEXT)?,
         width,
-        layers: needed(&["n_layer", "num_hidden_layers"], MOST_LAYERS)?,
+        config.needed(&["n_layer", "num_hidden_layers"], MOST_LAYERS)?,
         heads,
-        inner: number(config, &["n_inner"], 4 * WIDEST)?.unwrap_or(4 * width),
-        norm_epsilon,
-        tied: flag("tie_word_embeddings", true),
-    })
+        config.number(&["n_inner"], 4 * WIDEST)?.unwrap_or(4 * width),
+    );
+    architecture.activation = activation;
+    architecture.norm.epsilon = config.epsilon("layer_norm_epsilon", 1e-5)?;
+    architecture.tied = config.flag("tie_word_embeddings", true);
+    Ok(architecture)
 }
 
-/// `config.json` for transformers.
+/// `config.json` of a GPT-2 that was trained from scratch.
 pub fn config(architecture: &Architecture, bos: Option<u32>, eos: u32) -> Value {
     json!({
         "architectures": ["GPT2LMHeadModel"],
@@ -73,11 +64,11 @@ pub fn config(architecture: &Architecture, bos: Option<u32>, eos: u32) -> Value 
         "vocab_size": architecture.vocabulary,
         "n_positions": architecture.context,
         "n_embd": architecture.width,
-        "n_layer": architecture.layers,
+        "n_layer": architecture.layers.len(),
         "n_head": architecture.heads,
         "n_inner": architecture.inner,
         "activation_function": "gelu_new",
-        "layer_norm_epsilon": architecture.norm_epsilon,
+        "layer_norm_epsilon": architecture.norm.epsilon,
         "tie_word_embeddings": architecture.tied,
         "bos_token_id": bos,
         "eos_token_id": eos,
@@ -85,37 +76,17 @@ pub fn config(architecture: &Architecture, bos: Option<u32>, eos: u32) -> Value 
     })
 }
 
-/// `layers.0.attention.in.weight` is `transformer.h.0.attn.c_attn.weight`, and so on.
-pub fn published_name(ours: &str) -> String {
-    match ours {
-        "words" => return "transformer.wte.weight".into(),
-        "positions" => return "transformer.wpe.weight".into(),
-        "output" => return "lm_head.weight".into(),
-        _ => {}
-    }
-    if let Some(part) = ours.strip_prefix("norm.") {
-        return format!("transformer.ln_f.{part}");
-    }
-    let rest = ours.strip_prefix("layers.").unwrap_or(ours);
-    let (layer, part) = rest.split_once('.').unwrap_or((rest, ""));
-    let part = part
-        .replace("attention.norm", "ln_1")
-        .replace("attention.in", "attn.c_attn")
-        .replace("attention.out", "attn.c_proj")
-        .replace("mlp.norm", "ln_2")
-        .replace("mlp.in", "mlp.c_fc")
-        .replace("mlp.out", "mlp.c_proj");
-    format!("transformer.h.{layer}.{part}")
-}
-
-/// Masks that old checkpoints carry, and the copy of a tied output matrix.
-pub fn is_buffer(published: &str) -> bool {
-    published.ends_with(".attn.bias") || published.ends_with(".attn.masked_bias") || published == "lm_head.weight"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn architecture(config: &Value) -> Result<Architecture, String> {
+        read(Config(config))
+    }
+
+    fn published_name(ours: &str) -> String {
+        GPT2.names.published(ours).join(" ")
+    }
 
     #[test]
     fn names_are_those_of_transformers() {
@@ -137,8 +108,8 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_named() {
-        let error = architecture(&json!({"activation_function": "relu"})).unwrap_err();
-        assert!(error.contains("relu"), "{error}");
+        let error = architecture(&json!({"activation_function": "mish"})).unwrap_err();
+        assert!(error.contains("mish"), "{error}");
         let error = architecture(&json!({"n_embd": 10, "n_head": 3})).unwrap_err();
         assert!(error.contains("3 heads"), "{error}");
         let error = architecture(&json!({"n_head": 3})).unwrap_err();

@@ -1,54 +1,73 @@
-//! Model families: how a published `config.json` and its weight names map to an [`Architecture`].
+//! Model families: how a published `config.json` and its weights' names map to an [`Architecture`].
 //!
-//! A new family is one file here.
+//! A new family is one file here and one line in [`FAMILIES`].
 
+mod config;
+mod gemma;
 pub mod gpt2;
+mod gpt_neox;
+mod llama;
+mod names;
+mod opt;
+mod phi;
 
 use serde_json::Value;
 
 use super::Architecture;
+use config::Config;
+pub use names::{Layout, Names};
 
 /// A family of published models.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Gpt2,
+pub struct Family {
+    /// The name for people.
+    pub name: &'static str,
+    /// What `config.json` calls it.
+    pub model_type: &'static str,
+    read: fn(Config) -> Result<Architecture, String>,
+    pub names: Names,
+}
+
+/// Every family that is supported.
+pub const FAMILIES: &[&Family] = &[
+    &gpt2::GPT2,
+    &llama::LLAMA,
+    &llama::MISTRAL,
+    &llama::QWEN2,
+    &llama::QWEN3,
+    &llama::SMOLLM3,
+    &gemma::GEMMA,
+    &gemma::GEMMA2,
+    &gemma::GEMMA3,
+    &phi::PHI,
+    &opt::OPT,
+    &gpt_neox::GPT_NEOX,
+];
+
+impl std::fmt::Debug for Family {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.name)
+    }
 }
 
 impl Family {
     /// The family that `config.json` names, with its architecture; the error says what is not supported.
-    pub fn read(config: &Value) -> Result<(Self, Architecture), String> {
-        match config.get("model_type").and_then(Value::as_str) {
-            Some("gpt2") => Ok((Self::Gpt2, gpt2::architecture(config)?)),
-            Some(other) => Err(format!("model_type `{other}` is not supported · this version trains gpt2 models")),
-            None => Err("it has no model_type · it must be the config.json of a Hugging Face model".into()),
-        }
+    pub fn read(config: &Value) -> Result<(&'static Self, Architecture), String> {
+        let known = || FAMILIES.iter().map(|family| family.model_type).collect::<Vec<_>>().join(", ");
+        let Some(name) = config.get("model_type").and_then(Value::as_str) else {
+            return Err("it has no model_type · it must be the config.json of a Hugging Face model".into());
+        };
+        let Some(family) = FAMILIES.iter().find(|family| family.model_type == name) else {
+            let name = crate::text::excerpt(name, 40);
+            return Err(format!("model_type `{name}` is not supported · this version trains {}", known()));
+        };
+        Ok((family, (family.read)(Config(config))?))
     }
 
-    /// The name for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gpt2 => "GPT-2",
-        }
-    }
-
-    /// The published name of one of our parameters.
-    pub fn published_name(self, ours: &str) -> String {
-        match self {
-            Self::Gpt2 => gpt2::published_name(ours),
-        }
-    }
-
-    /// Whether a tensor of a published file is none of the model's parameters.
-    pub fn is_buffer(self, published: &str) -> bool {
-        match self {
-            Self::Gpt2 => gpt2::is_buffer(published),
-        }
-    }
-
-    /// `config.json` for an architecture of this family.
-    pub fn config(self, architecture: &Architecture, bos: Option<u32>, eos: u32) -> Value {
-        match self {
-            Self::Gpt2 => gpt2::config(architecture, bos, eos),
-        }
+    /// Whether a tensor of a published file is none of the model's parameters: masks and tables that old checkpoints
+    /// carry, and the copy of a tied output matrix.
+    pub fn is_buffer(&self, published: &str, architecture: &Architecture) -> bool {
+        let copy = architecture.tied && self.names.published("output").iter().any(|name| name == published);
+        let ends = [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".inv_freq"];
+        copy || ends.iter().any(|end| published.ends_with(end))
     }
 }

@@ -128,30 +128,8 @@ impl CustomOp3 for Linear {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (inputs, outputs) = weight.dims2()?;
-        let rows = x.elem_count() / inputs;
-        let dx = if x.track_op() {
-            let mut dx = vec![0f32; rows * inputs];
-            with_slice(dy, |dy| {
-                with_slice(weight, |weight| {
-                    product(rows, inputs, outputs, matrix(dy, outputs), transposed(weight, outputs), &mut dx, false);
-                })
-            })??;
-            Some(Tensor::from_vec(dx, x.shape(), x.device())?)
-        } else {
-            None
-        };
-        let dweight = if weight.track_op() {
-            let mut dweight = vec![0f32; inputs * outputs];
-            with_slice(dy, |dy| {
-                with_slice(x, |x| {
-                    product(inputs, outputs, rows, transposed(x, inputs), matrix(dy, outputs), &mut dweight, false);
-                })
-            })??;
-            Some(Tensor::from_vec(dweight, weight.shape(), x.device())?)
-        } else {
-            None
-        };
+        let outputs = weight.dim(1)?;
+        let (dx, dweight) = product_backward(x, weight, dy)?;
         let dbias = if bias.track_op() {
             let sums = with_slice(dy, |dy| sum_rows(dy, outputs))?;
             Some(Tensor::from_vec(sums, bias.shape(), x.device())?)
@@ -159,6 +137,67 @@ impl CustomOp3 for Linear {
             None
         };
         Ok((dx, dweight, dbias))
+    }
+}
+
+/// The gradients of x W, of those that are wanted: a frozen matrix costs nothing.
+fn product_backward(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let (inputs, outputs) = weight.dims2()?;
+    let rows = x.elem_count() / inputs;
+    let dx = if x.track_op() {
+        let mut dx = vec![0f32; rows * inputs];
+        with_slice(dy, |dy| {
+            with_slice(weight, |weight| {
+                product(rows, inputs, outputs, matrix(dy, outputs), transposed(weight, outputs), &mut dx, false);
+            })
+        })??;
+        Some(Tensor::from_vec(dx, x.shape(), x.device())?)
+    } else {
+        None
+    };
+    let dweight = if weight.track_op() {
+        let mut dweight = vec![0f32; inputs * outputs];
+        with_slice(dy, |dy| {
+            with_slice(x, |x| {
+                product(inputs, outputs, rows, transposed(x, inputs), matrix(dy, outputs), &mut dweight, false);
+            })
+        })??;
+        Some(Tensor::from_vec(dweight, weight.shape(), x.device())?)
+    } else {
+        None
+    };
+    Ok((dx, dweight))
+}
+
+/// y = x W, with x (…, inputs), W (inputs, outputs).
+pub struct Product;
+
+impl CustomOp2 for Product {
+    fn name(&self) -> &'static str {
+        "product"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight) = (slice_of(x, x_layout)?, slice_of(weight, weight_layout)?);
+        let (inputs, outputs) = weight_layout.shape().dims2()?;
+        let rows = x.len() / inputs;
+        let mut y = vec![0f32; rows * outputs];
+        product(rows, outputs, inputs, matrix(x, inputs), matrix(weight, outputs), &mut y, false);
+        let mut shape = x_layout.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = outputs;
+        }
+        Ok((CpuStorage::F32(y), shape.into()))
+    }
+
+    fn bwd(&self, x: &Tensor, weight: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        product_backward(x, weight, dy)
     }
 }
 
@@ -284,6 +323,62 @@ impl CustomOp3 for LayerNorm {
             weight.track_op().then(|| Tensor::from_vec(dweight, width, device)).transpose()?,
             weight.track_op().then(|| Tensor::from_vec(dbias, width, device)).transpose()?,
         ))
+    }
+}
+
+/// Root-mean-square norm over the last dimension.
+pub struct RmsNorm {
+    pub eps: f32,
+}
+
+impl CustomOp2 for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight) = (slice_of(x, x_layout)?, slice_of(weight, weight_layout)?);
+        let width = weight.len();
+        let mut y = vec![0f32; x.len()];
+        x.par_chunks(width * ROWS_PER_SUM).zip(y.par_chunks_mut(width * ROWS_PER_SUM)).for_each(|(x, y)| {
+            for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+                kernels::rms_norm(x, weight, self.eps, y);
+            }
+        });
+        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, weight: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let width = weight.elem_count();
+        let mut dx = vec![0f32; x.elem_count()];
+        let sums = with_slice(x, |x| {
+            with_slice(weight, |weight| {
+                with_slice(dy, |dy| {
+                    x.par_chunks(width * ROWS_PER_SUM)
+                        .zip(dy.par_chunks(width * ROWS_PER_SUM))
+                        .zip(dx.par_chunks_mut(width * ROWS_PER_SUM))
+                        .map(|((x, dy), dx)| {
+                            let mut dweight = vec![0f32; width];
+                            for ((x, dy), dx) in
+                                x.chunks_exact(width).zip(dy.chunks_exact(width)).zip(dx.chunks_exact_mut(width))
+                            {
+                                kernels::rms_norm_backward(x, weight, self.eps, dy, dx, &mut dweight);
+                            }
+                            dweight
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+        })???;
+        let dweight =
+            weight.track_op().then(|| Tensor::from_vec(add_up(sums, width), width, x.device())).transpose()?;
+        Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), dweight))
     }
 }
 

@@ -213,6 +213,40 @@ pub fn layer_norm_backward(
     );
 }
 
+/// One row of root-mean-square norm: y = x / sqrt(mean(x^2) + eps) * weight.
+pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let scale = 1.0 / (sum_of(x, x, |x, _| x * x) / x.len() as f32 + eps).sqrt();
+            for ((x, y), weight) in x.iter().zip(y).zip(weight) {
+                *y = x * scale * weight;
+            }
+        },
+    );
+}
+
+/// Gradients of one row of root-mean-square norm. `dx` is set; `dweight` is added to.
+pub fn rms_norm_backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dweight: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let n = x.len() as f32;
+            let scale = 1.0 / (sum_of(x, x, |x, _| x * x) / n + eps).sqrt();
+            for ((((x, dy), weight), dx), dweight) in
+                x.iter().zip(dy).zip(weight).zip(dx.iter_mut()).zip(dweight.iter_mut())
+            {
+                *dweight += dy * x * scale;
+                *dx = dy * weight;
+            }
+            let along = sum_of(dx, x, |dx, x| dx * x) * scale * scale / n;
+            for (dx, x) in dx.iter_mut().zip(x) {
+                *dx = scale * (*dx - x * along);
+            }
+        },
+    );
+}
+
 /// Softmax of `x * scale` in place; gives the log of the sum of exponentials.
 pub fn softmax(x: &mut [f32], scale: f32) -> f32 {
     vectorised(

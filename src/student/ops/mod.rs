@@ -7,6 +7,7 @@
 
 mod attention;
 mod fused;
+mod head;
 pub mod kernels;
 mod small_matmul;
 
@@ -14,7 +15,9 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
+use super::attend::causal_mask;
 use attention::Attention;
+pub use head::Output;
 
 /// Which form of the operations to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +47,44 @@ impl Ops {
         if device.is_cpu() && dtype == DType::F32 { Self::Fused } else { Self::Composed }
     }
 
-    /// y = x W + b, with x (…, inputs), W (inputs, outputs), b (outputs).
-    pub fn linear(self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        if self == Self::Fused {
-            return x.contiguous()?.apply_op3(weight, bias, fused::Linear);
+    /// y = x W + b, with x (…, inputs), W (inputs, outputs), b (outputs) where there is one.
+    pub fn linear(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        match (self, bias) {
+            (Self::Fused, Some(bias)) => return x.contiguous()?.apply_op3(weight, bias, fused::Linear),
+            (Self::Fused, None) => return x.contiguous()?.apply_op2(&weight.contiguous()?, fused::Product),
+            _ => {}
         }
         let mut shape = x.dims().to_vec();
         let (inputs, outputs) = weight.dims2()?;
         if let Some(last) = shape.last_mut() {
             *last = outputs;
         }
-        x.reshape(((), inputs))?.matmul(weight)?.broadcast_add(bias)?.reshape(shape)
+        let y = x.reshape(((), inputs))?.matmul(weight)?;
+        let y = match bias {
+            Some(bias) => y.broadcast_add(bias)?,
+            None => y,
+        };
+        y.reshape(shape)
+    }
+
+    /// Root-mean-square norm over the last dimension.
+    pub fn rms_norm(self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+        if self == Self::Fused {
+            return x.contiguous()?.apply_op2(&weight.contiguous()?, fused::RmsNorm { eps: eps as f32 });
+        }
+        let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
+        x.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(weight)
+    }
+
+    /// GELU with the error function.
+    pub fn gelu_erf(self, x: &Tensor) -> Result<Tensor> {
+        let half = ((x / std::f64::consts::SQRT_2)?.erf()? + 1.0)?;
+        (x * half)? * 0.5
+    }
+
+    /// Rows of a table: (ids, width).
+    pub fn look_up(self, ids: &[u32], table: &Tensor) -> Result<Tensor> {
+        table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)
     }
 
     /// Layer norm over the last dimension.
@@ -92,7 +122,7 @@ impl Ops {
         };
         let (queries, keys, values) = (part(0)?, part(1)?, part(2)?);
         let scores = (queries.matmul(&keys.t()?)? * (1.0 / (head as f64).sqrt()))?;
-        let scores = scores.broadcast_add(&causal_mask(time, packed.device(), packed.dtype())?)?;
+        let scores = scores.broadcast_add(&causal_mask(time, None, packed.device(), packed.dtype())?)?;
         let mut weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
         if let Some(drop) = drop {
             weights = (&weights * drop.mask(&weights)?)?;
@@ -125,18 +155,20 @@ impl Ops {
             return words.apply_op2(positions, fused::Embed { ids: ids.to_vec(), batch });
         }
         let time = ids.len() / batch;
-        let rows = words.index_select(&Tensor::from_slice(ids, ids.len(), words.device())?, 0)?;
-        rows.reshape((batch, time, ()))?.broadcast_add(&positions.narrow(0, 0, time)?)
+        self.look_up(ids, words)?.reshape((batch, time, ()))?.broadcast_add(&positions.narrow(0, 0, time)?)
     }
 
     /// Σ weight · cross-entropy of h (rows, width) through the output matrix (vocabulary, width).
     pub fn linear_cross_entropy(
         self,
         h: &Tensor,
-        output: &Tensor,
+        output: &Output,
         targets: &[u32],
         weights: &[f32],
     ) -> Result<CrossEntropy> {
+        let Output { matrix: output, bias: None, cap: None } = *output else {
+            return head::cross_entropy(h, output, targets, weights);
+        };
         if self == Self::Fused {
             let losses = Arc::new(Mutex::default());
             let op = fused::LinearCrossEntropy {
@@ -150,18 +182,13 @@ impl Ops {
             let losses = std::mem::take(&mut *losses.lock().unwrap_or_else(|poison| poison.into_inner()));
             return Ok(CrossEntropy { total, losses });
         }
-        let logits = h.matmul(&output.t()?)?;
-        let targets = Tensor::from_slice(targets, (targets.len(), 1), h.device())?;
-        let losses = candle_nn::ops::log_softmax(&logits, D::Minus1)?.gather(&targets, 1)?.squeeze(1)?.neg()?;
-        let weights = Tensor::from_slice(weights, weights.len(), h.device())?.to_dtype(h.dtype())?;
-        let total = (&losses * weights)?.sum_all()?;
-        Ok(CrossEntropy { total, losses: losses.detach().to_dtype(DType::F32)?.to_vec1()? })
+        head::cross_entropy(h, &Output { matrix: output, bias: None, cap: None }, targets, weights)
     }
 }
 
 impl Drop {
     /// The mask of this site, of the shape of `like`: 0 or 1 / (1 - p).
-    fn mask(self, like: &Tensor) -> Result<Tensor> {
+    pub(super) fn mask(self, like: &Tensor) -> Result<Tensor> {
         let keep = 1.0 / (1.0 - f64::from(self.probability));
         if like.device().is_cpu() {
             let mut mask = vec![1f32; like.elem_count()];
@@ -173,12 +200,6 @@ impl Drop {
         let drawn = Tensor::rand(0f32, 1f32, like.shape(), like.device())?;
         drawn.ge(f64::from(self.probability))?.to_dtype(like.dtype())? * keep
     }
-}
-
-/// 0 where a query (row) may look at a key (column), minus infinity where the key is later.
-fn causal_mask(time: usize, device: &Device, dtype: DType) -> Result<Tensor> {
-    let mask: Vec<f32> = (0..time * time).map(|i| if i % time > i / time { f32::NEG_INFINITY } else { 0.0 }).collect();
-    Tensor::from_vec(mask, (time, time), device)?.to_dtype(dtype)
 }
 
 #[cfg(test)]
@@ -223,12 +244,22 @@ mod tests {
 
     #[test]
     fn linear_agrees_with_its_twin() {
-        agree(&[&[2, 300, 24], &[24, 40], &[40]], |ops, x| ops.linear(&(&x[0] + 1.0)?, &x[1], &x[2]));
+        agree(&[&[2, 300, 24], &[24, 40], &[40]], |ops, x| ops.linear(&(&x[0] + 1.0)?, &x[1], Some(&x[2])));
+    }
+
+    #[test]
+    fn a_product_agrees_with_its_twin() {
+        agree(&[&[2, 300, 24], &[24, 40]], |ops, x| ops.linear(&(&x[0] + 1.0)?, &x[1], None));
     }
 
     #[test]
     fn layer_norm_agrees_with_its_twin() {
         agree(&[&[3, 200, 48], &[48], &[48]], |ops, x| ops.layer_norm(&x[0], &x[1], &x[2], 1e-5));
+    }
+
+    #[test]
+    fn rms_norm_agrees_with_its_twin() {
+        agree(&[&[3, 200, 48], &[48]], |ops, x| ops.rms_norm(&x[0], &(&x[1] + 1.0)?, 1e-6));
     }
 
     #[test]
@@ -262,7 +293,8 @@ mod tests {
         let targets: Vec<u32> = (0..600).map(|i| i * 7 % 31).collect();
         let weights: Vec<f32> = (0..600).map(|i| (i % 3) as f32 * 0.1).collect();
         agree(&[&[600, 20], &[31, 20]], |ops, x| {
-            let result = ops.linear_cross_entropy(&x[0], &x[1], &targets, &weights)?;
+            let output = Output { matrix: &x[1], bias: None, cap: None };
+            let result = ops.linear_cross_entropy(&x[0], &output, &targets, &weights)?;
             // The losses beside the total are those that it sums.
             let sum: f64 = result.losses.iter().zip(&weights).map(|(loss, w)| f64::from(*loss) * f64::from(*w)).sum();
             let total = result.total.to_dtype(DType::F64)?.to_scalar::<f64>()?;
@@ -275,7 +307,7 @@ mod tests {
     fn a_plain_tensor_gets_no_gradient() {
         let (x, weight, bias) = (var(&[4, 8], 0.0), var(&[8, 6], 1.0), var(&[6], 2.0));
         let frozen = weight.as_tensor().detach();
-        let y = Ops::Fused.linear(&x, &frozen, &bias.as_tensor().detach()).unwrap();
+        let y = Ops::Fused.linear(&x, &frozen, Some(&bias.as_tensor().detach())).unwrap();
         let gradients = y.sum_all().unwrap().backward().unwrap();
         assert!(gradients.get(&x).is_some() && gradients.get(&frozen).is_none());
     }

@@ -1,0 +1,141 @@
+//! Attention with everything that families vary: heads that share keys, rotary positions, windows, bent scores. In
+//! candle's own operations, so that it runs anywhere and has every gradient; where a layer needs none of this,
+//! [`Ops::attention`] is the faster form.
+
+use candle_core::{D, DType, Device, Result, Tensor};
+
+use super::architecture::{Architecture, Rotary};
+use super::ops::{Drop, Ops};
+use super::parts::{Layer, NormWeights};
+
+/// Cosines and sines of one rotary embedding, (places, turned / 2) or (batch, 1, places, turned / 2).
+#[derive(Clone)]
+pub struct Turn {
+    cosines: Tensor,
+    sines: Tensor,
+    turned: usize,
+}
+
+impl Turn {
+    /// For the given positions, shaped (`shape`, turned / 2). Angles are computed in double precision: at position 4000
+    /// a rounded angle is off by more than the numbers it turns.
+    pub fn new(rotary: &Rotary, positions: &[usize], shape: &[usize], device: &Device, dtype: DType) -> Result<Self> {
+        let frequencies = rotary.frequencies();
+        let angles: Vec<f64> = positions
+            .iter()
+            .flat_map(|position| frequencies.iter().map(move |frequency| *position as f64 * frequency))
+            .collect();
+        let shape: Vec<usize> = shape.iter().copied().chain([frequencies.len()]).collect();
+        let table = |values: Vec<f64>| Tensor::from_vec(values, shape.clone(), device)?.to_dtype(dtype);
+        Ok(Self {
+            cosines: table(angles.iter().map(|angle| angle.cos()).collect())?,
+            sines: table(angles.iter().map(|angle| angle.sin()).collect())?,
+            turned: rotary.turned,
+        })
+    }
+
+    /// Turns vectors (batch, heads, places, head), first half of the turned part against the second.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let (half, head) = (self.turned / 2, x.dim(D::Minus1)?);
+        let (first, second) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
+        let cos = |x: &Tensor| x.broadcast_mul(&self.cosines);
+        let sin = |x: &Tensor| x.broadcast_mul(&self.sines);
+        let mut parts = vec![(cos(&first)? - sin(&second)?)?, (cos(&second)? + sin(&first)?)?];
+        if head > self.turned {
+            parts.push(x.narrow(D::Minus1, self.turned, head - self.turned)?);
+        }
+        Tensor::cat(&parts, D::Minus1)
+    }
+}
+
+/// Queries (batch, heads, time, head), keys and values (batch, kv_heads, time, head).
+pub struct Projected {
+    pub queries: Tensor,
+    pub keys: Tensor,
+    pub values: Tensor,
+}
+
+impl Projected {
+    /// Splits the packed projection (batch, time, columns), norms and turns queries and keys.
+    pub fn of(
+        packed: &Tensor,
+        architecture: &Architecture,
+        layer: &Layer,
+        turn: Option<&Turn>,
+        ops: Ops,
+    ) -> Result<Self> {
+        let Architecture { heads, kv_heads, head, .. } = *architecture;
+        let (batch, time, _) = packed.dims3()?;
+        let part = |from: usize, heads: usize| {
+            packed
+                .narrow(2, from * head, heads * head)?
+                .reshape((batch, time, heads, head))?
+                .transpose(1, 2)?
+                .contiguous()
+        };
+        let ready = |x: Tensor, norm: Option<&NormWeights>| -> Result<Tensor> {
+            let x = norm.map_or(Ok(x.clone()), |norm| norm.apply(ops, &x))?;
+            turn.map_or(Ok(x.clone()), |turn| turn.apply(&x))
+        };
+        let norms = layer.head_norms.as_ref();
+        Ok(Self {
+            queries: ready(part(0, heads)?, norms.map(|norms| &norms.0))?,
+            keys: ready(part(heads, kv_heads)?, norms.map(|norms| &norms.1))?,
+            values: part(heads + kv_heads, kv_heads)?,
+        })
+    }
+}
+
+/// Mixes values: (batch, time, heads · head) from queries of `time` places and keys and values of `seen` places. `mask`
+/// is added to scores of (batch or 1, 1, time, seen).
+pub fn mix(
+    projected: &Projected,
+    architecture: &Architecture,
+    mask: Option<&Tensor>,
+    drop: Option<Drop>,
+) -> Result<Tensor> {
+    let Architecture { heads, kv_heads, head, .. } = *architecture;
+    let (batch, _, time, _) = projected.queries.dims4()?;
+    let seen = projected.keys.dim(2)?;
+    // The queries that share keys lie below each other, so that each key is multiplied where it is.
+    let queries = projected.queries.reshape((batch, kv_heads, heads / kv_heads * time, head))?;
+    let scores = (queries.matmul(&projected.keys.t()?.contiguous()?)? * architecture.score_scale)?;
+    let mut scores = scores.reshape((batch, heads, time, seen))?;
+    if let Some(cap) = architecture.score_cap {
+        scores = bend(&scores, cap)?;
+    }
+    if let Some(mask) = mask {
+        scores = scores.broadcast_add(mask)?;
+    }
+    let mut weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+    if let Some(drop) = drop {
+        weights = (&weights * drop.mask(&weights)?)?;
+    }
+    let weights = weights.reshape((batch, kv_heads, heads / kv_heads * time, seen))?;
+    let mixed = weights.matmul(&projected.values)?.reshape((batch, heads, time, head))?;
+    mixed.transpose(1, 2)?.reshape((batch, time, heads * head))
+}
+
+/// cap · tanh(x / cap).
+pub fn bend(x: &Tensor, cap: f64) -> Result<Tensor> {
+    (x / cap)?.tanh()? * cap
+}
+
+/// 0 where a query (row) sees a key (column): none that is later, none further back than the window.
+pub fn causal_mask(time: usize, window: Option<usize>, device: &Device, dtype: DType) -> Result<Tensor> {
+    let sees = |query: usize, key: usize| key <= query && window.is_none_or(|window| query - key < window);
+    let mask: Vec<f32> =
+        (0..time * time).map(|i| if sees(i / time, i % time) { 0.0 } else { f32::NEG_INFINITY }).collect();
+    Tensor::from_vec(mask, (time, time), device)?.to_dtype(dtype)
+}
+
+/// Whether a layer's attention is the plain kind that [`Ops::attention`] computes.
+pub fn is_plain(architecture: &Architecture, number: usize) -> bool {
+    let layer = &architecture.layers[number];
+    layer.window.is_none()
+        && layer.rotary.is_none()
+        && architecture.kv_heads == architecture.heads
+        && !architecture.head_norms
+        && architecture.score_cap.is_none()
+        && architecture.score_scale == 1.0 / (architecture.head as f64).sqrt()
+}

@@ -1,0 +1,171 @@
+//! Reading a published `config.json`: numbers in sane ranges, old and new names of the same setting.
+
+use serde_json::Value;
+
+use crate::student::architecture::{Activation, Rotary, Scaling};
+use crate::text;
+
+/// Far beyond any published model, and small enough that nothing overflows or is listed for ever.
+pub const LARGEST_VOCABULARY: usize = 1 << 24;
+pub const LONGEST_CONTEXT: usize = 1 << 24;
+pub const WIDEST: usize = 1 << 17;
+pub const MOST_LAYERS: usize = 1000;
+
+/// A `config.json`.
+#[derive(Clone, Copy)]
+pub struct Config<'a>(pub &'a Value);
+
+impl<'a> Config<'a> {
+    fn get(self, key: &str) -> Option<&'a Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    /// A whole number from 1 to `most`, under the first of several names; `None` where none of them is there.
+    pub fn number(self, keys: &[&str], most: usize) -> Result<Option<usize>, String> {
+        let Some((key, value)) = keys.iter().find_map(|key| Some((key, self.get(key)?))) else { return Ok(None) };
+        match value.as_u64() {
+            Some(number) if (1..=most as u64).contains(&number) => Ok(Some(number as usize)),
+            _ => {
+                let value = text::excerpt(&value.to_string(), 40);
+                Err(format!("`{key}` is {value}; it must be a whole number from 1 to {most}"))
+            }
+        }
+    }
+
+    /// Like [`Config::number`], but it must be there.
+    pub fn needed(self, keys: &[&str], most: usize) -> Result<usize, String> {
+        self.number(keys, most)?.ok_or_else(|| format!("`{}` is missing or no whole number", keys[0]))
+    }
+
+    /// A number above 0.
+    pub fn positive(self, key: &str) -> Result<Option<f64>, String> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(value) => match value.as_f64() {
+                Some(number) if number > 0.0 && number.is_finite() => Ok(Some(number)),
+                _ => Err(format!("`{key}` is {}; it must be above 0", text::excerpt(&value.to_string(), 40))),
+            },
+        }
+    }
+
+    pub fn epsilon(self, key: &str, default: f64) -> Result<f64, String> {
+        match self.positive(key)? {
+            Some(epsilon) if epsilon < 1.0 => Ok(epsilon),
+            Some(epsilon) => Err(format!("`{key}` is {epsilon}; it must be above 0 and below 1")),
+            None => Ok(default),
+        }
+    }
+
+    pub fn flag(self, key: &str, default: bool) -> bool {
+        self.get(key).and_then(Value::as_bool).unwrap_or(default)
+    }
+
+    pub fn text(self, key: &str) -> Option<&'a str> {
+        self.get(key).and_then(Value::as_str)
+    }
+
+    /// A setting that is supported with one value only.
+    pub fn only(self, key: &str, supported: bool) -> Result<(), String> {
+        match self.flag(key, supported) == supported {
+            true => Ok(()),
+            false => Err(format!("`{key}: {}` is not supported", !supported)),
+        }
+    }
+
+    /// The first of these settings that is there, as an activation.
+    pub fn activation(self, keys: &[&str], default: Activation) -> Result<Activation, String> {
+        let Some((key, name)) = keys.iter().find_map(|key| Some((key, self.text(key)?))) else { return Ok(default) };
+        match name {
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
+            "gelu" => Ok(Activation::Gelu),
+            "silu" | "swish" => Ok(Activation::Silu),
+            "relu" => Ok(Activation::Relu),
+            other => Err(format!("{key} `{}` is not supported", text::excerpt(other, 40))),
+        }
+    }
+
+    /// The heads: of queries, of keys and values, and the length of each.
+    pub fn heads(self, width: usize) -> Result<(usize, usize, usize), String> {
+        let heads = self.needed(&["num_attention_heads"], WIDEST)?;
+        let kv_heads = self.number(&["num_key_value_heads"], WIDEST)?.unwrap_or(heads);
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(format!("{heads} heads (`num_attention_heads`) can't share {kv_heads} heads of keys"));
+        }
+        let head = match self.number(&["head_dim"], WIDEST)? {
+            Some(head) => head,
+            None if width.is_multiple_of(heads) => width / heads,
+            None => return Err(format!("`hidden_size` is {width}, which can't be split into {heads} heads")),
+        };
+        Ok((heads, kv_heads, head))
+    }
+
+    /// The rotary embedding. Newer files keep it under `rope_parameters`, one for each `kind` of layer or one for all;
+    /// older ones in `rope_theta` and `rope_scaling`.
+    pub fn rotary(self, kind: &str, head: usize, default_base: f64) -> Result<Rotary, String> {
+        let newer = self.get("rope_parameters").map(|all| all.get(kind).unwrap_or(all));
+        let settings = newer.or_else(|| self.get("rope_scaling")).map(Config);
+        let base = match newer.map(Config) {
+            Some(newer) => newer.positive("rope_theta")?,
+            None => None,
+        };
+        let base = match base {
+            Some(base) => base,
+            None => self.positive("rope_theta")?.or(self.positive("rotary_emb_base")?).unwrap_or(default_base),
+        };
+        let within = settings.and_then(|settings| settings.get("partial_rotary_factor"));
+        let share = within.or_else(|| self.get("partial_rotary_factor")).or_else(|| self.get("rotary_pct"));
+        let share = share.map_or(Some(1.0), Value::as_f64).filter(|share| *share > 0.0 && *share <= 1.0);
+        let share = share.ok_or("`partial_rotary_factor` must be above 0 and at most 1")?;
+        let turned = (head as f64 * share) as usize;
+        if turned < 2 || !turned.is_multiple_of(2) {
+            return Err(format!("{turned} of a head's {head} numbers would be turned; they must be pairs"));
+        }
+        Ok(Rotary { base, turned, scaling: settings.map_or(Ok(Scaling::None), |settings| self.scaling(settings))? })
+    }
+
+    fn scaling(self, settings: Config) -> Result<Scaling, String> {
+        let needed = |key: &str| settings.positive(key)?.ok_or_else(|| format!("rope scaling has no `{key}`"));
+        match settings.text("rope_type").or_else(|| settings.text("type")).unwrap_or("default") {
+            "default" => Ok(Scaling::None),
+            "linear" => Ok(Scaling::Linear(needed("factor")?)),
+            "llama3" => Ok(Scaling::Llama3 {
+                factor: needed("factor")?,
+                low: needed("low_freq_factor")?,
+                high: needed("high_freq_factor")?,
+                original_context: needed("original_max_position_embeddings")?,
+            }),
+            other => {
+                Err(format!("rope scaling `{}` is not supported, only linear and llama3", text::excerpt(other, 40)))
+            }
+        }
+    }
+
+    /// Whether neither the file nor its rotary settings have a key.
+    pub fn says_nothing_of(self, key: &str) -> bool {
+        let within = |name: &str| self.get(name).is_some_and(|settings| settings.get(key).is_some());
+        self.get(key).is_none() && !within("rope_parameters") && !within("rope_scaling")
+    }
+
+    /// The kind of each layer, such as `full_attention` and `sliding_attention`, where the file lists them.
+    pub fn layer_types(self, layers: usize) -> Result<Option<Vec<&'a str>>, String> {
+        let Some(listed) = self.get("layer_types").and_then(Value::as_array) else { return Ok(None) };
+        let kinds: Vec<&str> = listed.iter().filter_map(Value::as_str).collect();
+        if kinds.len() != layers {
+            return Err(format!("`layer_types` has {} entries for {layers} layers", kinds.len()));
+        }
+        match kinds.iter().find(|kind| !matches!(**kind, "full_attention" | "sliding_attention")) {
+            Some(other) => Err(format!("layers of the type `{}` are not supported", text::excerpt(other, 40))),
+            None => Ok(Some(kinds)),
+        }
+    }
+
+    /// Numbers of a list, one for each layer.
+    pub fn per_layer(self, key: &str, layers: usize) -> Result<Option<Vec<u64>>, String> {
+        let Some(listed) = self.get(key).and_then(Value::as_array) else { return Ok(None) };
+        let numbers: Vec<u64> = listed.iter().filter_map(Value::as_u64).collect();
+        if numbers.len() != layers {
+            return Err(format!("`{key}` has {} entries for {layers} layers", numbers.len()));
+        }
+        Ok(Some(numbers))
+    }
+}

@@ -1,0 +1,131 @@
+//! Gemma 1, 2 and 3 (text): a norm of 1 + weight, scaled word vectors, heads of a length of their own.
+
+use super::config::{Config, LARGEST_VOCABULARY, LONGEST_CONTEXT, MOST_LAYERS, WIDEST};
+use super::{Family, Layout, Names};
+use crate::student::Architecture;
+use crate::student::architecture::{Activation, Biases, Layer, Norm, NormKind, Positions, Residual, Rotary, Scaling};
+
+const WHOLE: &[(&str, &str)] = &[("words", "model.embed_tokens"), ("norm", "model.norm"), ("output", "lm_head")];
+const LAYER: &str = "model.layers.{}";
+const ATTENTION_IN: &[&str] = &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
+const MLP_IN: &[&str] = &["mlp.gate_proj", "mlp.up_proj"];
+
+/// With norms after attention and MLP as well, and in Gemma 3 of queries and keys.
+const NAMES_2: Names = Names {
+    whole: WHOLE,
+    layer: LAYER,
+    parts: &[
+        ("attention.norm", &["input_layernorm"]),
+        ("attention.in", ATTENTION_IN),
+        ("attention.queries", &["self_attn.q_norm"]),
+        ("attention.keys", &["self_attn.k_norm"]),
+        ("attention.out", &["self_attn.o_proj"]),
+        ("attention.after", &["post_attention_layernorm"]),
+        ("mlp.norm", &["pre_feedforward_layernorm"]),
+        ("mlp.in", MLP_IN),
+        ("mlp.out", &["mlp.down_proj"]),
+        ("mlp.after", &["post_feedforward_layernorm"]),
+    ],
+    layout: Layout::Outputs,
+};
+
+pub const GEMMA: Family = Family {
+    name: "Gemma",
+    model_type: "gemma",
+    read: gemma,
+    names: Names {
+        whole: WHOLE,
+        layer: LAYER,
+        parts: &[
+            ("attention.norm", &["input_layernorm"]),
+            ("attention.in", ATTENTION_IN),
+            ("attention.out", &["self_attn.o_proj"]),
+            ("mlp.norm", &["post_attention_layernorm"]),
+            ("mlp.in", MLP_IN),
+            ("mlp.out", &["mlp.down_proj"]),
+        ],
+        layout: Layout::Outputs,
+    },
+};
+
+pub const GEMMA2: Family = Family { name: "Gemma 2", model_type: "gemma2", read: gemma2, names: NAMES_2 };
+pub const GEMMA3: Family = Family { name: "Gemma 3", model_type: "gemma3_text", read: gemma3, names: NAMES_2 };
+
+fn gemma(config: Config) -> Result<Architecture, String> {
+    let width = config.needed(&["hidden_size"], WIDEST)?;
+    let layers = config.needed(&["num_hidden_layers"], MOST_LAYERS)?;
+    let (heads, kv_heads, head) = config.heads(width)?;
+    let attention = config.flag("attention_bias", false);
+    Ok(Architecture {
+        vocabulary: config.needed(&["vocab_size"], LARGEST_VOCABULARY)?,
+        context: config.needed(&["max_position_embeddings"], LONGEST_CONTEXT)?,
+        width,
+        heads,
+        kv_heads,
+        head,
+        inner: config.needed(&["intermediate_size"], 8 * WIDEST)?,
+        layers: vec![Layer { window: None, rotary: Some(config.rotary("full_attention", head, 10_000.0)?) }; layers],
+        positions: Positions::Rotary,
+        norm: Norm { kind: NormKind::RmsOffset, epsilon: config.epsilon("rms_norm_eps", 1e-6)? },
+        residual: Residual::Sequential,
+        // Published files of the first Gemma say `gelu`, and were trained with the tanh form, which transformers uses.
+        activation: match config.activation(&["hidden_activation", "hidden_act"], Activation::GeluTanh)? {
+            Activation::Gelu => Activation::GeluTanh,
+            other => other,
+        },
+        gated: true,
+        biases: Biases { attention_in: attention, attention_out: attention, ..Biases::NONE },
+        head_norms: false,
+        after_norms: false,
+        score_scale: 1.0 / (head as f64).sqrt(),
+        score_cap: None,
+        logit_cap: None,
+        word_scale: (width as f64).sqrt(),
+        tied: config.flag("tie_word_embeddings", true),
+    })
+}
+
+fn gemma2(config: Config) -> Result<Architecture, String> {
+    let mut architecture = gemma(config)?;
+    architecture.after_norms = true;
+    architecture.score_scale = 1.0 / config.positive("query_pre_attn_scalar")?.unwrap_or(256.0).sqrt();
+    architecture.score_cap = config.positive("attn_logit_softcapping")?;
+    architecture.logit_cap = config.positive("final_logit_softcapping")?;
+    let window = config.number(&["sliding_window"], LONGEST_CONTEXT)?;
+    let kinds = config.layer_types(architecture.layers.len())?;
+    for (place, layer) in architecture.layers.iter_mut().enumerate() {
+        // The first layer slides, the second does not, and so on.
+        let slides = kinds.as_ref().map_or(place % 2 == 0, |kinds| kinds[place] == "sliding_attention");
+        layer.window = window.filter(|_| slides);
+    }
+    Ok(architecture)
+}
+
+fn gemma3(config: Config) -> Result<Architecture, String> {
+    let mut architecture = gemma2(config)?;
+    architecture.head_norms = true;
+    let global = config.rotary("full_attention", architecture.head, 1_000_000.0)?;
+    let local = local_rotary(config, architecture.head)?;
+    let window = config.number(&["sliding_window"], LONGEST_CONTEXT)?;
+    let kinds = config.layer_types(architecture.layers.len())?;
+    let every = config.number(&["sliding_window_pattern", "_sliding_window_pattern"], MOST_LAYERS)?.unwrap_or(6);
+    for (place, layer) in architecture.layers.iter_mut().enumerate() {
+        let slides = kinds.as_ref().map_or((place + 1) % every != 0, |kinds| kinds[place] == "sliding_attention");
+        *layer = Layer {
+            window: window.filter(|_| slides),
+            rotary: Some(if slides { local.clone() } else { global.clone() }),
+        };
+    }
+    Ok(architecture)
+}
+
+/// Of the layers with a window: a base of their own, and never scaled in older files.
+fn local_rotary(config: Config, head: usize) -> Result<Rotary, String> {
+    match config.0.get("rope_parameters").and_then(|all| all.get("sliding_attention")) {
+        Some(_) => config.rotary("sliding_attention", head, 10_000.0),
+        None => {
+            let base = config.positive("rope_local_base_freq")?.unwrap_or(10_000.0);
+            Ok(Rotary { base, turned: head, scaling: Scaling::None })
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Llama and what is built like it: Mistral, Qwen 2 and 3, SmolLM 2 (which says it is Llama) and 3.
+
+use super::config::{Config, LARGEST_VOCABULARY, LONGEST_CONTEXT, MOST_LAYERS, WIDEST};
+use super::{Family, Layout, Names};
+use crate::student::Architecture;
+use crate::student::architecture::{Activation, Biases, Layer, Norm, NormKind, Positions, Residual};
+
+const fn family(
+    name: &'static str,
+    model_type: &'static str,
+    read: fn(Config) -> Result<Architecture, String>,
+) -> Family {
+    Family { name, model_type, read, names: NAMES }
+}
+
+pub const LLAMA: Family = family("Llama", "llama", llama);
+pub const MISTRAL: Family = family("Mistral", "mistral", mistral);
+pub const QWEN2: Family = family("Qwen 2", "qwen2", qwen2);
+pub const QWEN3: Family = family("Qwen 3", "qwen3", qwen3);
+pub const SMOLLM3: Family = family("SmolLM 3", "smollm3", smollm3);
+
+const NAMES: Names = Names {
+    whole: &[("words", "model.embed_tokens"), ("norm", "model.norm"), ("output", "lm_head")],
+    layer: "model.layers.{}",
+    parts: &[
+        ("attention.norm", &["input_layernorm"]),
+        ("attention.in", &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+        ("attention.queries", &["self_attn.q_norm"]),
+        ("attention.keys", &["self_attn.k_norm"]),
+        ("attention.out", &["self_attn.o_proj"]),
+        ("mlp.norm", &["post_attention_layernorm"]),
+        ("mlp.in", &["mlp.gate_proj", "mlp.up_proj"]),
+        ("mlp.out", &["mlp.down_proj"]),
+    ],
+    layout: Layout::Outputs,
+};
+
+/// What all of them share.
+fn common(config: Config, default_base: f64) -> Result<Architecture, String> {
+    let width = config.needed(&["hidden_size"], WIDEST)?;
+    let layers = config.needed(&["num_hidden_layers"], MOST_LAYERS)?;
+    let (heads, kv_heads, head) = config.heads(width)?;
+    let rotary = config.rotary("full_attention", head, default_base)?;
+    Ok(Architecture {
+        vocabulary: config.needed(&["vocab_size"], LARGEST_VOCABULARY)?,
+        context: config.needed(&["max_position_embeddings"], LONGEST_CONTEXT)?,
+        width,
+        heads,
+        kv_heads,
+        head,
+        inner: config.needed(&["intermediate_size"], 8 * WIDEST)?,
+        layers: vec![Layer { window: None, rotary: Some(rotary) }; layers],
+        positions: Positions::Rotary,
+        norm: Norm { kind: NormKind::Rms, epsilon: config.epsilon("rms_norm_eps", 1e-6)? },
+        residual: Residual::Sequential,
+        activation: config.activation(&["hidden_act"], Activation::Silu)?,
+        gated: true,
+        biases: Biases::NONE,
+        head_norms: false,
+        after_norms: false,
+        score_scale: 1.0 / (head as f64).sqrt(),
+        score_cap: None,
+        logit_cap: None,
+        word_scale: 1.0,
+        tied: config.flag("tie_word_embeddings", false),
+    })
+}
+
+fn llama(config: Config) -> Result<Architecture, String> {
+    let mut architecture = common(config, 10_000.0)?;
+    let attention = config.flag("attention_bias", false);
+    architecture.biases.attention_in = attention;
+    architecture.biases.attention_out = attention;
+    architecture.biases.mlp = config.flag("mlp_bias", false);
+    Ok(architecture)
+}
+
+fn mistral(config: Config) -> Result<Architecture, String> {
+    let mut architecture = common(config, 10_000.0)?;
+    let window = config.number(&["sliding_window"], LONGEST_CONTEXT)?;
+    architecture.layers.iter_mut().for_each(|layer| layer.window = window);
+    Ok(architecture)
+}
+
+fn qwen2(config: Config) -> Result<Architecture, String> {
+    let mut architecture = common(config, 10_000.0)?;
+    architecture.biases.attention_in = true;
+    windows_from(config, &mut architecture)?;
+    Ok(architecture)
+}
+
+fn qwen3(config: Config) -> Result<Architecture, String> {
+    let mut architecture = common(config, 10_000.0)?;
+    // The published default, where the file says nothing.
+    let attention = config.flag("attention_bias", false);
+    architecture.biases.attention_in = attention;
+    architecture.biases.attention_out = attention;
+    architecture.head_norms = true;
+    windows_from(config, &mut architecture)?;
+    Ok(architecture)
+}
+
+fn smollm3(config: Config) -> Result<Architecture, String> {
+    let mut architecture = common(config, 2_000_000.0)?;
+    architecture.tied = config.flag("tie_word_embeddings", true);
+    let attention = config.flag("attention_bias", false);
+    architecture.biases.attention_in = attention;
+    architecture.biases.attention_out = attention;
+    architecture.biases.mlp = config.flag("mlp_bias", false);
+    let layers = architecture.layers.len();
+    let listed = config.per_layer("no_rope_layers", layers)?;
+    let interval = config.number(&["no_rope_layer_interval"], MOST_LAYERS)?.unwrap_or(4);
+    for (place, layer) in architecture.layers.iter_mut().enumerate() {
+        // The list says 1 where the layer *has* rotary embeddings, whatever its name.
+        let has = listed.as_ref().map_or((place + 1) % interval != 0, |listed| listed[place] == 1);
+        if !has {
+            layer.rotary = None;
+        }
+    }
+    windows_from(config, &mut architecture)?;
+    Ok(architecture)
+}
+
+/// Sliding windows, where they are switched on: in the layers that are listed, or from a given one on.
+fn windows_from(config: Config, architecture: &mut Architecture) -> Result<(), String> {
+    let layers = architecture.layers.len();
+    let Some(window) = config.number(&["sliding_window"], LONGEST_CONTEXT)? else { return Ok(()) };
+    if !config.flag("use_sliding_window", false) {
+        return Ok(());
+    }
+    let kinds = config.layer_types(layers)?;
+    let first = config.number(&["max_window_layers"], MOST_LAYERS)?.unwrap_or(0);
+    for (place, layer) in architecture.layers.iter_mut().enumerate() {
+        let slides = kinds.as_ref().map_or(place >= first, |kinds| kinds[place] == "sliding_attention");
+        layer.window = slides.then_some(window);
+    }
+    Ok(())
+}

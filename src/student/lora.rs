@@ -1,0 +1,346 @@
+//! Low-rank adapters (Hu et al. 2021): the weights stay as they were published, and small matrices beside them learn.
+//!
+//! They are kept under the names of PEFT, which reads the folders that are written here.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor, Var};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::families::Family;
+use super::{Architecture, Decoder, Student, StudentError, weights};
+use crate::files;
+use crate::seeds::Stream;
+
+/// What PEFT calls the files.
+pub const CONFIG: &str = "adapter_config.json";
+pub const WEIGHTS: &str = "adapter_model.safetensors";
+/// All linear maps of the layers.
+pub const ALL: &str = "all-linear";
+/// The parts of a layer that can have adapters.
+const PARTS: [&str; 4] = ["attention.in", "attention.out", "mlp.in", "mlp.out"];
+
+/// Settings of the adapters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lora {
+    /// Columns of the first matrix, rows of the second.
+    pub rank: usize,
+    /// The product is multiplied by alpha / rank, or by alpha / √rank where `rank_stabilized`.
+    pub alpha: f64,
+    /// How often a number that an adapter reads is dropped in training.
+    pub dropout: f64,
+    /// Which maps have adapters, by their published names (`q_proj`, `c_attn`), or `all-linear`.
+    pub targets: Vec<String>,
+    /// Kalajdzievski 2023.
+    pub rank_stabilized: bool,
+}
+
+impl Default for Lora {
+    fn default() -> Self {
+        Self { rank: 8, alpha: 16.0, dropout: 0.0, targets: vec![ALL.into()], rank_stabilized: false }
+    }
+}
+
+impl Lora {
+    /// What the product of the two matrices is multiplied by.
+    pub fn scale(&self) -> f64 {
+        let rank = self.rank as f64;
+        self.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
+    }
+
+    /// The first setting that makes no sense.
+    pub fn check(&self) -> Result<(), String> {
+        if self.rank == 0 || self.rank > 1 << 14 {
+            return Err(format!("training.lora.rank is {}; it must be a whole number from 1 to 16384", self.rank));
+        }
+        if !(self.alpha > 0.0 && self.alpha.is_finite()) {
+            return Err(format!("training.lora.alpha is {}; it must be above 0", self.alpha));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(format!("training.lora.dropout is {}; it must be at least 0 and below 1", self.dropout));
+        }
+        if self.targets.is_empty() {
+            return Err(format!("training.lora.targets is empty; `{ALL}` means all"));
+        }
+        Ok(())
+    }
+
+    /// The maps that get adapters.
+    fn places(&self, family: &Family, architecture: &Architecture) -> Result<Vec<Place>, String> {
+        let known = module_names(family);
+        if let Some(other) = self.targets.iter().find(|target| *target != ALL && !known.contains(&target.as_str())) {
+            let other = crate::text::excerpt(other, 40);
+            return Err(format!(
+                "training.lora.targets: `{other}` is no linear map of {} · it has {}",
+                family.name,
+                known.join(", ")
+            ));
+        }
+        let wanted = |name: &str| self.targets.iter().any(|target| target == ALL || target == name);
+        let mut places = Vec::new();
+        for layer in 0..architecture.layers.len() {
+            for part in PARTS {
+                let ours = format!("layers.{layer}.{part}");
+                let inputs = match part {
+                    "attention.out" => architecture.heads * architecture.head,
+                    "mlp.out" => architecture.inner,
+                    _ => architecture.width,
+                };
+                let published = family.names.published(&format!("{ours}.weight"));
+                let columns = match published.len() {
+                    1 => vec![architecture.joined(part).iter().sum()],
+                    _ => architecture.joined(part),
+                };
+                for (number, (published, outputs)) in published.into_iter().zip(columns).enumerate() {
+                    let published = published.trim_end_matches(".weight").to_owned();
+                    if wanted(last_name(&published)) {
+                        let name = format!("{ours}.lora.{number}");
+                        places.push(Place { part, name, published, inputs, outputs });
+                    }
+                }
+            }
+        }
+        Ok(places)
+    }
+}
+
+/// A map with an adapter.
+struct Place {
+    /// Ours, of the layer: `attention.in`.
+    part: &'static str,
+    /// Ours: `layers.0.attention.in.lora.1` is the adapter of the second map that is joined there.
+    name: String,
+    /// Theirs: `model.layers.0.self_attn.k_proj`.
+    published: String,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Place {
+    /// Our names of the two matrices, (inputs, rank) and (rank, outputs), with those of PEFT, which keeps them transposed.
+    fn matrices(&self) -> [(String, String); 2] {
+        let published = |which: &str| format!("base_model.model.{}.lora_{which}.weight", self.published);
+        [(format!("{}.a", self.name), published("A")), (format!("{}.b", self.name), published("B"))]
+    }
+}
+
+/// The linear maps of a family's layers, by the last part of their names.
+fn module_names(family: &Family) -> Vec<&'static str> {
+    let parts = family.names.parts.iter().filter(|(ours, _)| PARTS.contains(ours));
+    parts.flat_map(|(_, theirs)| theirs.iter().map(|name| last_name(name))).collect()
+}
+
+fn last_name(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, last)| last)
+}
+
+/// An adapted student: where its published weights are, and the weights themselves.
+#[derive(Clone)]
+pub struct Adapted {
+    pub settings: Lora,
+    /// The folder of the published weights.
+    pub base: PathBuf,
+    /// Under our names; never changed.
+    pub weights: HashMap<String, Tensor>,
+}
+
+impl Student {
+    /// Freezes the weights and puts adapters beside them. The first matrix is drawn at random and the second is zero, so
+    /// that nothing has changed yet.
+    pub fn with_adapters(self, settings: &Lora, seed: u64, base: &Path) -> Result<Self, StudentError> {
+        let device = self.decoder.device().clone();
+        let places = self.places(settings)?;
+        let mut parameters = Vec::new();
+        for place in &places {
+            // As large as those of PEFT (Kaiming, uniform, a = √5).
+            let bound = 1.0 / (place.inputs as f64).sqrt();
+            let mut stream = Stream::new(seed, &["init", &place.name]);
+            let count = place.inputs * settings.rank;
+            let values: Vec<f32> = (0..count).map(|_| ((2.0 * stream.uniform() - 1.0) * bound) as f32).collect();
+            let a = Tensor::from_vec(values, (place.inputs, settings.rank), &device)?;
+            let b = Tensor::zeros((settings.rank, place.outputs), a.dtype(), &device)?;
+            let [(name_a, _), (name_b, _)] = place.matrices();
+            parameters.push((name_a, Var::from_tensor(&a)?));
+            parameters.push((name_b, Var::from_tensor(&b)?));
+        }
+        let weights = self.parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().detach())).collect();
+        let adapted = Adapted { settings: settings.clone(), base: base.to_owned(), weights };
+        self.rebuilt(parameters, adapted)
+    }
+
+    fn places(&self, settings: &Lora) -> Result<Vec<Place>, StudentError> {
+        let places = settings.places(self.family, &self.decoder.architecture);
+        places.map_err(|problem| StudentError::Vocabulary { problem })
+    }
+
+    fn rebuilt(self, parameters: Vec<(String, Var)>, adapted: Adapted) -> Result<Self, StudentError> {
+        let mut all = adapted.weights.clone();
+        all.extend(parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())));
+        let decoder = Decoder::with_adapters(self.decoder.architecture.clone(), &all, Some(&adapted.settings))?;
+        Ok(Self { decoder, parameters, adapted: Some(adapted), ..self })
+    }
+
+    /// Reads a folder of adapters, and the student they belong to.
+    pub(super) fn load_adapters(folder: &Path, device: &Device) -> Result<Self, StudentError> {
+        let (settings, base) = read_config(folder)?;
+        let student = Self::load(&base, device)?.with_adapters(&settings, 0, &base)?;
+        let saved = read_weights(folder, &student, device)?;
+        for (name, variable) in &student.parameters {
+            if let Some(tensor) = saved.get(name) {
+                variable.set(tensor)?;
+            }
+        }
+        Ok(student)
+    }
+
+    /// Writes the adapters into a folder that PEFT opens.
+    pub(super) fn save_adapters(&self, folder: &Path, adapted: &Adapted) -> Result<(), StudentError> {
+        let by_name: HashMap<&str, &Var> = self.parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
+        let mut tensors = HashMap::new();
+        for place in self.places(&adapted.settings)? {
+            for (ours, published) in place.matrices() {
+                let Some(variable) = by_name.get(ours.as_str()) else { continue };
+                let mut tensor = variable.as_tensor().detach().t()?.contiguous()?.to_device(&Device::Cpu)?;
+                if ours.ends_with(".b") {
+                    let architecture = &self.decoder.architecture;
+                    tensor = self.family.names.outputs_to_published(place.part, &tensor, architecture)?;
+                }
+                tensors.insert(published, tensor);
+            }
+        }
+        weights::write_tensors(&folder.join(WEIGHTS), &tensors)?;
+        weights::write_json(&folder.join(CONFIG), &config(adapted, self.family))?;
+        weights::write_words(folder, &self.config, &self.tokenizer)
+    }
+
+    /// The student as a whole model: every adapter multiplied out and added to its map.
+    pub fn merged(&self) -> Result<HashMap<String, Tensor>, StudentError> {
+        let Some(adapted) = &self.adapted else {
+            return Ok(self.parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().detach())).collect());
+        };
+        let mut weights = adapted.weights.clone();
+        let by_name: HashMap<&str, &Var> = self.parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
+        let places = self.places(&adapted.settings)?;
+        for (name, weight) in &mut weights {
+            let Some(stem) = name.strip_suffix(".weight") else { continue };
+            let own = |number: usize| format!("{stem}.lora.{number}");
+            let part = stem.split_once('.').and_then(|(_, rest)| rest.split_once('.')).map_or("", |(_, part)| part);
+            let mut columns = self.decoder.architecture.joined(part);
+            if self.family.names.published(name).len() == 1 {
+                columns = vec![weight.dims().last().copied().unwrap_or(0)];
+            }
+            let mut from = 0;
+            let mut pieces = Vec::new();
+            for (number, outputs) in columns.iter().enumerate() {
+                let piece = || weight.narrow(1, from, *outputs);
+                if places.iter().any(|place| place.name == own(number)) {
+                    let get = |which: &str| by_name.get(format!("{}.{which}", own(number)).as_str()).copied();
+                    if let (Some(a), Some(b)) = (get("a"), get("b")) {
+                        let delta =
+                            (a.as_tensor().detach().matmul(&b.as_tensor().detach())? * adapted.settings.scale())?;
+                        pieces.push((piece()? + delta)?);
+                    }
+                } else if weight.rank() == 2 {
+                    pieces.push(piece()?);
+                }
+                from += outputs;
+            }
+            if weight.rank() == 2 && PARTS.contains(&part) {
+                *weight = Tensor::cat(&pieces, 1)?;
+            }
+        }
+        Ok(weights)
+    }
+}
+
+/// What [`Student::parameters`] of a checkpoint of this student were.
+pub(super) fn read_weights(
+    folder: &Path,
+    student: &Student,
+    device: &Device,
+) -> Result<HashMap<String, Tensor>, StudentError> {
+    let Some(adapted) = &student.adapted else { return Ok(HashMap::new()) };
+    let path = folder.join(WEIGHTS);
+    let mut published = weights::read_tensors(&path, device)?;
+    let mut found = HashMap::new();
+    let places = student.places(&adapted.settings)?;
+    let named = places.iter().flat_map(|place| place.matrices().map(|(ours, theirs)| (place.part, ours, theirs)));
+    for (part, ours, theirs) in named {
+        let mut tensor = published.remove(&theirs).ok_or_else(|| StudentError::File {
+            path: path.clone(),
+            problem: format!("the tensor `{theirs}` is missing"),
+        })?;
+        let want = student.parameters.iter().find(|(name, _)| *name == ours).map(|(_, var)| var.dims().to_vec());
+        if want.is_none_or(|want| tensor.dims().iter().rev().ne(want.iter())) {
+            let problem = format!("`{theirs}` is of another shape than {CONFIG} makes it");
+            return Err(StudentError::File { path: path.clone(), problem });
+        }
+        if ours.ends_with(".b") {
+            tensor = student.family.names.outputs_to_ours(part, &tensor, &student.decoder.architecture)?;
+        }
+        found.insert(ours, tensor.t()?.contiguous()?);
+    }
+    Ok(found)
+}
+
+/// `adapter_config.json`, as PEFT reads it.
+fn config(adapted: &Adapted, family: &Family) -> Value {
+    let Lora { rank, alpha, dropout, targets, rank_stabilized } = &adapted.settings;
+    let targets: Vec<&str> = match targets.iter().any(|target| target == ALL) {
+        true => module_names(family),
+        false => targets.iter().map(String::as_str).collect(),
+    };
+    json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": adapted.base,
+        "r": rank,
+        "lora_alpha": alpha,
+        "lora_dropout": dropout,
+        "target_modules": targets,
+        "use_rslora": rank_stabilized,
+        "fan_in_fan_out": family.names.layout == super::families::Layout::Inputs,
+        "bias": "none",
+        "inference_mode": true,
+    })
+}
+
+/// Reads `adapter_config.json`: the settings, and the folder of the published weights.
+pub fn read_config(folder: &Path) -> Result<(Lora, PathBuf), StudentError> {
+    let path = folder.join(CONFIG);
+    let wrong = |problem: String| StudentError::File { path: path.clone(), problem };
+    let config: Value =
+        serde_json::from_str(&files::read_to_string(&path)?).map_err(|error| wrong(error.to_string()))?;
+    if config.get("peft_type").and_then(Value::as_str) != Some("LORA") {
+        return Err(wrong("only adapters of the type LORA are supported".into()));
+    }
+    for (key, neutral) in [("use_dora", json!(false)), ("bias", json!("none")), ("modules_to_save", Value::Null)] {
+        if config.get(key).is_some_and(|value| *value != neutral && !value.is_null()) {
+            return Err(wrong(format!("`{key}` is not supported")));
+        }
+    }
+    let number =
+        |key: &str| config.get(key).and_then(Value::as_f64).ok_or_else(|| wrong(format!("`{key}` is missing")));
+    let targets = match config.get("target_modules") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::String(name)) => vec![name.clone()],
+        _ => return Err(wrong("`target_modules` is missing".into())),
+    };
+    let settings = Lora {
+        rank: number("r")? as usize,
+        alpha: number("lora_alpha")?,
+        dropout: config.get("lora_dropout").and_then(Value::as_f64).unwrap_or(0.0),
+        targets,
+        rank_stabilized: config.get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
+    };
+    settings.check().map_err(wrong)?;
+    let base = config.get("base_model_name_or_path").and_then(Value::as_str);
+    let base = base.ok_or_else(|| wrong("`base_model_name_or_path` is missing".into()))?;
+    let local = PathBuf::from(base);
+    let base = if local.is_dir() { Some(local) } else { super::hub::cached(base) };
+    let missing = || wrong("the student that these adapters belong to is not at `base_model_name_or_path`".into());
+    Ok((settings, base.ok_or_else(missing)?))
+}

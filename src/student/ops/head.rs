@@ -1,0 +1,101 @@
+//! From hidden vectors to logits and their cross-entropy, a chunk of rows at a time: the logits of a whole batch over a
+//! vocabulary of 256,000 words would take more memory than the student.
+
+use candle_core::{D, DType, Result, Tensor, Var};
+
+use super::CrossEntropy;
+use crate::student::attend::bend;
+
+/// The map to logits.
+#[derive(Clone, Copy)]
+pub struct Output<'a> {
+    /// (vocabulary, width).
+    pub matrix: &'a Tensor,
+    /// (vocabulary).
+    pub bias: Option<&'a Tensor>,
+    /// Logits are bent to stay below this.
+    pub cap: Option<f64>,
+}
+
+/// Numbers in a chunk of logits: 32 MiB in `f32`.
+const CHUNK: usize = 1 << 23;
+
+impl Output<'_> {
+    /// Logits of hidden vectors (n, width): (n, vocabulary).
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        let mut logits = hidden.matmul(&self.matrix.t()?)?;
+        if let Some(bias) = self.bias {
+            logits = logits.broadcast_add(bias)?;
+        }
+        match self.cap {
+            Some(cap) => bend(&logits, cap),
+            None => Ok(logits),
+        }
+    }
+}
+
+/// Σ weight · cross-entropy of h (rows, width), of candle's own operations.
+///
+/// The gradient of each chunk is taken while its logits exist. What is returned has the total's value and, being a sum
+/// of products with those gradients, passes them on; so whoever differentiates it need not know.
+pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f32]) -> Result<CrossEntropy> {
+    let (rows, vocabulary) = (h.dim(0)?, output.matrix.dim(0)?);
+    let size = (CHUNK / vocabulary.max(1)).clamp(1, rows.max(1));
+    let (h_values, matrix) = (h.detach(), output.matrix.detach());
+    let differentiated = h.track_op() || output.matrix.track_op();
+    let mut losses = Vec::with_capacity(rows);
+    let mut dh = Vec::new();
+    let (mut dmatrix, mut dbias): (Option<Tensor>, Option<Tensor>) = (None, None);
+    for first in (0..rows).step_by(size) {
+        let count = size.min(rows - first);
+        let piece = h_values.narrow(0, first, count)?;
+        let mut plain = piece.matmul(&matrix.t()?)?;
+        if let Some(bias) = output.bias {
+            plain = plain.broadcast_add(&bias.detach())?;
+        }
+        // A leaf of its own: the backward pass of a chunk ends at its logits.
+        let logits = Var::from_tensor(&plain)?;
+        let bent = output.cap.map_or(Ok(logits.as_tensor().clone()), |cap| bend(&logits, cap))?;
+        let targets = Tensor::from_slice(&targets[first..first + count], (count, 1), h.device())?;
+        let weights = Tensor::from_slice(&weights[first..first + count], count, h.device())?.to_dtype(h.dtype())?;
+        let own = candle_nn::ops::log_softmax(&bent, D::Minus1)?.gather(&targets, 1)?.squeeze(1)?.neg()?;
+        losses.extend(own.detach().to_dtype(DType::F32)?.to_vec1::<f32>()?);
+        if !differentiated {
+            continue;
+        }
+        let mut gradients = (own * weights)?.sum_all()?.backward()?;
+        let Some(dlogits) = gradients.remove(&logits) else { candle_core::bail!("the logits have no gradient") };
+        dh.push(dlogits.matmul(&matrix)?);
+        if output.matrix.track_op() {
+            add_to(&mut dmatrix, dlogits.t()?.matmul(&piece)?)?;
+        }
+        if output.bias.is_some_and(Tensor::track_op) {
+            add_to(&mut dbias, dlogits.sum(0)?)?;
+        }
+    }
+    let total: f64 = losses.iter().zip(weights).map(|(loss, weight)| f64::from(*loss) * f64::from(*weight)).sum();
+    let mut total = Tensor::new(total, h.device())?.to_dtype(h.dtype())?;
+    let mut pass_on = |tensor: &Tensor, gradient: Option<Tensor>| -> Result<()> {
+        if let Some(gradient) = gradient.filter(|_| tensor.track_op()) {
+            let product = (tensor * gradient.detach())?.sum_all()?;
+            total = (&total + (&product - product.detach())?)?;
+        }
+        Ok(())
+    };
+    if !dh.is_empty() {
+        pass_on(h, Some(Tensor::cat(&dh, 0)?))?;
+    }
+    pass_on(output.matrix, dmatrix)?;
+    if let Some(bias) = output.bias {
+        pass_on(bias, dbias)?;
+    }
+    Ok(CrossEntropy { total, losses })
+}
+
+fn add_to(sum: &mut Option<Tensor>, new: Tensor) -> Result<()> {
+    *sum = Some(match sum.take() {
+        Some(old) => (old + new)?,
+        None => new,
+    });
+    Ok(())
+}

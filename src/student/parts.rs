@@ -1,0 +1,195 @@
+//! The weights of a decoder's parts, and how they are built from the weights' names.
+
+use std::collections::HashMap;
+
+use candle_core::{Result, Tensor};
+
+use super::architecture::{Architecture, Norm, NormKind, Residual};
+use super::lora::Lora;
+use super::ops::{Drop, Ops};
+
+/// A linear map.
+#[derive(Clone)]
+pub struct Linear {
+    /// (inputs, outputs).
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+    /// Low-rank maps that are added to a part of the outputs.
+    adapters: Vec<Adapter>,
+}
+
+/// scale · x a b, for the outputs from `from` on.
+#[derive(Clone)]
+struct Adapter {
+    /// (inputs, rank).
+    a: Tensor,
+    /// (rank, outputs).
+    b: Tensor,
+    scale: f64,
+    from: usize,
+}
+
+/// A norm's weights.
+#[derive(Clone)]
+pub struct NormWeights {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    norm: Norm,
+}
+
+/// One layer.
+#[derive(Clone)]
+pub struct Layer {
+    pub attention_norm: NormWeights,
+    pub attention_in: Linear,
+    /// Of each head's queries, and of its keys.
+    pub head_norms: Option<(NormWeights, NormWeights)>,
+    pub attention_out: Linear,
+    pub attention_after: Option<NormWeights>,
+    /// None where the MLP reads what attention reads.
+    pub mlp_norm: Option<NormWeights>,
+    pub mlp_in: Linear,
+    pub mlp_out: Linear,
+    pub mlp_after: Option<NormWeights>,
+}
+
+impl Linear {
+    /// x (…, inputs) to (…, outputs). `drop` is for what adapters read.
+    pub fn apply(&self, ops: Ops, x: &Tensor, drop: Option<Drop>) -> Result<Tensor> {
+        let y = ops.linear(x, &self.weight, self.bias.as_ref())?;
+        if self.adapters.is_empty() {
+            return Ok(y);
+        }
+        let read = ops.dropped(x, drop)?;
+        let outputs = self.weight.dim(1)?;
+        let mut shape = y.dims().to_vec();
+        let zeros = |shape: &mut Vec<usize>, columns: usize| {
+            if let Some(last) = shape.last_mut() {
+                *last = columns;
+            }
+            Tensor::zeros(shape.as_slice(), y.dtype(), y.device())
+        };
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for adapter in &self.adapters {
+            if adapter.from > from {
+                pieces.push(zeros(&mut shape, adapter.from - from)?);
+            }
+            let low = ops.linear(&read, &adapter.a, None)?;
+            pieces.push((ops.linear(&low, &adapter.b, None)? * adapter.scale)?);
+            from = adapter.from + adapter.b.dim(1)?;
+        }
+        if from < outputs {
+            pieces.push(zeros(&mut shape, outputs - from)?);
+        }
+        y + if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(&pieces, candle_core::D::Minus1)? }
+    }
+
+    fn frozen(&self) -> Self {
+        let adapter = |adapter: &Adapter| Adapter { a: adapter.a.detach(), b: adapter.b.detach(), ..*adapter };
+        Self {
+            weight: self.weight.detach(),
+            bias: self.bias.as_ref().map(Tensor::detach),
+            adapters: self.adapters.iter().map(adapter).collect(),
+        }
+    }
+}
+
+impl NormWeights {
+    /// Over the last dimension of x.
+    pub fn apply(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
+        match (&self.bias, self.norm.kind) {
+            (Some(bias), _) => ops.layer_norm(x, &self.weight, bias, self.norm.epsilon),
+            (None, NormKind::RmsOffset) => ops.rms_norm(x, &(&self.weight + 1.0)?, self.norm.epsilon),
+            (None, _) => ops.rms_norm(x, &self.weight, self.norm.epsilon),
+        }
+    }
+
+    pub fn frozen(&self) -> Self {
+        Self { weight: self.weight.detach(), bias: self.bias.as_ref().map(Tensor::detach), norm: self.norm }
+    }
+}
+
+impl Layer {
+    /// The same weights without the record that a backward pass needs.
+    pub fn frozen(&self) -> Self {
+        let norm = |norm: &Option<NormWeights>| norm.as_ref().map(NormWeights::frozen);
+        Self {
+            attention_norm: self.attention_norm.frozen(),
+            attention_in: self.attention_in.frozen(),
+            head_norms: self.head_norms.as_ref().map(|(queries, keys)| (queries.frozen(), keys.frozen())),
+            attention_out: self.attention_out.frozen(),
+            attention_after: norm(&self.attention_after),
+            mlp_norm: norm(&self.mlp_norm),
+            mlp_in: self.mlp_in.frozen(),
+            mlp_out: self.mlp_out.frozen(),
+            mlp_after: norm(&self.mlp_after),
+        }
+    }
+}
+
+/// Weights by our names.
+pub struct Weights<'a> {
+    pub architecture: &'a Architecture,
+    pub tensors: &'a HashMap<String, Tensor>,
+    pub lora: Option<&'a Lora>,
+}
+
+impl Weights<'_> {
+    pub fn get(&self, name: &str) -> Result<Tensor> {
+        match self.tensors.get(name) {
+            Some(tensor) => Ok(tensor.clone()),
+            None => candle_core::bail!("the decoder has no weights `{name}`"),
+        }
+    }
+
+    fn linear(&self, name: &str, bias: bool) -> Result<Linear> {
+        let bias = bias.then(|| self.get(&format!("{name}.bias"))).transpose()?;
+        let weight = self.get(&format!("{name}.weight"))?;
+        let mut adapters = Vec::new();
+        if let Some(lora) = self.lora {
+            let part = name.splitn(3, '.').nth(2).unwrap_or(name);
+            let mut columns = self.architecture.joined(part);
+            // A published map that is one whole has one adapter for all that we split it into.
+            if columns.len() > 1
+                && self.tensors.get(&format!("{name}.lora.0.b")).is_some_and(|b| b.dims()[1] == weight.dims()[1])
+            {
+                columns = vec![weight.dim(1)?];
+            }
+            let mut from = 0;
+            for (number, outputs) in columns.into_iter().enumerate() {
+                let get = |which: &str| self.tensors.get(&format!("{name}.lora.{number}.{which}"));
+                if let (Some(a), Some(b)) = (get("a"), get("b")) {
+                    adapters.push(Adapter { a: a.clone(), b: b.clone(), scale: lora.scale(), from });
+                }
+                from += outputs;
+            }
+        }
+        Ok(Linear { weight, bias, adapters })
+    }
+
+    pub fn norm(&self, name: &str) -> Result<NormWeights> {
+        let norm = self.architecture.norm;
+        let bias = (norm.kind == NormKind::Layer).then(|| self.get(&format!("{name}.bias"))).transpose()?;
+        Ok(NormWeights { weight: self.get(&format!("{name}.weight"))?, bias, norm })
+    }
+
+    pub fn layer(&self, number: usize) -> Result<Layer> {
+        let Architecture { biases, head_norms, after_norms, residual, .. } = self.architecture;
+        let name = |part: &str| format!("layers.{number}.{part}");
+        let norm = |wanted: bool, part: &str| wanted.then(|| self.norm(&name(part))).transpose();
+        let queries = norm(*head_norms, "attention.queries")?;
+        let keys = norm(*head_norms, "attention.keys")?;
+        Ok(Layer {
+            attention_norm: self.norm(&name("attention.norm"))?,
+            attention_in: self.linear(&name("attention.in"), biases.attention_in)?,
+            head_norms: queries.zip(keys),
+            attention_out: self.linear(&name("attention.out"), biases.attention_out)?,
+            attention_after: norm(*after_norms, "attention.after")?,
+            mlp_norm: norm(*residual != Residual::ParallelSharedNorm, "mlp.norm")?,
+            mlp_in: self.linear(&name("mlp.in"), biases.mlp)?,
+            mlp_out: self.linear(&name("mlp.out"), biases.mlp)?,
+            mlp_after: norm(*after_norms, "mlp.after")?,
+        })
+    }
+}
