@@ -51,7 +51,7 @@ impl Case {
     fn read_as(fixture: &Path, dtype: DType) -> Self {
         let model = weights::read_model(fixture, &Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
         let as_wanted = model.weights.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap()));
-        let (parameters, tensors) = decoder::trainable(&model.architecture, &as_wanted.collect()).unwrap();
+        let (parameters, tensors) = decoder::trainable(&model.architecture, as_wanted.collect()).unwrap();
         let decoder = Decoder::new(model.architecture, &tensors).unwrap();
         let expected = candle_core::safetensors::load(fixture.join("reference.safetensors"), &Device::Cpu).unwrap();
         Self { name: name_of(fixture), family: model.family, decoder, parameters, expected }
@@ -243,7 +243,7 @@ fn greedy_text_agrees_token_by_token_whatever_the_padding() {
         let uneven: Vec<Vec<u32>> = prompts.iter().enumerate().map(|(row, ids)| ids[..5 - row].to_vec()).collect();
         let together = generate(&decoder, &uneven, 6, Choose::Greedy, &|_, _| false).unwrap();
         for (prompt, text) in uneven.iter().zip(&together) {
-            let alone = generate(&decoder, &[prompt.clone()], 6, Choose::Greedy, &|_, _| false).unwrap();
+            let alone = generate(&decoder, std::slice::from_ref(prompt), 6, Choose::Greedy, &|_, _| false).unwrap();
             assert_eq!(*text, alone[0], "{}", case.name);
         }
     }
@@ -279,4 +279,86 @@ fn what_is_split_and_joined_is_what_was_published() {
         }
         assert_eq!(seen, published.len(), "{}", case.name);
     }
+}
+
+/// A copy of a fixture that a test may break.
+fn copy_of(name: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(folder().join(name).join(file), dir.path().join(file)).unwrap();
+    }
+    dir
+}
+
+/// Puts the weights of a folder into two files and an index, as large models are published.
+fn into_shards(dir: &Path) {
+    let whole = dir.join("model.safetensors");
+    let all = candle_core::safetensors::load(&whole, &Device::Cpu).unwrap();
+    let mut names: Vec<&String> = all.keys().collect();
+    names.sort();
+    let mut map = serde_json::Map::new();
+    for (number, names) in names.chunks(names.len().div_ceil(2)).enumerate() {
+        let file = format!("model-0000{}-of-00002.safetensors", number + 1);
+        let part: HashMap<&str, Tensor> = names.iter().map(|name| (name.as_str(), all[*name].clone())).collect();
+        candle_core::safetensors::save(&part, dir.join(&file)).unwrap();
+        map.extend(names.iter().map(|name| ((*name).clone(), file.clone().into())));
+    }
+    std::fs::remove_file(whole).unwrap();
+    let index = serde_json::json!({"metadata": {}, "weight_map": map});
+    std::fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn weights_in_several_files_are_the_same_weights() {
+    let dir = copy_of("qwen3");
+    into_shards(dir.path());
+    let parts = weights::read_model(dir.path(), &Device::Cpu).unwrap();
+    let whole = weights::read_model(&folder().join("qwen3"), &Device::Cpu).unwrap();
+    assert!(whole.weights.iter().all(|(name, tensor)| gap(&parts.weights[name], tensor) == 0.0));
+}
+
+#[test]
+fn broken_models_are_refused_with_the_file_and_the_reason() {
+    let refused = |name: &str, change: &dyn Fn(&Path)| {
+        let dir = copy_of(name);
+        change(dir.path());
+        weights::read_model(dir.path(), &Device::Cpu).map(|_| ()).unwrap_err().to_string()
+    };
+    let missing = refused("llama", &|dir| {
+        into_shards(dir);
+        std::fs::remove_file(dir.join("model-00002-of-00002.safetensors")).unwrap();
+    });
+    assert!(missing.contains("index.json") && missing.contains("model-00002-of-00002"), "{missing}");
+    let outside = refused("llama", &|dir| {
+        into_shards(dir);
+        let index = dir.join("model.safetensors.index.json");
+        let text = std::fs::read_to_string(&index).unwrap().replace("model-00002", "../model-00002");
+        std::fs::write(&index, text).unwrap();
+    });
+    assert!(outside.contains("no name of a file"), "{outside}");
+    let none = refused("gemma", &|dir| {
+        let path = dir.join("model.safetensors");
+        let mut all = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        let name = "model.layers.1.mlp.up_proj.weight";
+        let poisoned = (&all[name] * f64::NAN).unwrap();
+        all.insert(name.into(), poisoned);
+        candle_core::safetensors::save(&all, &path).unwrap();
+    });
+    assert!(none.contains("NaN") && none.contains("layers.1.mlp.up_proj"), "{none}");
+    let edit = |from: &'static str, to: &'static str| {
+        move |dir: &Path| {
+            let path = dir.join("config.json");
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{text}");
+            std::fs::write(&path, text.replace(from, to)).unwrap();
+        }
+    };
+    let shape = refused("llama", &edit("\"intermediate_size\": 37", "\"intermediate_size\": 38"));
+    assert!(shape.contains("gate_proj") && shape.contains("[38, 24]"), "{shape}");
+    let shared = refused("qwen2", &edit("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3"));
+    assert!(shared.contains("4 heads") && shared.contains("3"), "{shared}");
+    let keyless = refused("opt", &edit("\"ffn_dim\"", "\"dim_of_ffn\""));
+    assert!(keyless.contains("ffn_dim") && keyless.contains("config.json"), "{keyless}");
+    let scaled = refused("llama3", &edit("\"llama3\"", "\"yarn\""));
+    assert!(scaled.contains("yarn") && scaled.contains("linear and llama3"), "{scaled}");
 }

@@ -35,7 +35,7 @@ fn it_tells_the_story_that_transformers_tells() {
     let (prompt, greedy) = (ids(&expected["prompt"]), ids(&expected["greedy"]));
     assert_eq!(student.tokenizer.ids("Once upon a time, there was a little girl named").unwrap(), prompt[1..]);
     let decoder = student.decoder.frozen();
-    let text = generate(&decoder, &[prompt.clone()], greedy.len(), Choose::Greedy, &|_, _| false).unwrap();
+    let text = generate(&decoder, std::slice::from_ref(&prompt), greedy.len(), Choose::Greedy, &|_, _| false).unwrap();
     assert_eq!(text[0], greedy);
 
     let all = [prompt, greedy].concat();

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::output::{Context, print};
-use crate::runs::prepare::{student_folder, toy_tokenizer, vocabulary_examples};
+use crate::runs::prepare::{self, student_folder, toy_tokenizer, vocabulary_examples};
 use crate::student::families::gpt2::GPT2;
-use crate::student::{Architecture, hub, toy, weights};
+use crate::student::lora::Lora;
+use crate::student::memory::{self, Estimate, Parts};
+use crate::student::{hub, toy, weights};
 use crate::text;
 use crate::training::TrainingSettings;
 
@@ -22,21 +24,9 @@ Examples:
 pub enum StudentCommand {
     /// Family, parameters, and the memory that a fine-tune would take
     #[command(
-        after_help = "Examples:\n  afterthought student show toy\n  afterthought student show ../gpt2 --batch 8 --length 256"
+        after_help = "Examples:\n  afterthought student show toy\n  afterthought student show ../gpt2 --batch 8 --length 256\n  afterthought student show google/gemma-2b --lora 16"
     )]
-    Show {
-        /// toy, a folder, or a hub id that was fetched
-        student: String,
-        /// Sequences in a batch
-        #[arg(long)]
-        batch: Option<usize>,
-        /// Tokens in a sequence
-        #[arg(long, default_value_t = 128)]
-        length: usize,
-        /// The data set that the toy's vocabulary is made from
-        #[arg(long, default_value = "toyworld")]
-        dataset: String,
-    },
+    Show(ShowArgs),
     /// Fetch a student from the Hugging Face hub into its usual cache
     #[command(after_help = "Example:\n  afterthought student fetch openai-community/gpt2")]
     Fetch {
@@ -45,18 +35,37 @@ pub enum StudentCommand {
     },
 }
 
+#[derive(Args)]
+pub struct ShowArgs {
+    /// toy, a folder, or a hub id that was fetched
+    student: String,
+    /// Sequences in a batch
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Tokens in a sequence
+    #[arg(long, default_value_t = 128)]
+    length: usize,
+    /// Train adapters of this rank in place of the whole student
+    #[arg(long, value_name = "RANK")]
+    lora: Option<usize>,
+    /// The data set that the toy's vocabulary is made from
+    #[arg(long, default_value = "toyworld")]
+    dataset: String,
+}
+
 pub fn run(command: StudentCommand, context: &Context) -> anyhow::Result<()> {
     match command {
-        StudentCommand::Show { student, batch, length, dataset } => show(context, &student, batch, length, &dataset),
+        StudentCommand::Show(args) => show(context, &args),
         StudentCommand::Fetch { id } => fetch(context, &id),
     }
 }
 
-fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, dataset: &str) -> anyhow::Result<()> {
+fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
+    let student = args.student.as_str();
     let settings = if student == "toy" { TrainingSettings::toy() } else { TrainingSettings::default() };
-    let batch = batch.unwrap_or(settings.batch_size);
+    let batch = args.batch.unwrap_or(settings.batch_size);
     let (family, architecture) = if student == "toy" {
-        let dataset = context.catalog().open(dataset)?;
+        let dataset = context.catalog().open(&args.dataset)?;
         let tokenizer = toy_tokenizer(&dataset, &vocabulary_examples(&dataset, "default")?)?;
         (&GPT2, toy::architecture(tokenizer.size()))
     } else {
@@ -66,55 +75,82 @@ fn show(context: &Context, student: &str, batch: Option<usize>, length: usize, d
         );
         let folder = student_folder(&context.project, student, &mut |_, _, _| {})?.unwrap_or_default();
         let (family, architecture, config) = weights::read_config(&folder)?;
-        // What is described here must be one that can be trained.
+        // One that doesn't belong to the weights is refused here already.
         weights::read_tokenizer(&folder, &config, &architecture)?;
         (family, architecture)
     };
-    let length = length.min(architecture.context);
-    let memory = training_memory(&architecture, batch, length);
+    let length = args.length.min(architecture.context);
+    let lora = args.lora.map(|rank| Lora { rank, ..Lora::default() });
+    if let Some(lora) = &lora {
+        lora.check().map_err(anyhow::Error::msg)?;
+    }
+    let parts = Parts::of(&architecture);
+    let memory = Estimate::of(&architecture, batch, length, lora.as_ref());
+    let seconds = memory::step_seconds(&architecture, batch * length, lora.is_some())?;
+    let available = prepare::available_memory();
     if context.json {
         return context.print_json(&json!({
             "student": student,
             "family": family.name,
             "parameters": architecture.parameter_count(),
+            "parts": parts,
+            "dtype": "float32",
             "vocabulary": architecture.vocabulary,
             "context": architecture.context,
             "width": architecture.width,
             "layers": architecture.layers.len(),
             "heads": architecture.heads,
+            "kv_heads": architecture.kv_heads,
             "batch": batch,
             "length": length,
-            "training_bytes": memory,
+            "training_bytes": memory.total,
+            "training": memory,
+            "available_bytes": available,
+            "fits": available.is_none_or(|available| memory.total <= available),
+            "step_seconds": seconds,
         }));
     }
-    print(&format!(
-        "{}: {}, {} parameters\n{} of width {} with {} heads, context {}, vocabulary {}\n\
-         a fine-tune at batch {batch} x {length} tokens takes about {}\n",
+    let layers = architecture.layers.len();
+    let bytes = |n: u64| indicatif::HumanBytes(n).to_string();
+    let number = |n: usize| indicatif::HumanCount(n as u64).to_string();
+    let mut out = format!(
+        "{}: {}, {} parameters, float32\n",
         text::line(student),
         family.name,
-        architecture.parameter_count(),
-        if architecture.layers.len() == 1 { "1 layer".into() } else { format!("{} layers", architecture.layers.len()) },
+        number(architecture.parameter_count())
+    );
+    out += &format!(
+        "{layers} layer{} of width {}, {} heads ({} of keys), context {}, vocabulary {}\n",
+        if layers == 1 { "" } else { "s" },
         architecture.width,
         architecture.heads,
-        architecture.context,
-        architecture.vocabulary,
-        indicatif::HumanBytes(memory)
-    ))
-}
-
-/// Bytes that a training step holds at its peak, counted tensor by tensor: weights, gradients and both moments in
-/// `f32`, the activations that the backward pass reads, and one chunk of logits.
-fn training_memory(architecture: &Architecture, batch: usize, length: usize) -> u64 {
-    let Architecture { width, inner, heads, kv_heads, head, vocabulary, gated, .. } = *architecture;
-    let rows = (batch * length) as u64;
-    // In a layer: its input, two norms, queries, keys and values, their mix, its projection, the sum, both sides of the
-    // activation and the output; and the log sums of attention.
-    let mixed = (heads + 2 * kv_heads) * head + heads * head;
-    let inside = if gated { 4 * inner } else { 2 * inner };
-    let layer = rows * (7 * width + mixed + inside) as u64 + rows * heads as u64;
-    let logits = (256.min(batch * length) * vocabulary) as u64;
-    let ends = 4 * rows * width as u64 + 2 * (vocabulary * width) as u64;
-    4 * (4 * architecture.parameter_count() as u64 + architecture.layers.len() as u64 * layer + logits + ends)
+        architecture.kv_heads,
+        number(architecture.context),
+        number(architecture.vocabulary)
+    );
+    let named = [
+        ("embeddings", parts.embeddings),
+        ("attention", parts.attention),
+        ("mlp", parts.mlp),
+        ("norms", parts.norms),
+        ("output", parts.output),
+    ];
+    let shown = named.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {}", number(*count)));
+    out += &format!("parameters  {}\n", shown.collect::<Vec<_>>().join(" · "));
+    let what = lora.map_or_else(|| "whole".to_owned(), |lora| format!("with adapters of rank {}", lora.rank));
+    out += &format!(
+        "a fine-tune {what} at batch {batch} x {length} tokens takes about {} ({} weights, {} gradients and moments, {} \
+         activations, {} logits), and {seconds:.2} s a step on this processor\n",
+        bytes(memory.total),
+        bytes(memory.weights),
+        bytes(memory.training),
+        bytes(memory.activations),
+        bytes(memory.logits)
+    );
+    if let Some(available) = available.filter(|available| memory.total > *available) {
+        out += &format!("it does not fit: {} are free · {}\n", bytes(available), prepare::SMALLER);
+    }
+    print(&out)
 }
 
 fn fetch(context: &Context, id: &str) -> anyhow::Result<()> {

@@ -14,7 +14,9 @@ use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Encoded, RenderError, Rendered, Renderer};
-use crate::student::{Student, StudentError, Tokenizer, hub, toy, weights};
+use crate::student::memory::Estimate;
+use crate::student::{Architecture, Student, StudentError, Tokenizer, hub, toy, weights};
+use crate::training::TrainingSettings;
 use crate::training::settings::Unusable;
 
 /// The split that students are trained on.
@@ -103,6 +105,9 @@ pub fn student(
 ) -> Result<Student, RunError> {
     match student_folder(project, &spec.student, report)? {
         Some(folder) => {
+            // The weights and their moments alone may be too much; what a batch takes is known later.
+            let (_, architecture, _) = weights::read_config(&folder)?;
+            check_memory(&architecture, &spec.training, 1, device, false)?;
             let student = Student::load(&folder, device)?;
             match &spec.training.lora {
                 // The folder goes into the checkpoints, which must be found from anywhere.
@@ -281,4 +286,34 @@ pub fn check(project: &Path, spec: &RunSpec) -> Result<(), RunError> {
 /// Opens a run's data set.
 pub fn dataset(project: &Path, spec: &RunSpec) -> Result<Dataset, RunError> {
     Ok(Catalog::new(project).open(&spec.dataset)?)
+}
+
+/// What to try where a fine-tune does not fit.
+pub const SMALLER: &str = "a smaller training.batch_size (with training.accumulate for the same step), a shorter \
+                           training.max_length, or training.lora: {rank: 8} takes less";
+
+/// Bytes that are free, where the system says.
+pub fn available_memory() -> Option<u64> {
+    let wanted = sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::everything());
+    let system = sysinfo::System::new_with_specifics(wanted).ok()?;
+    Some(system.available_memory()).filter(|bytes| *bytes > 0)
+}
+
+/// Refuses a fine-tune that would be killed for its memory. `longest` is the longest sequence of a batch.
+pub fn check_memory(
+    architecture: &Architecture,
+    training: &TrainingSettings,
+    longest: usize,
+    device: &Device,
+    is_loaded: bool,
+) -> Result<(), RunError> {
+    let estimate = Estimate::of(architecture, training.batch_size, longest, training.lora.as_ref());
+    let needed = estimate.total - if is_loaded { estimate.weights } else { 0 };
+    match available_memory().filter(|available| device.is_cpu() && needed > *available) {
+        Some(available) => Err(RunError::WontFit {
+            needed: indicatif::HumanBytes(needed).to_string(),
+            available: indicatif::HumanBytes(available).to_string(),
+        }),
+        None => Ok(()),
+    }
 }

@@ -254,6 +254,8 @@ fn prepare_run(
     // Rows without an answer are nothing to stop for where nothing is learnt from them.
     let (watched_encoded, watched_tally) = watched.encode(&renderer, Unusable::Skip)?;
     note_all(supervisor, [(&train, &tally), (&watched, &watched_tally)], renderer.max_length)?;
+    let longest = encoded.iter().map(|example| example.ids.len()).max().unwrap_or(0);
+    prepare::check_memory(&student.decoder.architecture, &spec.training, longest, device, true)?;
     let trainer = Trainer::new(student, encoded.into(), spec.training.clone(), spec.seed.order)?;
     Ok(Some((trainer, Material { renderer, watched, watched_encoded, last })))
 }

@@ -328,18 +328,19 @@ impl Decoder {
 /// Trainable weights with their names, in the decoder's order.
 pub type Parameters = Vec<(String, Var)>;
 
-/// Makes every weight trainable; the map holds the tensors to build a [`Decoder`] over.
+/// Makes every weight trainable; the map holds the tensors to build a [`Decoder`] over. A weight is let go as soon as its
+/// variable has a copy of it, so that a student is in memory once.
 pub fn trainable(
     architecture: &Architecture,
-    weights: &HashMap<String, Tensor>,
+    mut weights: HashMap<String, Tensor>,
 ) -> Result<(Parameters, HashMap<String, Tensor>)> {
     let mut variables = Vec::new();
     let mut tensors = HashMap::new();
     for parameter in architecture.parameters() {
-        let Some(tensor) = weights.get(&parameter.name) else {
+        let Some(tensor) = weights.remove(&parameter.name) else {
             candle_core::bail!("the decoder has no weights `{}`", parameter.name)
         };
-        let variable = Var::from_tensor(tensor)?;
+        let variable = Var::from_tensor(&tensor)?;
         tensors.insert(parameter.name.clone(), variable.as_tensor().clone());
         variables.push((parameter.name, variable));
     }

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use hf_hub::api::Progress;
-use hf_hub::api::sync::ApiBuilder;
+use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo};
 
-use super::StudentError;
+use super::{StudentError, weights};
 
-/// What a student is made of; the weights last, so that a wrong name costs little.
-const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const WEIGHTS: &str = "model.safetensors";
+/// Of weights in several files.
+const INDEX: &str = "model.safetensors.index.json";
 
 /// Whether a name has the form of a hub id, `owner/name`.
 pub fn is_id(name: &str) -> bool {
@@ -21,11 +24,17 @@ pub fn is_id(name: &str) -> bool {
     matches!(name.split('/').collect::<Vec<_>>()[..], [owner, model] if part(owner) && part(model))
 }
 
-/// The folder of a student that was fetched before.
+/// The folder of a student that was fetched before, with all its files.
 pub fn cached(id: &str) -> Option<PathBuf> {
     let repo = Cache::from_env().repo(Repo::model(id.to_owned()));
-    let found: Option<Vec<PathBuf>> = FILES.iter().map(|file| repo.get(file)).collect();
-    found?.first()?.parent().map(Path::to_owned)
+    let config = repo.get(CONFIG)?;
+    repo.get(TOKENIZER)?;
+    if repo.get(WEIGHTS).is_none() {
+        let index = repo.get(INDEX)?;
+        let shards = weights::shards(&index).ok()?;
+        shards.iter().all(|shard| repo.get(shard).is_some()).then_some(())?;
+    }
+    config.parent().map(Path::to_owned)
 }
 
 /// Fetches a student's files; `report` is told the file, the bytes that came and the bytes of the file. Environment:
@@ -41,24 +50,28 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
     }
     let repo = builder.build().map_err(|error| failed(error.to_string()))?.repo(Repo::model(id.to_owned()));
     let local = Cache::from_env().repo(Repo::model(id.to_owned()));
-    let mut folder = None;
-    for file in FILES {
-        let path = match local.get(file) {
-            Some(path) => path,
-            None => {
-                let meter = Meter { file, done: 0, total: 0, report };
-                repo.download_with_progress(file, meter).map_err(|error| {
-                    failed(format!("{file}: {error} · check the id, the network, and HF_TOKEN for gated models"))
-                })?
-            }
-        };
-        folder = path.parent().map(Path::to_owned);
+    let mut get = |file: &str| match local.get(file) {
+        Some(path) => Ok(path),
+        None => repo.download_with_progress(file, Meter { file: file.to_owned(), done: 0, total: 0, report }),
+    };
+    let explain = |file: &str, error: ApiError| {
+        failed(format!("{file}: {error} · check the id, the network, and HF_TOKEN for gated models"))
+    };
+    // The weights last, so that a wrong name costs little.
+    let config = get(CONFIG).map_err(|error| explain(CONFIG, error))?;
+    get(TOKENIZER).map_err(|error| explain(TOKENIZER, error))?;
+    if let Err(error) = get(WEIGHTS) {
+        // Large models are published in several files.
+        let Ok(index) = get(INDEX) else { return Err(explain(WEIGHTS, error)) };
+        for shard in weights::shards(&index)? {
+            get(&shard).map_err(|error| explain(&shard, error))?;
+        }
     }
-    folder.ok_or_else(|| failed("nothing was fetched".into()))
+    config.parent().map(Path::to_owned).ok_or_else(|| failed("nothing was fetched".into()))
 }
 
 struct Meter<'a> {
-    file: &'static str,
+    file: String,
     done: u64,
     total: u64,
     report: &'a mut dyn FnMut(&str, u64, u64),
@@ -67,16 +80,16 @@ struct Meter<'a> {
 impl Progress for Meter<'_> {
     fn init(&mut self, size: usize, _: &str) {
         self.total = size as u64;
-        (self.report)(self.file, 0, self.total);
+        (self.report)(&self.file, 0, self.total);
     }
 
     fn update(&mut self, size: usize) {
         self.done += size as u64;
-        (self.report)(self.file, self.done, self.total);
+        (self.report)(&self.file, self.done, self.total);
     }
 
     fn finish(&mut self) {
-        (self.report)(self.file, self.total, self.total);
+        (self.report)(&self.file, self.total, self.total);
     }
 }
 

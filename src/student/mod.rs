@@ -11,6 +11,7 @@ pub mod families;
 pub mod generate;
 pub mod hub;
 pub mod lora;
+pub mod memory;
 pub mod ops;
 mod parts;
 pub mod tokenizer;
@@ -66,7 +67,7 @@ impl Student {
             return Self::load_adapters(folder, device);
         }
         let (weights::Model { family, config, architecture, weights }, tokenizer) = weights::read(folder, device)?;
-        Self::new(family, config, architecture, tokenizer, &weights)
+        Self::new(family, config, architecture, tokenizer, weights)
     }
 
     /// A student of the GPT-2 kind with fresh weights.
@@ -78,7 +79,7 @@ impl Student {
     ) -> Result<Self, StudentError> {
         let weights = weights::initial(&architecture, seed, device)?;
         let config = families::gpt2::config(&architecture, tokenizer.specials.bos, tokenizer.specials.eos);
-        Self::new(&families::gpt2::GPT2, config, architecture, tokenizer, &weights)
+        Self::new(&families::gpt2::GPT2, config, architecture, tokenizer, weights)
     }
 
     fn new(
@@ -86,7 +87,7 @@ impl Student {
         config: serde_json::Value,
         architecture: Architecture,
         tokenizer: Tokenizer,
-        weights: &HashMap<String, Tensor>,
+        weights: HashMap<String, Tensor>,
     ) -> Result<Self, StudentError> {
         let (parameters, tensors) = decoder::trainable(&architecture, weights)?;
         let decoder = Decoder::new(architecture, &tensors)?;

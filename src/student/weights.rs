@@ -140,8 +140,7 @@ fn read_weights(
             parts.push(tensor);
         }
         let tensor = family.names.join(architecture, &parameter, &parts)?.to_dtype(DType::F32)?;
-        // Zero times a number is zero, but not of what is none.
-        if (&tensor * 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
+        if !is_finite(&tensor)? {
             return Err(wrong(format!("`{}` has numbers that are none (NaN or infinite)", names.join("`, `"))));
         }
         weights.insert(parameter.name, tensor);
@@ -151,6 +150,20 @@ fn read_weights(
         return Err(wrong(format!("the tensor `{name}` has no place in a {} model of this config.json", family.name)));
     }
     Ok(weights)
+}
+
+/// Whether every number is one, looked at in pieces: a copy of a large table would cost more than reading it.
+fn is_finite(tensor: &Tensor) -> Result<bool, StudentError> {
+    const PIECE: usize = 1 << 20;
+    let flat = tensor.flatten_all()?;
+    for first in (0..flat.elem_count()).step_by(PIECE) {
+        let piece = flat.narrow(0, first, PIECE.min(flat.elem_count() - first))?;
+        // Zero times a number is zero, but not of what is none.
+        if (piece * 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Reads a safetensors file; a broken one is named, with what to do.
@@ -179,15 +192,7 @@ fn find_weights(folder: &Path) -> Result<Vec<PathBuf>, StudentError> {
         return Err(StudentError::File { problem: missing_weights(folder), path });
     }
     let wrong = |problem: String| StudentError::File { path: index.clone(), problem };
-    let listed: Value =
-        serde_json::from_str(&files::read_to_string(&index)?).map_err(|error| wrong(error.to_string()))?;
-    let map = listed.get("weight_map").and_then(Value::as_object);
-    let map = map.ok_or_else(|| wrong("it has no `weight_map`".into()))?;
-    let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
-    // A name with a folder in it could point anywhere.
-    if let Some(name) = names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
-        return Err(wrong(format!("`{}` is no name of a file", text::excerpt(name, 80))));
-    }
+    let names = shards(&index)?;
     let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
     match paths.iter().find(|path| !path.exists()) {
         Some(missing) => {
@@ -195,6 +200,21 @@ fn find_weights(folder: &Path) -> Result<Vec<PathBuf>, StudentError> {
         }
         None if paths.is_empty() => Err(wrong("it lists no files".into())),
         None => Ok(paths),
+    }
+}
+
+/// The names of the files that an index lists.
+pub fn shards(index: &Path) -> Result<BTreeSet<String>, StudentError> {
+    let wrong = |problem: String| StudentError::File { path: index.to_owned(), problem };
+    let listed: Value =
+        serde_json::from_str(&files::read_to_string(index)?).map_err(|error| wrong(error.to_string()))?;
+    let map = listed.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| wrong("it has no `weight_map`".into()))?;
+    let names: BTreeSet<String> = map.values().filter_map(Value::as_str).map(str::to_owned).collect();
+    // A name with a folder in it could point anywhere.
+    match names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
+        Some(name) => Err(wrong(format!("`{}` is no name of a file", text::excerpt(name, 80)))),
+        None => Ok(names),
     }
 }
 
