@@ -14,6 +14,7 @@ pub mod lora;
 pub mod memory;
 pub mod ops;
 mod parts;
+mod tensor_files;
 pub mod tokenizer;
 pub mod toy;
 pub mod weights;

@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
 use super::families::Family;
+use super::tensor_files::TensorFiles;
 use super::tokenizer::Specials;
 use super::{Architecture, StudentError, Tokenizer};
 use crate::files;
@@ -115,39 +116,43 @@ fn read_weights(
     architecture: &Architecture,
     device: &Device,
 ) -> Result<HashMap<String, Tensor>, StudentError> {
-    let files = find_weights(folder)?;
-    let mut published = HashMap::new();
-    for file in &files {
-        published.extend(read_tensors(file, device)?);
-    }
-    let path = files.first().cloned().unwrap_or_default();
+    let paths = find_weights(folder)?;
+    let files = TensorFiles::open(&paths)?;
+    let path = paths.first().cloned().unwrap_or_default();
     let wrong = |problem: String| StudentError::File { path: path.clone(), problem };
-    let mut weights = HashMap::new();
+    // Some published files leave out the outermost name.
+    let bare = |name: &str| name.split_once('.').map_or(String::new(), |(_, bare)| bare.to_owned());
+    let mut wanted = Vec::new();
+    let mut known = BTreeSet::new();
     for parameter in architecture.parameters() {
-        let mut parts = Vec::new();
         let names = family.names.published(&parameter.name);
-        for (name, shape) in names.iter().zip(family.names.shapes(architecture, &parameter)) {
-            // Some published files leave out the outermost name.
-            let bare = name.split_once('.').map_or("", |(_, bare)| bare);
-            let tensor = published
-                .remove(name)
-                .or_else(|| published.remove(bare))
-                .ok_or_else(|| wrong(format!("the tensor `{name}` is missing")))?;
-            if tensor.dims() != shape {
-                let got = tensor.dims();
+        let shapes = family.names.shapes(architecture, &parameter);
+        let mut stored = Vec::new();
+        for (name, shape) in names.into_iter().zip(shapes) {
+            let found = [name.clone(), bare(&name)].into_iter().find(|name| files.shape(name).is_some());
+            let found = found.ok_or_else(|| wrong(format!("the tensor `{name}` is missing")))?;
+            let got = files.shape(&found).unwrap_or_default();
+            if got != shape {
                 return Err(wrong(format!("`{name}` has shape {got:?} where config.json makes it {shape:?}")));
             }
-            parts.push(tensor);
+            known.insert(found.clone());
+            stored.push(found);
         }
+        wanted.push((parameter, stored));
+    }
+    let others = files.names().filter(|name| !known.contains(*name) && !family.is_buffer(name, architecture));
+    if let Some(name) = others.min() {
+        let name = text::excerpt(name, 80);
+        return Err(wrong(format!("the tensor `{name}` has no place in a {} model of this config.json", family.name)));
+    }
+    let mut weights = HashMap::new();
+    for (parameter, names) in wanted {
+        let parts: Vec<Tensor> = names.iter().map(|name| files.load(name, device)).collect::<Result<_, _>>()?;
         let tensor = family.names.join(architecture, &parameter, &parts)?.to_dtype(DType::F32)?;
         if !is_finite(&tensor)? {
             return Err(wrong(format!("`{}` has numbers that are none (NaN or infinite)", names.join("`, `"))));
         }
         weights.insert(parameter.name, tensor);
-    }
-    if let Some(name) = published.keys().filter(|name| !family.is_buffer(name, architecture)).min() {
-        let name = text::excerpt(name, 80);
-        return Err(wrong(format!("the tensor `{name}` has no place in a {} model of this config.json", family.name)));
     }
     Ok(weights)
 }
@@ -168,17 +173,9 @@ fn is_finite(tensor: &Tensor) -> Result<bool, StudentError> {
 
 /// Reads a safetensors file; a broken one is named, with what to do.
 pub fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>, StudentError> {
-    candle_core::safetensors::load(path, device).map_err(|error| {
-        let mut problem = error.to_string();
-        problem.truncate(problem.find('\n').unwrap_or(problem.len()));
-        // Nobody publishes the checkpoints of a run.
-        let is_checkpoint = path.with_file_name("state.json").exists();
-        let advice = if is_checkpoint { "use an earlier checkpoint of the run" } else { "fetch it again" };
-        StudentError::File {
-            path: path.to_owned(),
-            problem: format!("{problem} · the file is broken or cut short; {advice}"),
-        }
-    })
+    let files = TensorFiles::open(&[path.to_owned()])?;
+    let names: Vec<String> = files.names().map(str::to_owned).collect();
+    names.into_iter().map(|name| Ok((name.clone(), files.load(&name, device)?))).collect()
 }
 
 /// The files of the weights: one, or those that the index of a model in several files lists.
