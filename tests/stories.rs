@@ -79,4 +79,23 @@ fn it_is_fine_tuned_on_quarel_from_the_command_line() {
     let again = Student::load(&checkpoint, &Device::Cpu).unwrap();
     assert_eq!(again.family.model_type, "llama");
     run(&["attribute", "last", "quarel", "--id", "quarel-train-0001", "--json"]);
+
+    // The same with adapters beside weights that stay as they are; exported as they are, and multiplied out.
+    arguments.extend(["--set", "training.lora={rank: 4, dropout: 0.1}", "--set", "training.learning_rate=0.01"]);
+    run(&arguments);
+    run(&["runs", "export", "last", "--to", &dir.path().join("adapter").display().to_string()]);
+    run(&["runs", "export", "last", "--merge", "--to", &dir.path().join("whole").display().to_string()]);
+    let adapter = Student::load(&dir.path().join("adapter"), &Device::Cpu).unwrap();
+    let whole = Student::load(&dir.path().join("whole"), &Device::Cpu).unwrap();
+    assert!(adapter.adapted.is_some() && whole.adapted.is_none());
+    let ids = ids(&expected()["prompt"]);
+    let logits = |student: &Student| {
+        let decoder = &student.decoder;
+        decoder.logits(&decoder.hidden(&ids, 1, None, None).unwrap()).unwrap().flatten_all().unwrap()
+    };
+    let gap = (logits(&adapter) - logits(&whole)).unwrap().abs().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+    let before = Student::load(&model, &Device::Cpu).unwrap();
+    let moved =
+        (logits(&adapter) - logits(&before)).unwrap().abs().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+    assert!(gap < 1e-4 && moved > 1e-2, "{gap} {moved}");
 }

@@ -11,6 +11,7 @@ use crate::files;
 use crate::journal::{Event, RunState, Tail};
 use crate::runs::board::{self, BoardRow};
 use crate::runs::{Run, RunDirectory, control, fork, worker};
+use crate::student::{Student, lora};
 use crate::text;
 
 pub const EXAMPLES: &str = "\
@@ -90,6 +91,9 @@ Examples:
         /// The folder to make
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
+        /// Multiply adapters out, for a whole model in place of a PEFT adapter
+        #[arg(long)]
+        merge: bool,
     },
     /// Delete a run that is not under way
     #[command(after_help = "Example:\n  afterthought runs remove 20261120-post --yes")]
@@ -118,7 +122,7 @@ pub fn run(command: RunsCommand, context: &Context) -> anyhow::Result<()> {
             say(&format!("the fork trains by itself · `afterthought runs follow {}` watches it", new.id()));
             done(context, &new, RunState::Queued)
         }
-        RunsCommand::Export { run, to } => export(context, &find(&run)?, &to),
+        RunsCommand::Export { run, to, merge } => export(context, &find(&run)?, &to, merge),
         RunsCommand::Remove { run, yes } => remove(context, &find(&run)?, yes),
     }
 }
@@ -320,7 +324,7 @@ fn done(context: &Context, run: &RunDirectory, state: RunState) -> anyhow::Resul
     print(&format!("{} {}\n", text::line(run.id()), state.name()))
 }
 
-fn export(context: &Context, run: &RunDirectory, to: &std::path::Path) -> anyhow::Result<()> {
+fn export(context: &Context, run: &RunDirectory, to: &std::path::Path, merge: bool) -> anyhow::Result<()> {
     anyhow::ensure!(!to.exists(), "{} is there already; export into a new folder", to.display());
     let read = run.read()?;
     files::create_dir(to)?;
@@ -331,8 +335,12 @@ fn export(context: &Context, run: &RunDirectory, to: &std::path::Path) -> anyhow
         Ok(())
     };
     match run.newest_checkpoint() {
+        Some(checkpoint) if merge && checkpoint.join(lora::CONFIG).exists() => {
+            Student::load(&checkpoint, &candle_core::Device::Cpu)?.save_whole(to)?;
+        }
         Some(checkpoint) => {
-            for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+            let words = ["config.json", "tokenizer.json", "tokenizer_config.json"];
+            for name in ["model.safetensors", lora::CONFIG, lora::WEIGHTS].iter().chain(&words) {
                 copy(&checkpoint.join(name), name)?;
             }
         }

@@ -72,7 +72,11 @@ impl Estimate {
             let (mixed, packed) = (heads * head, (heads + 2 * kv_heads) * head);
             let gates = if architecture.gated { 4 * inner } else { 2 * inner };
             // Two inputs and two norms, queries, keys and values, their mix, two projections, both sides of the activation.
-            let fused = rows * (6 * width + packed + mixed + gates) as u64;
+            let mut fused = rows * (6 * width + packed + mixed + gates) as u64;
+            if lora.is_some() {
+                // What an adapter makes and what it is added to are kept beside the sum.
+                fused += 2 * rows * (packed + 2 * width + if architecture.gated { 2 * inner } else { inner }) as u64;
+            }
             if is_plain(architecture, number) {
                 return fused + rows * heads as u64;
             }

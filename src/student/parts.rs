@@ -76,7 +76,8 @@ impl Linear {
                 pieces.push(zeros(&mut shape, adapter.from - from)?);
             }
             let low = ops.linear(&read, &adapter.a, None)?;
-            pieces.push((ops.linear(&low, &adapter.b, None)? * adapter.scale)?);
+            // The small matrix is scaled, not what it makes of a batch.
+            pieces.push(ops.linear(&low, &(&adapter.b * adapter.scale)?, None)?);
             from = adapter.from + adapter.b.dim(1)?;
         }
         if from < outputs {
