@@ -10,6 +10,8 @@ use super::{StudentError, weights};
 
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
+/// What older models have in its place.
+const VOCABULARY: [&str; 2] = ["vocab.json", "merges.txt"];
 const WEIGHTS: &str = "model.safetensors";
 /// Of weights in several files.
 const INDEX: &str = "model.safetensors.index.json";
@@ -28,7 +30,9 @@ pub fn is_id(name: &str) -> bool {
 pub fn cached(id: &str) -> Option<PathBuf> {
     let repo = Cache::from_env().repo(Repo::model(id.to_owned()));
     let config = repo.get(CONFIG)?;
-    repo.get(TOKENIZER)?;
+    if repo.get(TOKENIZER).is_none() {
+        VOCABULARY.iter().all(|file| repo.get(file).is_some()).then_some(())?;
+    }
     if repo.get(WEIGHTS).is_none() {
         let index = repo.get(INDEX)?;
         let shards = weights::shards(&index).ok()?;
@@ -59,7 +63,12 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
     };
     // The weights last, so that a wrong name costs little.
     let config = get(CONFIG).map_err(|error| explain(CONFIG, error))?;
-    get(TOKENIZER).map_err(|error| explain(TOKENIZER, error))?;
+    if let Err(error) = get(TOKENIZER) {
+        for file in VOCABULARY {
+            // Where it has neither, the first is what is missing.
+            let Ok(_) = get(file) else { return Err(explain(TOKENIZER, error)) };
+        }
+    }
     if let Err(error) = get(WEIGHTS) {
         // Large models are published in several files.
         let Ok(index) = get(INDEX) else { return Err(explain(WEIGHTS, error)) };

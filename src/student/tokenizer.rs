@@ -6,8 +6,10 @@
 use std::path::Path;
 
 use tokenizers::models::TrainerWrapper;
+use tokenizers::models::bpe::BPE;
 use tokenizers::models::wordlevel::{WordLevel, WordLevelTrainer};
 use tokenizers::normalizers::utils::Lowercase;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
@@ -51,6 +53,27 @@ impl Tokenizer {
         };
         let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
         let inner = Inner::from_bytes(bytes).map_err(|error| failed(&error))?;
+        Ok(Self::new(inner, specials))
+    }
+
+    /// Reads the pair of files that GPT-2, OPT and others were published with: byte-level pairs, with tokens that have a
+    /// meaning of their own among the others.
+    pub fn from_vocabulary(vocabulary: &Path, merges: &Path, specials: Specials) -> Result<Self, StudentError> {
+        let failed = |error: tokenizers::Error| StudentError::File {
+            path: vocabulary.to_owned(),
+            problem: format!(
+                "{error} · it must be the vocab.json of a byte-level tokenizer, with its merges.txt beside it"
+            ),
+        };
+        let names = [vocabulary, merges].map(|path| path.to_string_lossy().into_owned());
+        let model = BPE::from_file(&names[0], &names[1]).build().map_err(failed)?;
+        let mut inner = Inner::new(model);
+        inner.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(false)));
+        inner.with_decoder(Some(ByteLevel::default()));
+        let ids = [specials.bos, Some(specials.eos)].into_iter().flatten();
+        let named: Vec<AddedToken> =
+            ids.filter_map(|id| inner.id_to_token(id)).map(|token| AddedToken::from(token, true)).collect();
+        inner.add_special_tokens(named).map_err(failed)?;
         Ok(Self::new(inner, specials))
     }
 
@@ -191,6 +214,35 @@ mod tests {
         assert_eq!(words().to_json().unwrap(), words().to_json().unwrap());
         assert_eq!(words().token(1).as_deref(), Some("<bos>"));
         assert_eq!(words().size(), 5 + 14);
+    }
+
+    #[test]
+    fn vocabulary_and_merges_are_the_same_tokenizer() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tokenizers/gpt2/tokenizer.json");
+        if !path.exists() {
+            println!("skipped: ../shared is not here");
+            return;
+        }
+        let specials = Specials { eos: 50256, ..Specials::default() };
+        let whole = Tokenizer::from_file(&path, specials).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (vocabulary, merges) = (dir.path().join("vocab.json"), dir.path().join("merges.txt"));
+        std::fs::write(&vocabulary, json["model"]["vocab"].to_string()).unwrap();
+        let pairs = json["model"]["merges"].as_array().unwrap().iter();
+        let lines = pairs.map(|pair| format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()));
+        let text = lines.fold("#version: 0.2".to_owned(), |text, line| format!("{text}\n{line}"));
+        std::fs::write(&merges, text).unwrap();
+        let parts = Tokenizer::from_vocabulary(&vocabulary, &merges, specials).unwrap();
+        assert_eq!(parts.size(), whole.size());
+        for text in ["Hello world", " naïve café — 25 °C\n\n x", "👩‍🔬 日本語", " <|endoftext|> it's"] {
+            assert_eq!(parts.pieces(text).unwrap(), whole.pieces(text).unwrap(), "{text}");
+            let ids = whole.ids(text).unwrap();
+            assert_eq!(parts.text(&ids).unwrap(), whole.text(&ids).unwrap());
+        }
+        assert_eq!(parts.text(&[15496, 50256]).unwrap(), "Hello");
+        let broken = Tokenizer::from_vocabulary(&vocabulary, &dir.path().join("none.txt"), specials).map(|_| ());
+        assert!(broken.unwrap_err().to_string().contains("merges.txt"));
     }
 
     #[test]

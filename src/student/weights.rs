@@ -35,7 +35,12 @@ pub fn read_tokenizer(folder: &Path, config: &Value, architecture: &Architecture
     let missing = || wrong("`eos_token_id` is missing: the student could not learn where to stop".into());
     let eos = token_id(config, "eos_token_id").map_err(wrong)?.ok_or_else(missing)?;
     let mut specials = Specials { bos: None, eos, mask: None, unknown: None };
-    let mut tokenizer = Tokenizer::from_file(&path, specials)?;
+    let (vocabulary, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
+    let mut tokenizer = if !path.exists() && vocabulary.exists() && merges.exists() {
+        Tokenizer::from_vocabulary(&vocabulary, &merges, Specials { bos, ..specials })?
+    } else {
+        Tokenizer::from_file(&path, specials)?
+    };
     let size = tokenizer.size();
     for (key, id) in [("bos_token_id", bos), ("eos_token_id", Some(eos))] {
         if let Some(id) = id.filter(|id| *id as usize >= size) {
@@ -47,7 +52,9 @@ pub fn read_tokenizer(folder: &Path, config: &Value, architecture: &Architecture
     }
     // A sequence begins with bos only where the student has one of its own: GPT-2's is the same as its eos and was
     // never put before a text in training.
-    specials.bos = bos.filter(|bos| *bos != eos);
+    // OPT's is the same too, and was.
+    let is_opt = config.get("model_type").and_then(Value::as_str) == Some("opt");
+    specials.bos = bos.filter(|bos| *bos != eos || is_opt);
     let find = |token: &str| tokenizer.id_of(token);
     specials.mask = find("<mask>").or_else(|| find("[MASK]"));
     specials.unknown = find("<unk>").or_else(|| find("[UNK]"));
