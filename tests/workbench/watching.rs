@@ -175,6 +175,22 @@ fn the_settings_of_a_run_can_be_taken_over() {
 }
 
 #[test]
+fn a_student_that_is_taken_over_is_looked_into_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = train(dir.path(), &[]);
+    // The same student as if it had been published: a folder, which is not the student that the workbench begins with.
+    let checkpoint = run.newest_checkpoint().unwrap().display().to_string();
+    let student = format!("student={checkpoint}");
+    let answer = "evaluation.answer=likelihood";
+    train(dir.path(), &[&student, answer, "evaluation.examples=8", "training.threads=1"]);
+    std::fs::remove_dir_all(run.path()).unwrap();
+    let mut bench = Bench::open(dir.path(), 120, 34);
+    bench.says("no run on this data set with this student");
+    bench.press("3<enter>");
+    bench.says("→ log p(");
+}
+
+#[test]
 fn a_run_is_deleted_only_after_a_yes() {
     let dir = tempfile::tempdir().unwrap();
     let run = train(dir.path(), &[]);

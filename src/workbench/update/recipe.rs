@@ -167,7 +167,10 @@ pub fn set_settings(state: &mut State, text: &str) -> Vec<Effect> {
             if other {
                 return vec![Effect::OpenDataset(state.draft.dataset.clone())];
             }
-            data::reload(state).into_iter().chain(ask_preview(state)).collect()
+            let mut effects = data::reload(state);
+            effects.extend(ask_preview(state));
+            effects.extend(attribution::ask(state));
+            effects
         }
         Err(error) => {
             state.say(Notice::error(error.to_string()));

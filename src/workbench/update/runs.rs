@@ -87,7 +87,10 @@ fn with_run(state: &mut State, command: Command, run: Run) -> Vec<Effect> {
             if other {
                 return vec![Effect::OpenDataset(state.draft.dataset.clone())];
             }
-            data::reload(state).into_iter().chain(recipe::ask_preview(state)).collect()
+            let mut effects = data::reload(state);
+            effects.extend(recipe::ask_preview(state));
+            effects.extend(attribution::ask(state));
+            effects
         }
         _ => vec![],
     }
@@ -161,7 +164,10 @@ pub fn set_student(state: &mut State, student: &str) -> Vec<Effect> {
     state.draft.student = preset.student;
     state.draft.training = preset.training;
     state.draft.evaluation = preset.evaluation;
-    recipe::ask_preview(state)
+    state.draft.suit_dataset();
+    let mut effects = recipe::ask_preview(state);
+    effects.extend(attribution::ask(state));
+    effects
 }
 
 /// Asks for a student by name.
