@@ -87,21 +87,21 @@ impl Projected {
 }
 
 /// Mixes values: (batch, time, heads · head) from queries of `time` places and keys and values of `seen` places. `mask`
-/// is added to scores of (batch or 1, 1, time, seen).
+/// is added to scores of (batch or 1, 1, time, seen), which are multiplied by `scale` and bent to stay below `cap`.
 pub fn mix(
     projected: &Projected,
-    architecture: &Architecture,
+    scale: f64,
+    cap: Option<f64>,
     mask: Option<&Tensor>,
     drop: Option<Drop>,
 ) -> Result<Tensor> {
-    let Architecture { heads, kv_heads, head, .. } = *architecture;
-    let (batch, _, time, _) = projected.queries.dims4()?;
-    let seen = projected.keys.dim(2)?;
+    let (batch, heads, time, head) = projected.queries.dims4()?;
+    let (_, kv_heads, seen, _) = projected.keys.dims4()?;
     // The queries that share keys lie below each other, so that each key is multiplied where it is.
     let queries = projected.queries.reshape((batch, kv_heads, heads / kv_heads * time, head))?;
-    let scores = (queries.matmul(&projected.keys.t()?.contiguous()?)? * architecture.score_scale)?;
+    let scores = (queries.matmul(&projected.keys.t()?.contiguous()?)? * scale)?;
     let mut scores = scores.reshape((batch, heads, time, seen))?;
-    if let Some(cap) = architecture.score_cap {
+    if let Some(cap) = cap {
         scores = bend(&scores, cap)?;
     }
     if let Some(mask) = mask {

@@ -30,7 +30,8 @@ impl Decoder {
             let now = Projected::of(&packed, architecture, layer, turn, self.ops)?;
             let (keys, values) = cache.extend(number, &now.keys, &now.values)?;
             let seen = Projected { queries: now.queries, keys, values };
-            let mixed = mix(&seen, architecture, masks[number].as_ref().as_ref(), None)?;
+            let mixed =
+                mix(&seen, architecture.score_scale, architecture.score_cap, masks[number].as_ref().as_ref(), None)?;
             x = self.join(number, x, &normed, &mixed, None)?;
         }
         cache.len += time;

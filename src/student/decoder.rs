@@ -7,7 +7,7 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use super::architecture::{Activation, Architecture, Positions, Residual, Rotary};
 use super::attend::{Projected, Turn, causal_mask, is_plain, mix};
-use super::lora::Lora;
+use super::lora::Adapters;
 use super::ops::{CrossEntropy, Drop, Ops, Output, kernels};
 use super::parts::{Layer, NormWeights, Weights};
 
@@ -85,16 +85,16 @@ pub struct Supervised<'a> {
 impl Decoder {
     /// Builds a decoder over weights under our names, as [`Architecture::parameters`] lists them.
     pub fn new(architecture: Architecture, weights: &HashMap<String, Tensor>) -> Result<Self> {
-        Self::with_adapters(architecture, weights, None)
+        Self::with_adapters(architecture, weights, &Adapters::default())
     }
 
     /// The same with adapters beside the weights, as [`super::lora`] names them.
     pub fn with_adapters(
         architecture: Architecture,
         weights: &HashMap<String, Tensor>,
-        lora: Option<&Lora>,
+        adapters: &Adapters,
     ) -> Result<Self> {
-        let weights = Weights { architecture: &architecture, tensors: weights, lora };
+        let weights = Weights { architecture: &architecture, tensors: weights, adapters };
         let words = weights.get("words")?;
         let learned = matches!(architecture.positions, Positions::Learned { .. });
         Ok(Self {
@@ -213,6 +213,7 @@ impl Decoder {
         let masks =
             if all_plain { vec![] } else { self.per_window(|window| causal_mask(time, window, &device, dtype))? };
         let last = self.layers.len().wrapping_sub(1);
+        let (scale, cap) = (self.architecture.score_scale, self.architecture.score_cap);
         let mut flat = false;
         for (number, layer) in self.layers.iter().enumerate() {
             let mut normed = layer.attention_norm.apply(self.ops, &x)?; // (batch, time, width)
@@ -223,7 +224,7 @@ impl Decoder {
                 self.ops.attention(&packed, self.architecture.heads, drop)?
             } else {
                 let projected = Projected::of(&packed, &self.architecture, layer, turns[number].as_deref(), self.ops)?;
-                mix(&projected, &self.architecture, masks.get(number).map(|mask| &**mask), drop)?
+                mix(&projected, scale, cap, masks.get(number).map(|mask| &**mask), drop)?
             }; // (batch, time, heads · head)
             if let (true, Some(rows)) = (number == last, rows) {
                 let rows = Tensor::from_slice(rows, rows.len(), &device)?;

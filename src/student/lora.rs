@@ -94,12 +94,13 @@ impl Lora {
                     1 => vec![architecture.joined(part).iter().sum()],
                     _ => architecture.joined(part),
                 };
-                for (number, (published, outputs)) in published.into_iter().zip(columns).enumerate() {
+                let mut from = 0;
+                for (published, outputs) in published.into_iter().zip(columns) {
                     let published = published.trim_end_matches(".weight").to_owned();
                     if wanted(last_name(&published)) {
-                        let name = format!("{ours}.lora.{number}");
-                        places.push(Place { part, name, published, inputs, outputs });
+                        places.push(Place { part, map: ours.clone(), from, published, inputs, outputs });
                     }
+                    from += outputs;
                 }
             }
         }
@@ -107,12 +108,14 @@ impl Lora {
     }
 }
 
-/// A map with an adapter.
-struct Place {
+/// A published map with an adapter, and where it lies in ours.
+pub struct Place {
     /// Ours, of the layer: `attention.in`.
     part: &'static str,
-    /// Ours: `layers.0.attention.in.lora.1` is the adapter of the second map that is joined there.
-    name: String,
+    /// Ours: `layers.0.attention.in`.
+    pub map: String,
+    /// The first of its outputs there: ours may join several maps side by side.
+    pub from: usize,
     /// Theirs: `model.layers.0.self_attn.k_proj`.
     published: String,
     inputs: usize,
@@ -120,10 +123,16 @@ struct Place {
 }
 
 impl Place {
-    /// Our names of the two matrices, (inputs, rank) and (rank, outputs), with those of PEFT, which keeps them transposed.
+    /// Our names of the two matrices, (inputs, rank) and (rank, outputs).
+    pub fn names(&self) -> [String; 2] {
+        ["a", "b"].map(|which| format!("{}.lora.{}.{which}", self.map, self.from))
+    }
+
+    /// The same with those of PEFT, which keeps them transposed.
     fn matrices(&self) -> [(String, String); 2] {
         let published = |which: &str| format!("base_model.model.{}.lora_{which}.weight", self.published);
-        [(format!("{}.a", self.name), published("A")), (format!("{}.b", self.name), published("B"))]
+        let [a, b] = self.names();
+        [(a, published("A")), (b, published("B"))]
     }
 }
 
@@ -135,6 +144,14 @@ fn module_names(family: &Family) -> Vec<&'static str> {
 
 fn last_name(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(_, last)| last)
+}
+
+/// What a decoder needs to know of its adapters.
+#[derive(Default)]
+pub struct Adapters<'a> {
+    pub places: &'a [Place],
+    /// What the product of the two matrices is multiplied by.
+    pub scale: f64,
 }
 
 /// An adapted student: where its published weights are, and the weights themselves.
@@ -157,12 +174,12 @@ impl Student {
         for place in &places {
             // As large as those of PEFT (Kaiming, uniform, a = √5).
             let bound = 1.0 / (place.inputs as f64).sqrt();
-            let mut stream = Stream::new(seed, &["init", &place.name]);
+            let [name_a, name_b] = place.names();
+            let mut stream = Stream::new(seed, &["init", &name_a]);
             let count = place.inputs * settings.rank;
             let values: Vec<f32> = (0..count).map(|_| ((2.0 * stream.uniform() - 1.0) * bound) as f32).collect();
             let a = Tensor::from_vec(values, (place.inputs, settings.rank), &device)?;
             let b = Tensor::zeros((settings.rank, place.outputs), a.dtype(), &device)?;
-            let [(name_a, _), (name_b, _)] = place.matrices();
             parameters.push((name_a, Var::from_tensor(&a)?));
             parameters.push((name_b, Var::from_tensor(&b)?));
         }
@@ -179,7 +196,8 @@ impl Student {
     fn rebuilt(self, parameters: Vec<(String, Var)>, adapted: Adapted) -> Result<Self, StudentError> {
         let mut all = adapted.weights.clone();
         all.extend(parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())));
-        let decoder = Decoder::with_adapters(self.decoder.architecture.clone(), &all, Some(&adapted.settings))?;
+        let adapters = Adapters { places: &self.places(&adapted.settings)?, scale: adapted.settings.scale() };
+        let decoder = Decoder::with_adapters(self.decoder.architecture.clone(), &all, &adapters)?;
         Ok(Self { decoder, parameters, adapted: Some(adapted), ..self })
     }
 
@@ -223,34 +241,14 @@ impl Student {
         };
         let mut weights = adapted.weights.clone();
         let by_name: HashMap<&str, &Var> = self.parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
-        let places = self.places(&adapted.settings)?;
-        for (name, weight) in &mut weights {
-            let Some(stem) = name.strip_suffix(".weight") else { continue };
-            let own = |number: usize| format!("{stem}.lora.{number}");
-            let part = stem.split_once('.').and_then(|(_, rest)| rest.split_once('.')).map_or("", |(_, part)| part);
-            let mut columns = self.decoder.architecture.joined(part);
-            if self.family.names.published(name).len() == 1 {
-                columns = vec![weight.dims().last().copied().unwrap_or(0)];
-            }
-            let mut from = 0;
-            let mut pieces = Vec::new();
-            for (number, outputs) in columns.iter().enumerate() {
-                let piece = || weight.narrow(1, from, *outputs);
-                if places.iter().any(|place| place.name == own(number)) {
-                    let get = |which: &str| by_name.get(format!("{}.{which}", own(number)).as_str()).copied();
-                    if let (Some(a), Some(b)) = (get("a"), get("b")) {
-                        let delta =
-                            (a.as_tensor().detach().matmul(&b.as_tensor().detach())? * adapted.settings.scale())?;
-                        pieces.push((piece()? + delta)?);
-                    }
-                } else if weight.rank() == 2 {
-                    pieces.push(piece()?);
-                }
-                from += outputs;
-            }
-            if weight.rank() == 2 && PARTS.contains(&part) {
-                *weight = Tensor::cat(&pieces, 1)?;
-            }
+        for place in self.places(&adapted.settings)? {
+            let [a, b] = place.names().map(|name| by_name.get(name.as_str()).map(|var| var.as_tensor().detach()));
+            let (Some(a), Some(b), Some(weight)) = (a, b, weights.get_mut(&format!("{}.weight", place.map))) else {
+                continue;
+            };
+            let behind = weight.dim(1)? - place.from - place.outputs;
+            let delta = (a.matmul(&b)? * adapted.settings.scale())?.pad_with_zeros(1, place.from, behind)?;
+            *weight = (&*weight + delta)?;
         }
         Ok(weights)
     }

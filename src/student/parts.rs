@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor};
 
 use super::architecture::{Architecture, Norm, NormKind, Residual};
-use super::lora::Lora;
+use super::lora::{Adapters, Place};
 use super::ops::{Drop, Ops};
 
 /// A linear map.
@@ -133,7 +133,7 @@ impl Layer {
 pub struct Weights<'a> {
     pub architecture: &'a Architecture,
     pub tensors: &'a HashMap<String, Tensor>,
-    pub lora: Option<&'a Lora>,
+    pub adapters: &'a Adapters<'a>,
 }
 
 impl Weights<'_> {
@@ -147,25 +147,12 @@ impl Weights<'_> {
     fn linear(&self, name: &str, bias: bool) -> Result<Linear> {
         let bias = bias.then(|| self.get(&format!("{name}.bias"))).transpose()?;
         let weight = self.get(&format!("{name}.weight"))?;
-        let mut adapters = Vec::new();
-        if let Some(lora) = self.lora {
-            let part = name.splitn(3, '.').nth(2).unwrap_or(name);
-            let mut columns = self.architecture.joined(part);
-            // A published map that is one whole has one adapter for all that we split it into.
-            if columns.len() > 1
-                && self.tensors.get(&format!("{name}.lora.0.b")).is_some_and(|b| b.dims()[1] == weight.dims()[1])
-            {
-                columns = vec![weight.dim(1)?];
-            }
-            let mut from = 0;
-            for (number, outputs) in columns.into_iter().enumerate() {
-                let get = |which: &str| self.tensors.get(&format!("{name}.lora.{number}.{which}"));
-                if let (Some(a), Some(b)) = (get("a"), get("b")) {
-                    adapters.push(Adapter { a: a.clone(), b: b.clone(), scale: lora.scale(), from });
-                }
-                from += outputs;
-            }
-        }
+        let own = self.adapters.places.iter().filter(|place| place.map == name);
+        let adapter = |place: &Place| {
+            let [a, b] = place.names().map(|name| self.get(&name));
+            Ok(Adapter { a: a?, b: b?, scale: self.adapters.scale, from: place.from })
+        };
+        let adapters = own.map(adapter).collect::<Result<_>>()?;
         Ok(Linear { weight, bias, adapters })
     }
 

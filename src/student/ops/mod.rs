@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use super::attend::causal_mask;
+use super::attend::{Projected, causal_mask, mix};
 use attention::Attention;
 pub use head::Output;
 
@@ -120,14 +120,9 @@ impl Ops {
         let part = |place: usize| {
             packed.narrow(2, place * width, width)?.reshape((batch, time, heads, head))?.transpose(1, 2)?.contiguous()
         };
-        let (queries, keys, values) = (part(0)?, part(1)?, part(2)?);
-        let scores = (queries.matmul(&keys.t()?)? * (1.0 / (head as f64).sqrt()))?;
-        let scores = scores.broadcast_add(&causal_mask(time, None, packed.device(), packed.dtype())?)?;
-        let mut weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
-        if let Some(drop) = drop {
-            weights = (&weights * drop.mask(&weights)?)?;
-        }
-        weights.matmul(&values)?.transpose(1, 2)?.reshape((batch, time, width))
+        let projected = Projected { queries: part(0)?, keys: part(1)?, values: part(2)? };
+        let mask = causal_mask(time, None, packed.device(), packed.dtype())?;
+        mix(&projected, 1.0 / (head as f64).sqrt(), None, Some(&mask), drop)
     }
 
     /// x + dropout(r); x + r where nothing is dropped.
@@ -166,23 +161,21 @@ impl Ops {
         targets: &[u32],
         weights: &[f32],
     ) -> Result<CrossEntropy> {
-        let Output { matrix: output, bias: None, cap: None } = *output else {
-            return head::cross_entropy(h, output, targets, weights);
-        };
-        if self == Self::Fused {
+        if self == Self::Fused && output.bias.is_none() && output.cap.is_none() {
+            let matrix = output.matrix;
             let losses = Arc::new(Mutex::default());
             let op = fused::LinearCrossEntropy {
                 targets: targets.to_vec(),
                 weights: weights.to_vec(),
                 losses: losses.clone(),
-                with_matrix_gradient: output.track_op(),
+                with_matrix_gradient: matrix.track_op(),
                 gradients: Mutex::default(),
             };
-            let total = h.contiguous()?.apply_op2(output, op)?;
+            let total = h.contiguous()?.apply_op2(matrix, op)?;
             let losses = std::mem::take(&mut *losses.lock().unwrap_or_else(|poison| poison.into_inner()));
             return Ok(CrossEntropy { total, losses });
         }
-        head::cross_entropy(h, &Output { matrix: output, bias: None, cap: None }, targets, weights)
+        head::cross_entropy(h, output, targets, weights)
     }
 }
 

@@ -4,6 +4,7 @@ use super::{focus, recipe};
 use crate::attribution::Over;
 use crate::rationale::recipe::{Ablation, Baseline, Keep, KeepBy, Placement};
 use crate::runs::Run;
+use crate::runs::spec::ROLE;
 use crate::workbench::command::Command;
 use crate::workbench::layout;
 use crate::workbench::message::{AttributeRequest, Effect};
@@ -65,7 +66,7 @@ pub fn run_to_show(state: &State) -> Option<&Run> {
     }
     let rank = |run: &Run| {
         let reads = run.spec.rationale.placement == Placement::Pre;
-        (run.spec.tags.contains_key("role"), reads)
+        (run.spec.tags.contains_key(ROLE), reads)
     };
     let fits = |run: &&Run| {
         run.has_checkpoint && run.spec.dataset == state.draft.dataset && run.spec.student == state.draft.student
@@ -131,7 +132,7 @@ fn keep_top(state: &mut State) -> Vec<Effect> {
         return vec![];
     }
     // A reader stands for "the reader of whatever is trained", which is how recipes name it.
-    let scorer = if run.spec.tags.contains_key("role") { None } else { Some(run.id.clone()) };
+    let scorer = if run.spec.tags.contains_key(ROLE) { None } else { Some(run.id.clone()) };
     let baseline = (state.attribution.baseline != Baseline::Mean).then_some(state.attribution.baseline);
     let keep = Keep { by: KeepBy::Attribution, count: Some(state.attribution.top), scorer, baseline };
     let mut changed = state.draft.rationale.clone();
