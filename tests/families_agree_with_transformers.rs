@@ -4,6 +4,8 @@
 //! The fixtures are made by `tests/reference/families.py`.
 //! `cargo test --test families_agree_with_transformers -- --nocapture` prints the table of docs/students.md.
 
+mod measure;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,7 @@ use afterthought::student::ops::Ops;
 use afterthought::student::{Supervised, weights};
 use afterthought::training::optimizer::{AdamW, AdamWSettings, global_norm};
 use candle_core::{DType, Device, Tensor, Var};
+use measure::{gap, largest};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/families")
@@ -127,17 +130,6 @@ impl Batch {
             weights: &self.weights,
         }
     }
-}
-
-fn largest(tensor: &Tensor) -> f64 {
-    let all = tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
-    all.to_vec1::<f64>().unwrap().into_iter().fold(0.0, |max, value| max.max(value.abs()))
-}
-
-/// Largest difference over the largest reference value.
-fn gap(got: &Tensor, want: &Tensor) -> f64 {
-    let got = got.to_dtype(DType::F64).unwrap().reshape(want.dims()).unwrap();
-    largest(&(got - want.to_dtype(DType::F64).unwrap()).unwrap()) / largest(want)
 }
 
 #[test]

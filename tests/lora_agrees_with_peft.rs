@@ -1,11 +1,14 @@
 //! Adapters against PEFT: `tests/reference/lora.py` made the fixtures, in double precision.
 
+mod measure;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use afterthought::student::lora::{self, Lora};
 use afterthought::student::{Student, Supervised, Tokenizer};
 use candle_core::{DType, Device, Tensor};
+use measure::gap;
 
 fn reference(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(path)
@@ -13,17 +16,6 @@ fn reference(path: &str) -> PathBuf {
 
 fn tensors(path: &Path) -> HashMap<String, Tensor> {
     candle_core::safetensors::load(path, &Device::Cpu).unwrap()
-}
-
-fn largest(tensor: &Tensor) -> f64 {
-    let all = tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
-    all.to_vec1::<f64>().unwrap().into_iter().fold(0.0, |max, value| max.max(value.abs()))
-}
-
-/// Largest difference over the largest reference value.
-fn gap(got: &Tensor, want: &Tensor) -> f64 {
-    let got = got.to_dtype(DType::F64).unwrap().reshape(want.dims()).unwrap();
-    largest(&(got - want.to_dtype(DType::F64).unwrap()).unwrap()) / largest(want)
 }
 
 /// A base student of the fixtures with a tokenizer, which they lack, in a folder of its own.

@@ -39,8 +39,6 @@ fn examine(context: &Context) -> Value {
         }
         number += 1;
     }
-    let wanted = sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::everything());
-    let system = sysinfo::System::new_with_specifics(wanted).ok();
     let size = crossterm::terminal::size().map_or("unknown".into(), |(columns, rows)| format!("{columns}x{rows}"));
     let bytes = |bytes: u64| indicatif::HumanBytes(bytes).to_string();
     json!({
@@ -50,9 +48,7 @@ fn examine(context: &Context) -> Value {
         "cuda": cuda_problem.unwrap_or_else(|| if cfg!(feature = "cuda") { "ok".into() } else { "not built in".into() }),
         "processor": processor(),
         "cores": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        "memory_free": system.map_or("unknown".into(), |system| {
-            format!("{} of {}", bytes(system.available_memory()), bytes(system.total_memory()))
-        }),
+        "memory_free": prepare::memory().map_or("unknown".into(), |(free, all)| format!("{} of {}", bytes(free), bytes(all))),
         "disk_free": free_disk(&context.project).map_or("unknown".into(), bytes),
         "terminal": format!(
             "{} {size}{}{}",

@@ -292,11 +292,16 @@ pub fn dataset(project: &Path, spec: &RunSpec) -> Result<Dataset, RunError> {
 pub const SMALLER: &str = "a smaller training.batch_size (with training.accumulate for the same step), a shorter \
                            training.max_length, or training.lora: {rank: 8} takes less";
 
-/// Bytes that are free, where the system says.
-pub fn available_memory() -> Option<u64> {
+/// Bytes of memory that are free, and all of them, where the system says.
+pub fn memory() -> Option<(u64, u64)> {
     let wanted = sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::everything());
     let system = sysinfo::System::new_with_specifics(wanted).ok()?;
-    Some(system.available_memory()).filter(|bytes| *bytes > 0)
+    Some((system.available_memory(), system.total_memory())).filter(|(_, all)| *all > 0)
+}
+
+/// Bytes that are free.
+pub fn available_memory() -> Option<u64> {
+    memory().map(|(available, _)| available).filter(|bytes| *bytes > 0)
 }
 
 /// Refuses a fine-tune that would be killed for its memory. `longest` is the longest sequence of a batch.

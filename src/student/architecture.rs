@@ -216,6 +216,11 @@ impl Architecture {
         }
     }
 
+    /// Lets rotary embeddings turn this many of each head's numbers.
+    pub fn turn(&mut self, turned: usize) {
+        self.layers.iter_mut().filter_map(|layer| layer.rotary.as_mut()).for_each(|rotary| rotary.turned = turned);
+    }
+
     /// Columns of the published maps that one of ours joins side by side: queries, keys and values; gate and value.
     pub fn joined(&self, part: &str) -> Vec<usize> {
         match part {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::student::architecture::{Activation, Rotary, Scaling};
+use crate::student::Architecture;
+use crate::student::architecture::{Activation, Biases, Layer, Norm, NormKind, Positions, Residual, Rotary, Scaling};
 use crate::text;
 
 /// Far beyond any published model, and small enough that nothing overflows or is listed for ever.
@@ -121,6 +122,38 @@ impl<'a> Config<'a> {
             return Err(format!("{turned} of a head's {head} numbers would be turned; they must be pairs"));
         }
         Ok(Rotary { base, turned, scaling: settings.map_or(Ok(Scaling::None), |settings| self.scaling(settings))? })
+    }
+
+    /// A decoder with rotary positions built as most of today's are, after Llama; a family changes what it does otherwise.
+    /// `inner` is the length of the vector inside the MLP.
+    pub fn like_llama(self, default_base: f64, inner: usize) -> Result<Architecture, String> {
+        let width = self.needed(&["hidden_size"], WIDEST)?;
+        let layers = self.needed(&["num_hidden_layers"], MOST_LAYERS)?;
+        let (heads, kv_heads, head) = self.heads(width)?;
+        let rotary = self.rotary("full_attention", head, default_base)?;
+        Ok(Architecture {
+            vocabulary: self.needed(&["vocab_size"], LARGEST_VOCABULARY)?,
+            context: self.needed(&["max_position_embeddings"], LONGEST_CONTEXT)?,
+            width,
+            heads,
+            kv_heads,
+            head,
+            inner,
+            layers: vec![Layer { window: None, rotary: Some(rotary) }; layers],
+            positions: Positions::Rotary,
+            norm: Norm { kind: NormKind::Rms, epsilon: self.epsilon("rms_norm_eps", 1e-6)? },
+            residual: Residual::Sequential,
+            activation: self.activation(&["hidden_act"], Activation::Silu)?,
+            gated: true,
+            biases: Biases::NONE,
+            head_norms: false,
+            after_norms: false,
+            score_scale: 1.0 / (head as f64).sqrt(),
+            score_cap: None,
+            logit_cap: None,
+            word_scale: 1.0,
+            tied: self.flag("tie_word_embeddings", false),
+        })
     }
 
     fn scaling(self, settings: Config) -> Result<Scaling, String> {

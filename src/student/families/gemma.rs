@@ -1,9 +1,9 @@
 //! Gemma 1, 2 and 3 (text): a norm of 1 + weight, scaled word vectors, heads of a length of their own.
 
-use super::config::{Config, LARGEST_VOCABULARY, LONGEST_CONTEXT, MOST_LAYERS, WIDEST};
+use super::config::{Config, LONGEST_CONTEXT, MOST_LAYERS, WIDEST};
 use super::{Family, Layout, Names};
 use crate::student::Architecture;
-use crate::student::architecture::{Activation, Biases, Layer, Norm, NormKind, Positions, Residual, Rotary, Scaling};
+use crate::student::architecture::{Activation, Biases, Layer, NormKind, Rotary, Scaling};
 
 const WHOLE: &[(&str, &str)] = &[("words", "model.embed_tokens"), ("norm", "model.norm"), ("output", "lm_head")];
 const LAYER: &str = "model.layers.{}";
@@ -52,37 +52,18 @@ pub const GEMMA2: Family = Family { name: "Gemma 2", model_type: "gemma2", read:
 pub const GEMMA3: Family = Family { name: "Gemma 3", model_type: "gemma3_text", read: gemma3, names: NAMES_2 };
 
 fn gemma(config: Config) -> Result<Architecture, String> {
-    let width = config.needed(&["hidden_size"], WIDEST)?;
-    let layers = config.needed(&["num_hidden_layers"], MOST_LAYERS)?;
-    let (heads, kv_heads, head) = config.heads(width)?;
+    let mut architecture = config.like_llama(10_000.0, config.needed(&["intermediate_size"], 8 * WIDEST)?)?;
+    architecture.norm.kind = NormKind::RmsOffset;
+    // Published files of the first Gemma say `gelu`, and were trained with the tanh form, which transformers uses.
+    architecture.activation = match config.activation(&["hidden_activation", "hidden_act"], Activation::GeluTanh)? {
+        Activation::Gelu => Activation::GeluTanh,
+        other => other,
+    };
     let attention = config.flag("attention_bias", false);
-    Ok(Architecture {
-        vocabulary: config.needed(&["vocab_size"], LARGEST_VOCABULARY)?,
-        context: config.needed(&["max_position_embeddings"], LONGEST_CONTEXT)?,
-        width,
-        heads,
-        kv_heads,
-        head,
-        inner: config.needed(&["intermediate_size"], 8 * WIDEST)?,
-        layers: vec![Layer { window: None, rotary: Some(config.rotary("full_attention", head, 10_000.0)?) }; layers],
-        positions: Positions::Rotary,
-        norm: Norm { kind: NormKind::RmsOffset, epsilon: config.epsilon("rms_norm_eps", 1e-6)? },
-        residual: Residual::Sequential,
-        // Published files of the first Gemma say `gelu`, and were trained with the tanh form, which transformers uses.
-        activation: match config.activation(&["hidden_activation", "hidden_act"], Activation::GeluTanh)? {
-            Activation::Gelu => Activation::GeluTanh,
-            other => other,
-        },
-        gated: true,
-        biases: Biases { attention_in: attention, attention_out: attention, ..Biases::NONE },
-        head_norms: false,
-        after_norms: false,
-        score_scale: 1.0 / (head as f64).sqrt(),
-        score_cap: None,
-        logit_cap: None,
-        word_scale: (width as f64).sqrt(),
-        tied: config.flag("tie_word_embeddings", true),
-    })
+    architecture.biases = Biases { attention_in: attention, attention_out: attention, ..Biases::NONE };
+    architecture.word_scale = (architecture.width as f64).sqrt();
+    architecture.tied = config.flag("tie_word_embeddings", true);
+    Ok(architecture)
 }
 
 fn gemma2(config: Config) -> Result<Architecture, String> {

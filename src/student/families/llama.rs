@@ -1,9 +1,8 @@
 //! Llama and what is built like it: Mistral, Qwen 2 and 3, SmolLM 2 (which says it is Llama) and 3.
 
-use super::config::{Config, LARGEST_VOCABULARY, LONGEST_CONTEXT, MOST_LAYERS, WIDEST};
+use super::config::{Config, LONGEST_CONTEXT, MOST_LAYERS, WIDEST};
 use super::{Family, Layout, Names};
 use crate::student::Architecture;
-use crate::student::architecture::{Activation, Biases, Layer, Norm, NormKind, Positions, Residual};
 
 const fn family(
     name: &'static str,
@@ -37,33 +36,7 @@ const NAMES: Names = Names {
 
 /// What all of them share.
 fn common(config: Config, default_base: f64) -> Result<Architecture, String> {
-    let width = config.needed(&["hidden_size"], WIDEST)?;
-    let layers = config.needed(&["num_hidden_layers"], MOST_LAYERS)?;
-    let (heads, kv_heads, head) = config.heads(width)?;
-    let rotary = config.rotary("full_attention", head, default_base)?;
-    Ok(Architecture {
-        vocabulary: config.needed(&["vocab_size"], LARGEST_VOCABULARY)?,
-        context: config.needed(&["max_position_embeddings"], LONGEST_CONTEXT)?,
-        width,
-        heads,
-        kv_heads,
-        head,
-        inner: config.needed(&["intermediate_size"], 8 * WIDEST)?,
-        layers: vec![Layer { window: None, rotary: Some(rotary) }; layers],
-        positions: Positions::Rotary,
-        norm: Norm { kind: NormKind::Rms, epsilon: config.epsilon("rms_norm_eps", 1e-6)? },
-        residual: Residual::Sequential,
-        activation: config.activation(&["hidden_act"], Activation::Silu)?,
-        gated: true,
-        biases: Biases::NONE,
-        head_norms: false,
-        after_norms: false,
-        score_scale: 1.0 / (head as f64).sqrt(),
-        score_cap: None,
-        logit_cap: None,
-        word_scale: 1.0,
-        tied: config.flag("tie_word_embeddings", false),
-    })
+    config.like_llama(default_base, config.needed(&["intermediate_size"], 8 * WIDEST)?)
 }
 
 fn llama(config: Config) -> Result<Architecture, String> {

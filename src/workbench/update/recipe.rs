@@ -128,6 +128,14 @@ fn nothing_selected(state: &mut State) -> Vec<Effect> {
     vec![]
 }
 
+/// Everything that depends on the settings of the next run, asked for again.
+pub fn refresh(state: &mut State) -> Vec<Effect> {
+    let mut effects = data::reload(state);
+    effects.extend(ask_preview(state));
+    effects.extend(attribution::ask(state));
+    effects
+}
+
 /// Asks what the student would see now.
 pub fn ask_preview(state: &mut State) -> Vec<Effect> {
     let Some(selected) = state.data.selected.clone() else { return vec![] };
@@ -167,10 +175,7 @@ pub fn set_settings(state: &mut State, text: &str) -> Vec<Effect> {
             if other {
                 return vec![Effect::OpenDataset(state.draft.dataset.clone())];
             }
-            let mut effects = data::reload(state);
-            effects.extend(ask_preview(state));
-            effects.extend(attribution::ask(state));
-            effects
+            refresh(state)
         }
         Err(error) => {
             state.say(Notice::error(error.to_string()));

@@ -1,6 +1,6 @@
 //! The training pane and the board: runs as they come, move and end.
 
-use super::{attribution, data, focus, recipe};
+use super::{attribution, focus, recipe};
 use crate::corpus::Example;
 use crate::journal::{Entry, Event, RunState};
 use crate::rationale::recipe::Placement;
@@ -87,10 +87,7 @@ fn with_run(state: &mut State, command: Command, run: Run) -> Vec<Effect> {
             if other {
                 return vec![Effect::OpenDataset(state.draft.dataset.clone())];
             }
-            let mut effects = data::reload(state);
-            effects.extend(recipe::ask_preview(state));
-            effects.extend(attribution::ask(state));
-            effects
+            recipe::refresh(state)
         }
         _ => vec![],
     }
