@@ -179,6 +179,46 @@ fn logits_losses_and_every_gradient_agree() {
 }
 
 #[test]
+fn half_as_many_bits_are_no_worse_than_those_of_transformers() {
+    let text = std::fs::read_to_string(folder().with_file_name("bf16.json")).unwrap();
+    let all: HashMap<String, [f64; 3]> = serde_json::from_str(&text).unwrap();
+    println!(
+        "| fixture in bf16 | logits | loss | worst gradient | transformers bf16: logits | loss | worst gradient |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let mut too_far = Vec::new();
+    for fixture in fixtures() {
+        let case = Case::read_as(&fixture, DType::BF16);
+        let batch = case.batch();
+        let hidden = case.decoder.hidden(&batch.ids, batch.size, None, None).unwrap();
+        let logits = gap(&case.decoder.logits(&hidden).unwrap(), &case.expected["logits"]);
+        let result = case.decoder.loss(&batch.supervised(), None).unwrap();
+        assert_eq!(result.total.dtype(), DType::F32);
+        let loss = gap(&result.total, &case.expected["loss"].squeeze(0).unwrap());
+        let gradients = result.total.backward().unwrap();
+        let mut worst = 0f64;
+        for (name, variable) in &case.parameters {
+            let gradient = gradients.get(variable).unwrap_or_else(|| panic!("{}: {name} has no gradient", case.name));
+            let (want, counts) = (case.of("grad", name), case.counts(name));
+            let own = (gradient.to_dtype(DType::F32).unwrap() * &counts).unwrap();
+            worst = worst.max(largest(&(own - (&want * &counts).unwrap()).unwrap()) / largest(&want));
+        }
+        let theirs = all[&case.name];
+        println!(
+            "| {} | {logits:.1e} | {loss:.1e} | {worst:.1e} | {:.1e} | {:.1e} | {:.1e} |",
+            case.name, theirs[0], theirs[1], theirs[2]
+        );
+        for ((what, gap), theirs) in [("logits", logits), ("loss", loss), ("gradient", worst)].iter().zip(theirs) {
+            // One fixture is one draw of the rounding; a loss, the mean of errors of either sign, can be near by chance.
+            if *gap >= 3.0 * f64::max(theirs, if *what == "loss" { 2e-3 } else { 0.0 }) {
+                too_far.push(format!("{} {what}: {gap:e}, transformers {theirs:e}", case.name));
+            }
+        }
+    }
+    assert!(too_far.is_empty(), "{}", too_far.join("\n"));
+}
+
+#[test]
 fn twenty_steps_of_adamw_agree() {
     println!("| fixture | worst parameter after 20 steps | worst loss | PyTorch f32: parameter | loss |");
     println!("|---|---|---|---|---|");

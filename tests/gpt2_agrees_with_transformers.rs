@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use afterthought::attribution::IntegratedGradients;
 use afterthought::rationale::recipe::Baseline;
-use afterthought::student::generate::{Choose, generate};
+use afterthought::student::generate::{Choose, Draw, generate};
 use afterthought::student::ops::Ops;
 use afterthought::student::{Dropout, DropoutRates, Student, Supervised};
 use candle_core::{DType, Device, Tensor};
@@ -129,7 +129,14 @@ fn sampled_text_depends_on_its_seed_alone() {
     let prompts: Vec<Vec<u32>> = (0..4).map(|place| integers(&expected[&format!("prompt.{place}")])).collect();
     let decoder = student().decoder.frozen();
     let sample = |prompts: &[Vec<u32>], seed| {
-        generate(&decoder, prompts, 8, Choose::Sample { temperature: 1.0, top_p: 0.95, seed }, &|_, _| false).unwrap()
+        generate(
+            &decoder,
+            prompts,
+            8,
+            Choose::Sample(Draw { temperature: 1.0, top_k: Some(40), top_p: 0.95, seed }),
+            &|_, _| false,
+        )
+        .unwrap()
     };
     assert_eq!(sample(&prompts, 1), sample(&prompts, 1));
     assert_ne!(sample(&prompts, 1), sample(&prompts, 2));

@@ -44,7 +44,7 @@ fn adapted(name: &str, within: &Path) -> (Student, PathBuf) {
     (Student::load(&folder, &Device::Cpu).unwrap(), folder)
 }
 
-const CASES: [&str; 4] = ["llama-bias", "gpt2-distil", "qwen3", "gpt_neox"];
+const CASES: [&str; 7] = ["llama-bias", "gpt2-distil", "qwen3", "gpt_neox", "mistral", "gpt2", "gpt_neox-sequential"];
 
 fn logits(student: &Student, name: &str) -> Tensor {
     let ids = tensors(&reference("families").join(name).join("reference.safetensors"))["ids"].clone();

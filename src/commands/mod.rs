@@ -8,6 +8,7 @@ pub mod attribute;
 pub mod data;
 pub mod doctor;
 pub mod evaluate;
+pub mod generate;
 pub mod init;
 pub mod output;
 pub mod render;

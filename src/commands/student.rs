@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::generate::{self, GenerateArgs};
 use super::output::{Context, print};
 use crate::runs::prepare::{self, student_folder, toy_tokenizer, vocabulary_examples};
 use crate::student::families::gpt2::GPT2;
@@ -27,6 +28,8 @@ pub enum StudentCommand {
         after_help = "Examples:\n  afterthought student show toy\n  afterthought student show ../gpt2 --batch 8 --length 256\n  afterthought student show google/gemma-2b --lora 16"
     )]
     Show(ShowArgs),
+    /// Text that a student writes
+    Generate(GenerateArgs),
     /// Fetch a student from the Hugging Face hub into its usual cache
     #[command(after_help = "Example:\n  afterthought student fetch openai-community/gpt2")]
     Fetch {
@@ -56,6 +59,7 @@ pub struct ShowArgs {
 pub fn run(command: StudentCommand, context: &Context) -> anyhow::Result<()> {
     match command {
         StudentCommand::Show(args) => show(context, &args),
+        StudentCommand::Generate(args) => generate::run(&args, context),
         StudentCommand::Fetch { id } => fetch(context, &id),
     }
 }

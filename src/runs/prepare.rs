@@ -103,7 +103,7 @@ pub fn student(
     device: &Device,
     report: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Student, RunError> {
-    match student_folder(project, &spec.student, report)? {
+    let student = match student_folder(project, &spec.student, report)? {
         Some(folder) => {
             // The weights and their moments alone may be too much; what a batch takes is known later.
             let (_, architecture, _) = weights::read_config(&folder)?;
@@ -113,18 +113,19 @@ pub fn student(
                 // The folder goes into the checkpoints, which must be found from anywhere.
                 Some(lora) => {
                     let base = std::path::absolute(&folder).unwrap_or(folder);
-                    Ok(student.with_adapters(lora, spec.seed.init, &base)?)
+                    student.with_adapters(lora, spec.seed.init, &base)?
                 }
-                None => Ok(student),
+                None => student,
             }
         }
-        None if spec.training.lora.is_some() => Err(RunError::LoraOfToy),
+        None if spec.training.lora.is_some() => return Err(RunError::LoraOfToy),
         None => {
             let tokenizer = toy_tokenizer(dataset, &train[..train.len().min(VOCABULARY_ROWS)])?;
             let architecture = toy::architecture(tokenizer.size());
-            Ok(Student::fresh(architecture, tokenizer, spec.seed.init, device)?)
+            Student::fresh(architecture, tokenizer, spec.seed.init, device)?
         }
-    }
+    };
+    Ok(student.computing_in(spec.training.precision)?)
 }
 
 /// Rows of the training split from which the toy's vocabulary is made.
@@ -266,7 +267,9 @@ pub fn hashes<'a>(splits: impl IntoIterator<Item = &'a LoadedSplit>) -> BTreeMap
 /// Whether everything that a run names is there, before a folder is made for it: the device, the data set with its
 /// splits and source, the student, and the run that scores tokens.
 pub fn check(project: &Path, spec: &RunSpec) -> Result<(), RunError> {
-    device(&spec.device)?;
+    let device = device(&spec.device)?;
+    let refused = |problem: String| RunError::Device { name: crate::text::line(&spec.device).into(), problem };
+    spec.training.precision.check(&device).map_err(refused)?;
     let dataset = dataset(project, spec)?;
     for split in [TRAIN, &spec.evaluation.split, spec.evaluation.last_split()] {
         dataset.look_for_split(split)?;

@@ -17,7 +17,7 @@ use crate::journal::RunState;
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Rendered, Renderer};
-use crate::student::{Tokenizer, toy, weights};
+use crate::student::{Tokenizer, hub, toy, weights};
 
 /// A student's tokenizer and context: all of it that rendering needs.
 #[derive(Clone)]
@@ -124,7 +124,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Takes a run's id (its newest checkpoint), a checkpoint folder, or a student folder.
+    /// Takes a run's id (its newest checkpoint), a checkpoint folder, a student folder, or a hub id that was fetched.
     pub fn find(project: &Path, wanted: &str) -> Result<Self, RunError> {
         let path = Path::new(wanted);
         if path.join("config.json").is_file() {
@@ -135,6 +135,9 @@ impl Target {
                 return Ok(Self::Run { run, checkpoint: path.to_owned() });
             }
             return Ok(Self::Folder(path.to_owned()));
+        }
+        if let Some(folder) = hub::is_id(wanted).then(|| hub::cached(wanted)).flatten() {
+            return Ok(Self::Folder(folder));
         }
         let run = RunDirectory::find(project, wanted)?;
         let checkpoint = run.newest_checkpoint().ok_or_else(|| RunError::NoCheckpoint { id: run.id().to_owned() })?;
@@ -156,6 +159,14 @@ impl Target {
                     checkpoint: folder.clone(),
                 })
             }
+        }
+    }
+
+    /// Where the student lies.
+    pub fn folder(&self) -> &Path {
+        match self {
+            Self::Run { checkpoint, .. } => checkpoint,
+            Self::Folder(folder) => folder,
         }
     }
 

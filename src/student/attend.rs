@@ -5,7 +5,7 @@
 use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::architecture::{Architecture, Rotary};
-use super::ops::{Drop, Ops};
+use super::ops::{Drop, Ops, product, widened};
 use super::parts::{Layer, NormWeights};
 
 /// Cosines and sines of one rotary embedding, (places, turned / 2) or (batch, 1, places, turned / 2).
@@ -99,20 +99,21 @@ pub fn mix(
     let (_, kv_heads, seen, _) = projected.keys.dims4()?;
     // The queries that share keys lie below each other, so that each key is multiplied where it is.
     let queries = projected.queries.reshape((batch, kv_heads, heads / kv_heads * time, head))?;
-    let scores = (queries.matmul(&projected.keys.t()?.contiguous()?)? * scale)?;
+    let scores = (widened(&product(&queries, &projected.keys.t()?.contiguous()?)?)? * scale)?;
     let mut scores = scores.reshape((batch, heads, time, seen))?;
     if let Some(cap) = cap {
         scores = bend(&scores, cap)?;
     }
     if let Some(mask) = mask {
-        scores = scores.broadcast_add(mask)?;
+        scores = scores.broadcast_add(&widened(mask)?)?;
     }
     let mut weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
     if let Some(drop) = drop {
         weights = (&weights * drop.mask(&weights)?)?;
     }
     let weights = weights.reshape((batch, kv_heads, heads / kv_heads * time, seen))?;
-    let mixed = weights.matmul(&projected.values)?.reshape((batch, heads, time, head))?;
+    let weights = weights.to_dtype(projected.values.dtype())?;
+    let mixed = product(&weights, &projected.values)?.reshape((batch, heads, time, head))?;
     mixed.transpose(1, 2)?.reshape((batch, time, heads * head))
 }
 

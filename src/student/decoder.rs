@@ -280,7 +280,7 @@ impl Decoder {
         let activate = |x: &Tensor| match self.architecture.activation {
             Activation::GeluTanh => self.ops.gelu(x),
             Activation::Gelu => self.ops.gelu_erf(x),
-            Activation::Silu => candle_nn::ops::silu(x),
+            Activation::Silu => self.ops.silu(x),
             Activation::Relu => x.relu(),
         };
         if !self.architecture.gated {

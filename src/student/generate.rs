@@ -1,6 +1,6 @@
 //! Text from the student: greedy or sampled continuations of many prompts at once.
 
-use candle_core::{D, Result};
+use candle_core::{D, Result, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 
 use super::cache::Cache;
@@ -14,8 +14,20 @@ const BATCH: usize = 64;
 pub enum Choose {
     /// The most likely one.
     Greedy,
-    /// Drawn at this temperature, from the smallest set of tokens that has `top_p` of the probability.
-    Sample { temperature: f64, top_p: f64, seed: u64 },
+    /// Drawn.
+    Sample(Draw),
+}
+
+/// How a token is drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// Below 1 likely tokens become likelier, above 1 less so.
+    pub temperature: f64,
+    /// From the so many likeliest tokens; from all when absent.
+    pub top_k: Option<usize>,
+    /// And of those from the fewest that have this share of the probability; 1 for all.
+    pub top_p: f64,
+    pub seed: u64,
 }
 
 /// Continues each prompt by at most `limit` tokens. A prompt is done when `done(prompt, new tokens)` says so, which is
@@ -58,17 +70,17 @@ fn continue_group(
     };
     let ids: Vec<u32> = group.iter().zip(&starts).flat_map(padded).collect();
     let mut cache = Cache::new(&decoder.architecture, starts, longest + room);
-    let mut samplers: Vec<Option<LogitsProcessor>> = group.iter().map(|prompt| sampler(choose, *prompt)).collect();
+    let mut samplers: Vec<Option<Sampler>> = group.iter().map(|prompt| sampler(choose, *prompt)).collect();
     let mut rows = group.to_vec();
     let mut logits = decoder.next(&ids, &mut cache)?;
     for place in 0..room {
         let chosen = match choose {
             Choose::Greedy => logits.argmax(D::Minus1)?.to_vec1::<u32>()?,
-            Choose::Sample { .. } => samplers
+            Choose::Sample(_) => samplers
                 .iter_mut()
                 .flatten()
                 .enumerate()
-                .map(|(row, sampler)| sampler.sample(&logits.get(row)?))
+                .map(|(row, sampler)| sampler.next(&logits.get(row)?))
                 .collect::<Result<_>>()?,
         };
         for (row, token) in rows.iter().zip(&chosen) {
@@ -94,12 +106,89 @@ fn continue_group(
 }
 
 /// Each prompt has a sampler of its own, so that its text does not depend on its neighbours.
-fn sampler(choose: Choose, prompt: usize) -> Option<LogitsProcessor> {
-    match choose {
-        Choose::Greedy => None,
-        Choose::Sample { temperature, top_p, seed } => {
-            let sampling = Sampling::TopP { p: top_p, temperature };
-            Some(LogitsProcessor::from_sampling(seed.wrapping_add(prompt as u64), sampling))
+fn sampler(choose: Choose, prompt: usize) -> Option<Sampler> {
+    let Choose::Sample(draw) = choose else { return None };
+    let sampling = Sampling::All { temperature: draw.temperature };
+    Some(Sampler { processor: LogitsProcessor::from_sampling(draw.seed.wrapping_add(prompt as u64), sampling), draw })
+}
+
+struct Sampler {
+    processor: LogitsProcessor,
+    draw: Draw,
+}
+
+impl Sampler {
+    fn next(&mut self, logits: &Tensor) -> Result<u32> {
+        let draw = self.draw;
+        self.processor.sample_f(logits, |probabilities| draw.narrow(probabilities))
+    }
+}
+
+impl Draw {
+    /// The first setting that makes no sense.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        match self {
+            Self { temperature, .. } if !(*temperature > 0.0 && temperature.is_finite()) => {
+                Err(format!("the temperature is {temperature}; it must be above 0"))
+            }
+            Self { top_k: Some(0), .. } => Err("top-k is 0; at least the likeliest token must be left".into()),
+            Self { top_p, .. } if !(*top_p > 0.0 && *top_p <= 1.0) => {
+                Err(format!("top-p is {top_p}; it must be above 0 and at most 1"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the probabilities of what may not be drawn to 0. As in transformers the share is of what `top_k` has left,
+    /// which candle's own processor does not say.
+    fn narrow(&self, probabilities: &mut [f32]) {
+        let mut order: Vec<usize> = (0..probabilities.len()).collect();
+        order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
+        let (kept, dropped) = order.split_at(self.top_k.unwrap_or(order.len()).min(order.len()));
+        dropped.iter().for_each(|place| probabilities[*place] = 0.0);
+        let all: f64 = kept.iter().map(|place| f64::from(probabilities[*place])).sum();
+        let mut before = 0.0;
+        for place in kept {
+            let own = f64::from(probabilities[*place]);
+            if self.top_p < 1.0 && before >= self.top_p * all {
+                probabilities[*place] = 0.0;
+            }
+            before += own;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_from_is_narrowed_by_count_and_then_by_share() {
+        let narrowed = |top_k, top_p| {
+            let mut probabilities = [0.1, 0.4, 0.05, 0.25, 0.2];
+            Draw { temperature: 1.0, top_k, top_p, seed: 0 }.narrow(&mut probabilities);
+            probabilities
+        };
+        assert_eq!(narrowed(None, 1.0), [0.1, 0.4, 0.05, 0.25, 0.2]);
+        assert_eq!(narrowed(Some(2), 1.0), [0.0, 0.4, 0.0, 0.25, 0.0]);
+        assert_eq!(narrowed(None, 0.6), [0.0, 0.4, 0.0, 0.25, 0.0]);
+        // 0.4 is 0.62 of the 0.65 that two tokens have.
+        assert_eq!(narrowed(Some(2), 0.6), [0.0, 0.4, 0.0, 0.0, 0.0]);
+        assert_eq!(narrowed(Some(99), 1e-9), [0.0, 0.4, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn settings_that_leave_nothing_to_draw_are_refused() {
+        let draw = Draw { temperature: 1.0, top_k: None, top_p: 1.0, seed: 0 };
+        assert!(draw.check().is_ok());
+        for wrong in [
+            Draw { temperature: 0.0, ..draw },
+            Draw { temperature: f64::NAN, ..draw },
+            Draw { top_k: Some(0), ..draw },
+            Draw { top_p: 0.0, ..draw },
+            Draw { top_p: 1.1, ..draw },
+        ] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
         }
     }
 }

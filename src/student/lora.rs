@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::families::Family;
-use super::{Architecture, Decoder, Student, StudentError, weights};
+use super::{Architecture, Student, StudentError, weights};
 use crate::files;
 use crate::seeds::Stream;
 
@@ -36,11 +36,13 @@ pub struct Lora {
     pub targets: Vec<String>,
     /// Kalajdzievski 2023.
     pub rank_stabilized: bool,
+    /// Liu et al. 2024: each output's length is learned apart from its direction.
+    pub dora: bool,
 }
 
 impl Default for Lora {
     fn default() -> Self {
-        Self { rank: 8, alpha: 16.0, dropout: 0.0, targets: vec![ALL.into()], rank_stabilized: false }
+        Self { rank: 8, alpha: 16.0, dropout: 0.0, targets: vec![ALL.into()], rank_stabilized: false, dora: false }
     }
 }
 
@@ -128,12 +130,61 @@ impl Place {
         ["a", "b"].map(|which| format!("{}.lora.{}.{which}", self.map, self.from))
     }
 
-    /// The same with those of PEFT, which keeps them transposed.
-    fn matrices(&self) -> [(String, String); 2] {
-        let published = |which: &str| format!("base_model.model.{}.lora_{which}.weight", self.published);
-        let [a, b] = self.names();
-        [(a, published("A")), (b, published("B"))]
+    /// Our name of what each output's length is, (outputs), where that is learned.
+    pub fn length_name(&self) -> String {
+        format!("{}.lora.{}.length", self.map, self.from)
     }
+
+    /// The names of its tensors, ours and those of PEFT.
+    fn tensors(&self, settings: &Lora) -> Vec<(Kind, String, String)> {
+        let published = |which: &str| format!("base_model.model.{}.lora_{which}", self.published);
+        let [a, b] = self.names();
+        let mut all = vec![(Kind::A, a, published("A.weight")), (Kind::B, b, published("B.weight"))];
+        if settings.dora {
+            all.push((Kind::Length, self.length_name(), published("magnitude_vector")));
+        }
+        all
+    }
+
+    /// One of its tensors as PEFT keeps it: matrices transposed, outputs in the published order.
+    fn to_published(&self, kind: Kind, ours: &Tensor, student: &Student) -> Result<Tensor, StudentError> {
+        let (names, architecture) = (&student.family.names, &student.decoder.architecture);
+        let turned = if kind == Kind::Length { ours.clone() } else { ours.t()?.contiguous()? };
+        match kind {
+            Kind::A => Ok(turned),
+            _ => Ok(names.outputs_to_published(self.part, &turned, architecture)?),
+        }
+    }
+
+    /// And back.
+    fn to_ours(&self, kind: Kind, published: &Tensor, student: &Student) -> Result<Tensor, StudentError> {
+        let (names, architecture) = (&student.family.names, &student.decoder.architecture);
+        let ordered = match kind {
+            Kind::A => published.clone(),
+            _ => names.outputs_to_ours(self.part, published, architecture)?,
+        };
+        Ok(if kind == Kind::Length { ordered } else { ordered.t()?.contiguous()? })
+    }
+}
+
+/// The tensors of an adapter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    A,
+    B,
+    Length,
+}
+
+/// Where the lengths of DoRA begin, and what the map's new outputs are divided by: the length of each output of
+/// W + scale · a b, as (outputs).
+pub fn lengths(weight: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> candle_core::Result<Tensor> {
+    // In `f32` always: it is a sum over all inputs.
+    let wide = |tensor: &Tensor| {
+        let tensor = tensor.detach();
+        if tensor.dtype() == DType::F64 { Ok(tensor) } else { tensor.to_dtype(DType::F32) }
+    };
+    let moved = (wide(weight)? + (wide(a)?.matmul(&wide(b)?)? * scale)?)?;
+    moved.sqr()?.sum(0)?.sqrt()?.to_dtype(weight.dtype())
 }
 
 /// The linear maps of a family's layers, by the last part of their names.
@@ -150,8 +201,7 @@ fn last_name(name: &str) -> &str {
 #[derive(Default)]
 pub struct Adapters<'a> {
     pub places: &'a [Place],
-    /// What the product of the two matrices is multiplied by.
-    pub scale: f64,
+    pub settings: Option<&'a Lora>,
 }
 
 /// An adapted student: where its published weights are, and the weights themselves.
@@ -170,7 +220,9 @@ impl Student {
     pub fn with_adapters(self, settings: &Lora, seed: u64, base: &Path) -> Result<Self, StudentError> {
         let device = self.decoder.device().clone();
         let places = self.places(settings)?;
-        let mut parameters = Vec::new();
+        let weights: HashMap<String, Tensor> =
+            self.parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().detach())).collect();
+        let (mut parameters, mut lengths_of) = (Vec::new(), Vec::new());
         for place in &places {
             // As large as those of PEFT (Kaiming, uniform, a = √5).
             let bound = 1.0 / (place.inputs as f64).sqrt();
@@ -180,25 +232,30 @@ impl Student {
             let values: Vec<f32> = (0..count).map(|_| ((2.0 * stream.uniform() - 1.0) * bound) as f32).collect();
             let a = Tensor::from_vec(values, (place.inputs, settings.rank), &device)?;
             let b = Tensor::zeros((settings.rank, place.outputs), a.dtype(), &device)?;
+            if settings.dora {
+                let weight = weights.get(&format!("{}.weight", place.map));
+                let weight = weight.ok_or_else(|| candle_core::Error::Msg(format!("no weights `{}`", place.map)))?;
+                let own = weight.narrow(1, place.from, place.outputs)?;
+                lengths_of.push((place.length_name(), Var::from_tensor(&lengths(&own, &a, &b, settings.scale())?)?));
+            }
             parameters.push((name_a, Var::from_tensor(&a)?));
             parameters.push((name_b, Var::from_tensor(&b)?));
+            parameters.append(&mut lengths_of);
         }
-        let weights = self.parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().detach())).collect();
         let adapted = Adapted { settings: settings.clone(), base: base.to_owned(), weights };
         self.rebuilt(parameters, adapted)
     }
 
-    fn places(&self, settings: &Lora) -> Result<Vec<Place>, StudentError> {
+    pub(super) fn places(&self, settings: &Lora) -> Result<Vec<Place>, StudentError> {
         let places = settings.places(self.family, &self.decoder.architecture);
         places.map_err(|problem| StudentError::Vocabulary { problem })
     }
 
     fn rebuilt(self, parameters: Vec<(String, Var)>, adapted: Adapted) -> Result<Self, StudentError> {
-        let mut all = adapted.weights.clone();
-        all.extend(parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())));
-        let adapters = Adapters { places: &self.places(&adapted.settings)?, scale: adapted.settings.scale() };
-        let decoder = Decoder::with_adapters(self.decoder.architecture.clone(), &all, &adapters)?;
-        Ok(Self { decoder, parameters, adapted: Some(adapted), ..self })
+        let tensors = parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let mut student = Self { parameters, adapted: Some(adapted), ..self };
+        student.decoder = student.decoder_over(tensors)?;
+        Ok(student)
     }
 
     /// Reads a folder of adapters, and the student they belong to.
@@ -219,14 +276,10 @@ impl Student {
         let by_name: HashMap<&str, &Var> = self.parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
         let mut tensors = HashMap::new();
         for place in self.places(&adapted.settings)? {
-            for (ours, published) in place.matrices() {
+            for (kind, ours, published) in place.tensors(&adapted.settings) {
                 let Some(variable) = by_name.get(ours.as_str()) else { continue };
-                let mut tensor = variable.as_tensor().detach().t()?.contiguous()?.to_device(&Device::Cpu)?;
-                if ours.ends_with(".b") {
-                    let architecture = &self.decoder.architecture;
-                    tensor = self.family.names.outputs_to_published(place.part, &tensor, architecture)?;
-                }
-                tensors.insert(published, tensor);
+                let tensor = variable.as_tensor().detach().to_device(&Device::Cpu)?;
+                tensors.insert(published, place.to_published(kind, &tensor, self)?);
             }
         }
         weights::write_tensors(&folder.join(WEIGHTS), &tensors)?;
@@ -239,16 +292,25 @@ impl Student {
         let Some(adapted) = &self.adapted else {
             return Ok(self.parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().detach())).collect());
         };
-        let mut weights = adapted.weights.clone();
+        let wide = |(name, weight): (&String, &Tensor)| Ok((name.clone(), weight.to_dtype(DType::F32)?));
+        let mut weights = adapted.weights.iter().map(wide).collect::<candle_core::Result<HashMap<_, _>>>()?;
         let by_name: HashMap<&str, &Var> = self.parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
         for place in self.places(&adapted.settings)? {
             let [a, b] = place.names().map(|name| by_name.get(name.as_str()).map(|var| var.as_tensor().detach()));
             let (Some(a), Some(b), Some(weight)) = (a, b, weights.get_mut(&format!("{}.weight", place.map))) else {
                 continue;
             };
-            let behind = weight.dim(1)? - place.from - place.outputs;
-            let delta = (a.matmul(&b)? * adapted.settings.scale())?.pad_with_zeros(1, place.from, behind)?;
-            *weight = (&*weight + delta)?;
+            let (scale, all) = (adapted.settings.scale(), weight.dim(1)?);
+            let own = weight.narrow(1, place.from, place.outputs)?;
+            let mut moved = (&own + (a.matmul(&b)? * scale)?)?;
+            if let Some(length) = by_name.get(place.length_name().as_str()) {
+                let factors = (length.as_tensor().detach() / lengths(&own, &a, &b, scale)?)?;
+                moved = moved.broadcast_mul(&factors)?;
+            }
+            let (behind, end) = (place.from + place.outputs, all);
+            let pieces = [weight.narrow(1, 0, place.from)?, moved, weight.narrow(1, behind, end - behind)?];
+            let pieces: Vec<Tensor> = pieces.into_iter().filter(|piece| piece.elem_count() > 0).collect();
+            *weight = Tensor::cat(&pieces, 1)?;
         }
         Ok(weights)
     }
@@ -265,9 +327,9 @@ pub(super) fn read_weights(
     let mut published = weights::read_tensors(&path, device)?;
     let mut found = HashMap::new();
     let places = student.places(&adapted.settings)?;
-    let named = places.iter().flat_map(|place| place.matrices().map(|(ours, theirs)| (place.part, ours, theirs)));
-    for (part, ours, theirs) in named {
-        let mut tensor = published.remove(&theirs).ok_or_else(|| StudentError::File {
+    let own = |place| Place::tensors(place, &adapted.settings).into_iter().map(move |names| (place, names));
+    for (place, (kind, ours, theirs)) in places.iter().flat_map(own) {
+        let tensor = published.remove(&theirs).ok_or_else(|| StudentError::File {
             path: path.clone(),
             problem: format!("the tensor `{theirs}` is missing"),
         })?;
@@ -276,17 +338,14 @@ pub(super) fn read_weights(
             let problem = format!("`{theirs}` is of another shape than {CONFIG} makes it");
             return Err(StudentError::File { path: path.clone(), problem });
         }
-        if ours.ends_with(".b") {
-            tensor = student.family.names.outputs_to_ours(part, &tensor, &student.decoder.architecture)?;
-        }
-        found.insert(ours, tensor.t()?.contiguous()?);
+        found.insert(ours, place.to_ours(kind, &tensor, student)?);
     }
     Ok(found)
 }
 
 /// `adapter_config.json`, as PEFT reads it.
 fn config(adapted: &Adapted, family: &Family) -> Value {
-    let Lora { rank, alpha, dropout, targets, rank_stabilized } = &adapted.settings;
+    let Lora { rank, alpha, dropout, targets, rank_stabilized, dora } = &adapted.settings;
     let targets: Vec<&str> = match targets.iter().any(|target| target == ALL) {
         true => module_names(family),
         false => targets.iter().map(String::as_str).collect(),
@@ -300,6 +359,7 @@ fn config(adapted: &Adapted, family: &Family) -> Value {
         "lora_dropout": dropout,
         "target_modules": targets,
         "use_rslora": rank_stabilized,
+        "use_dora": dora,
         "fan_in_fan_out": family.names.layout == super::families::Layout::Inputs,
         "bias": "none",
         "inference_mode": true,
@@ -315,13 +375,14 @@ pub fn read_config(folder: &Path) -> Result<(Lora, PathBuf), StudentError> {
     if config.get("peft_type").and_then(Value::as_str) != Some("LORA") {
         return Err(wrong("only adapters of the type LORA are supported".into()));
     }
-    for (key, neutral) in [("use_dora", json!(false)), ("bias", json!("none")), ("modules_to_save", Value::Null)] {
+    for (key, neutral) in [("bias", json!("none")), ("modules_to_save", Value::Null)] {
         if config.get(key).is_some_and(|value| *value != neutral && !value.is_null()) {
             return Err(wrong(format!("`{key}` is not supported")));
         }
     }
     let number =
         |key: &str| config.get(key).and_then(Value::as_f64).ok_or_else(|| wrong(format!("`{key}` is missing")));
+    let flag = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
     let targets = match config.get("target_modules") {
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         Some(Value::String(name)) => vec![name.clone()],
@@ -332,7 +393,8 @@ pub fn read_config(folder: &Path) -> Result<(Lora, PathBuf), StudentError> {
         alpha: number("lora_alpha")?,
         dropout: config.get("lora_dropout").and_then(Value::as_f64).unwrap_or(0.0),
         targets,
-        rank_stabilized: config.get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
+        rank_stabilized: flag("use_rslora"),
+        dora: flag("use_dora"),
     };
     settings.check().map_err(wrong)?;
     let base = config.get("base_model_name_or_path").and_then(Value::as_str);

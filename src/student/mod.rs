@@ -14,6 +14,7 @@ pub mod lora;
 pub mod memory;
 pub mod ops;
 mod parts;
+pub mod precision;
 mod tensor_files;
 pub mod tokenizer;
 pub mod toy;
@@ -27,9 +28,11 @@ use candle_core::{Device, Tensor, Var};
 pub use architecture::Architecture;
 pub use decoder::{Decoder, Dropout, DropoutRates, Supervised};
 pub use families::Family;
+pub use precision::Precision;
 pub use tokenizer::Tokenizer;
 
 use crate::files::FileError;
+use lora::Adapters;
 
 /// What can go wrong with a student.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +58,10 @@ pub struct Student {
     pub config: serde_json::Value,
     pub tokenizer: Tokenizer,
     pub decoder: Decoder,
-    /// Trainable weights under our names, in the decoder's order.
+    /// Trainable weights under our names, in the decoder's order, in `f32`.
     pub parameters: Vec<(String, Var)>,
+    /// Their copies in the type that the decoder computes in, where that is another.
+    working: Option<Vec<Var>>,
     /// The weights that stay as they are, where only adapters beside them are trained.
     pub adapted: Option<lora::Adapted>,
 }
@@ -92,7 +97,17 @@ impl Student {
     ) -> Result<Self, StudentError> {
         let (parameters, tensors) = decoder::trainable(&architecture, weights)?;
         let decoder = Decoder::new(architecture, &tensors)?;
-        Ok(Self { family, config, tokenizer, decoder, parameters, adapted: None })
+        Ok(Self { family, config, tokenizer, decoder, parameters, working: None, adapted: None })
+    }
+
+    /// A decoder over trainable weights, with those beside them that are not trained.
+    fn decoder_over(&self, mut trained: HashMap<String, Tensor>) -> Result<Decoder, StudentError> {
+        let architecture = self.decoder.architecture.clone();
+        let Some(adapted) = &self.adapted else { return Ok(Decoder::new(architecture, &trained)?) };
+        trained.extend(adapted.weights.iter().map(|(name, weight)| (name.clone(), weight.clone())));
+        let places = self.places(&adapted.settings)?;
+        let adapters = Adapters { places: &places, settings: Some(&adapted.settings) };
+        Ok(Decoder::with_adapters(architecture, &trained, &adapters)?)
     }
 
     /// Writes the student into a folder that transformers opens: whole, or the adapters alone for PEFT.

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 use super::architecture::{Architecture, Norm, NormKind, Residual};
-use super::lora::{Adapters, Place};
-use super::ops::{Drop, Ops};
+use super::lora::{self, Adapters, Lora, Place};
+use super::ops::{Drop, Ops, widened};
 
 /// A linear map.
 #[derive(Clone)]
@@ -18,13 +18,15 @@ pub struct Linear {
     adapters: Vec<Adapter>,
 }
 
-/// scale · x a b, for the outputs from `from` on.
+/// scale · x a b, for the outputs from `from` on. Where lengths are learned, those outputs are then given them.
 #[derive(Clone)]
 struct Adapter {
     /// (inputs, rank).
     a: Tensor,
     /// (rank, outputs).
     b: Tensor,
+    /// (outputs).
+    length: Option<Tensor>,
     scale: f64,
     from: usize,
 }
@@ -77,17 +79,44 @@ impl Linear {
             }
             let low = ops.linear(&read, &adapter.a, None)?;
             // The small matrix is scaled, not what it makes of a batch.
-            pieces.push(ops.linear(&low, &(&adapter.b * adapter.scale)?, None)?);
+            let added = ops.linear(&low, &(&adapter.b * adapter.scale)?, None)?;
+            pieces.push(match &adapter.length {
+                Some(length) => {
+                    let own = self.own(ops, adapter.from, length.dim(0)?, &y, drop.map(|_| &read))?;
+                    // As published, no gradient goes through what is divided by.
+                    let weight = self.weight.narrow(1, adapter.from, length.dim(0)?)?;
+                    let factors = (length / lora::lengths(&weight, &adapter.a, &adapter.b, adapter.scale)?)?;
+                    (own.broadcast_mul(&(&factors - 1.0)?)? + added.broadcast_mul(&factors)?)?
+                }
+                None => added,
+            });
             from = adapter.from + adapter.b.dim(1)?;
         }
         if from < outputs {
             pieces.push(zeros(&mut shape, outputs - from)?);
         }
-        y + if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(&pieces, candle_core::D::Minus1)? }
+        y + if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(&pieces, D::Minus1)? }
+    }
+
+    /// Some of the map's outputs without their bias: of what was `dropped`, or those of `y`.
+    fn own(&self, ops: Ops, from: usize, outputs: usize, y: &Tensor, dropped: Option<&Tensor>) -> Result<Tensor> {
+        if let Some(read) = dropped {
+            return ops.linear(read, &self.weight.narrow(1, from, outputs)?.contiguous()?, None);
+        }
+        let own = y.narrow(D::Minus1, from, outputs)?;
+        match &self.bias {
+            Some(bias) => own.broadcast_sub(&bias.narrow(0, from, outputs)?),
+            None => Ok(own),
+        }
     }
 
     fn frozen(&self) -> Self {
-        let adapter = |adapter: &Adapter| Adapter { a: adapter.a.detach(), b: adapter.b.detach(), ..*adapter };
+        let adapter = |adapter: &Adapter| Adapter {
+            a: adapter.a.detach(),
+            b: adapter.b.detach(),
+            length: adapter.length.as_ref().map(Tensor::detach),
+            ..*adapter
+        };
         Self {
             weight: self.weight.detach(),
             bias: self.bias.as_ref().map(Tensor::detach),
@@ -101,7 +130,8 @@ impl NormWeights {
     pub fn apply(&self, ops: Ops, x: &Tensor) -> Result<Tensor> {
         match (&self.bias, self.norm.kind) {
             (Some(bias), _) => ops.layer_norm(x, &self.weight, bias, self.norm.epsilon),
-            (None, NormKind::RmsOffset) => ops.rms_norm(x, &(&self.weight + 1.0)?, self.norm.epsilon),
+            // One and a little is not the little in `bf16`.
+            (None, NormKind::RmsOffset) => ops.rms_norm(x, &(widened(&self.weight)? + 1.0)?, self.norm.epsilon),
             (None, _) => ops.rms_norm(x, &self.weight, self.norm.epsilon),
         }
     }
@@ -147,10 +177,13 @@ impl Weights<'_> {
     fn linear(&self, name: &str, bias: bool) -> Result<Linear> {
         let bias = bias.then(|| self.get(&format!("{name}.bias"))).transpose()?;
         let weight = self.get(&format!("{name}.weight"))?;
+        let settings = self.adapters.settings;
         let own = self.adapters.places.iter().filter(|place| place.map == name);
         let adapter = |place: &Place| {
             let [a, b] = place.names().map(|name| self.get(&name));
-            Ok(Adapter { a: a?, b: b?, scale: self.adapters.scale, from: place.from })
+            let length = settings.is_some_and(|lora| lora.dora).then(|| self.get(&place.length_name())).transpose()?;
+            let scale = settings.map_or(1.0, Lora::scale);
+            Ok(Adapter { a: a?, b: b?, length, scale, from: place.from })
         };
         let adapters = own.map(adapter).collect::<Result<_>>()?;
         Ok(Linear { weight, bias, adapters })

@@ -154,6 +154,7 @@ impl Trainer {
         for ((_, variable), tensor) in self.student.parameters.iter().zip(&saved.weights) {
             variable.set(tensor)?;
         }
+        self.student.renew_copies()?;
         self.step = saved.state.step;
         self.tokens = saved.state.tokens;
         Ok(())
@@ -212,12 +213,12 @@ fn remove(folder: &Path) -> Result<(), FileError> {
 mod tests {
     use std::sync::Arc;
 
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::rationale::Role;
     use crate::rationale::batch::{Encoded, Target};
-    use crate::student::{Architecture, DropoutRates, Tokenizer};
+    use crate::student::{Architecture, DropoutRates, Precision, Tokenizer};
     use crate::training::TrainingSettings;
     use crate::training::schedule::Shape;
 
@@ -247,6 +248,7 @@ mod tests {
             })
             .collect();
         let student = Student::fresh(architecture, tokenizer, 1, &Device::Cpu).unwrap();
+        let student = student.computing_in(settings.precision).unwrap();
         Trainer::new(student, examples, settings, 3).unwrap()
     }
 
@@ -288,6 +290,41 @@ mod tests {
         assert_eq!(run(&mut second), losses[7..]);
         assert_eq!(weights_of(&second), weights_of(&straight));
         assert_eq!(second.tokens, straight.tokens);
+    }
+
+    #[test]
+    fn computing_in_bf16_loses_no_small_change_and_resumes_bit_for_bit() {
+        let settings = TrainingSettings { epochs: 4, ..settings(2) };
+        let narrow = |settings| trainer(TrainingSettings { precision: Precision::Bf16, ..settings });
+        let dir = tempfile::tempdir().unwrap();
+        let (mut wide, mut straight) = (trainer(settings.clone()), narrow(settings.clone()));
+        assert_eq!(straight.student.decoder.dtype(), DType::BF16);
+        let (in_f32, in_bf16) = (run(&mut wide), run(&mut straight));
+        for (one, other) in in_f32.iter().zip(&in_bf16) {
+            assert!((one / other - 1.0).abs() < 0.05, "{one} and {other}");
+        }
+        let mut first = narrow(settings.clone());
+        for _ in 0..9 {
+            first.step().unwrap();
+        }
+        first.save(dir.path(), 2).unwrap();
+        let mut second = narrow(settings.clone());
+        assert_eq!(second.restore_newest(dir.path()), (Some(9), vec![]));
+        assert_eq!(run(&mut second), in_bf16[9..]);
+        assert_eq!(weights_of(&second), weights_of(&straight));
+
+        // Steps of a thousandth of what bf16 can tell apart add up in the weights, and only then reach the copies.
+        let small = TrainingSettings { learning_rate: 1e-6, schedule: Shape::Constant, warmup: 0.0, ..settings };
+        let mut slow = narrow(small);
+        let before = weights_of(&slow);
+        run(&mut slow);
+        let moved = |(one, other): (&Vec<f32>, &Vec<f32>)| one.iter().zip(other).any(|(one, other)| one != other);
+        assert!(weights_of(&slow).iter().zip(&before).all(moved));
+        for (copy, (_, weight)) in slow.student.working().zip(&slow.student.parameters) {
+            let want = weight.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap();
+            let far = (copy.1.to_dtype(DType::F32).unwrap() - want).unwrap().abs().unwrap().sum_all().unwrap();
+            assert_eq!(far.to_scalar::<f32>().unwrap(), 0.0, "{}", copy.0);
+        }
     }
 
     #[test]

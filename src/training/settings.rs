@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::schedule::{Schedule, Shape};
 use crate::rationale::LossWeights;
-use crate::student::DropoutRates;
 use crate::student::lora::Lora;
+use crate::student::{DropoutRates, Precision};
 
 /// How a student is trained; every value is written out. The default suits a pretrained student.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct TrainingSettings {
     /// Global gradient norm; 0 for no clipping.
     pub clip: f64,
     pub dropout: DropoutRates,
+    /// The type that the student computes in.
+    pub precision: Precision,
     pub loss: LossWeights,
     pub reduction: Reduction,
     /// Longest sequence in tokens; the student's context when absent.
@@ -101,6 +103,7 @@ impl Default for TrainingSettings {
             weight_decay: 0.01,
             clip: 1.0,
             dropout: DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.1 },
+            precision: Precision::F32,
             loss: LossWeights { label: 1.0, rationale: 1.0, prompt: 0.0 },
             reduction: Reduction::TokenMean,
             max_length: None,

@@ -134,6 +134,7 @@ impl Trainer {
         }
         let learning_rate = self.schedule.rate(self.step + 1);
         self.optimizer.step(&gradients, gradient_norm, learning_rate)?;
+        self.student.renew_copies()?;
 
         let tokens: usize = batches.iter().map(|batch| batch.tokens).sum();
         self.step += 1;
@@ -173,12 +174,13 @@ impl Trainer {
     /// Adds the gradient of every parameter. Candle leaves a gradient out, without an error, where an operation has no
     /// backward pass; a parameter that would silently stay as it is must stop the run.
     fn add_gradients(&self, sums: &mut Vec<Tensor>, loss: &Tensor) -> Result<(), TrainingError> {
-        let gradients = loss.backward()?;
+        let mut gradients = loss.backward()?;
         let first = sums.is_empty();
-        for (place, (name, variable)) in self.student.parameters.iter().enumerate() {
-            let gradient = gradients.get(variable).ok_or_else(|| TrainingError::NoGradient { name: name.clone() })?;
+        for (place, (name, variable)) in self.student.working().enumerate() {
+            let gradient = gradients.remove(variable).ok_or_else(|| TrainingError::NoGradient { name: name.into() })?;
+            let gradient = gradient.to_dtype(candle_core::DType::F32)?;
             if first {
-                sums.push(gradient.clone());
+                sums.push(gradient);
             } else {
                 sums[place] = (&sums[place] + gradient)?;
             }

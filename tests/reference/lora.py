@@ -25,6 +25,9 @@ CASES = {
     "gpt2-distil": dict(r=2, lora_alpha=4, target_modules=["c_attn", "c_proj"], fan_in_fan_out=True),
     "qwen3": dict(r=4, lora_alpha=3, target_modules=["v_proj", "up_proj"], use_rslora=True),
     "gpt_neox": dict(r=2, lora_alpha=2, target_modules=["query_key_value", "dense_4h_to_h"]),
+    "mistral": dict(r=3, lora_alpha=6, target_modules=["q_proj", "v_proj", "gate_proj", "down_proj"], use_dora=True),
+    "gpt2": dict(r=2, lora_alpha=4, target_modules=["c_attn", "c_proj"], fan_in_fan_out=True, use_dora=True),
+    "gpt_neox-sequential": dict(r=2, lora_alpha=3, target_modules=["query_key_value", "dense"], use_dora=True),
 }
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
@@ -34,8 +37,10 @@ for name, settings in CASES.items():
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
     model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **settings)).eval()
     adapters = {key: value for key, value in model.named_parameters() if "lora_" in key}
-    for value in adapters.values():
-        value.data.copy_(torch.randn(value.shape) * 0.2)
+    for key, value in adapters.items():
+        noise = torch.randn(value.shape) * 0.2
+        # The lengths of DoRA begin at those of the weights.
+        value.data.copy_(value.data * (1 + noise) if "magnitude" in key else noise)
     folder = HERE / "lora" / name
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
@@ -53,6 +58,6 @@ for name, settings in CASES.items():
     ((losses * weights.flatten()).sum() / weights.sum()).backward()
     expected = {"logits": logits.detach().float()}
     for key, value in adapters.items():
-        expected["grad." + key.replace(".default", "")] = value.grad.float()
+        expected["grad." + key.replace(".default", "").replace("magnitude_vector.weight", "magnitude_vector")] = value.grad.float()
     save_file({key: value.contiguous() for key, value in expected.items()}, folder / "expected.safetensors")
     print(name, len(adapters), "adapter tensors")

@@ -3,7 +3,7 @@
 
 use candle_core::{D, DType, Result, Tensor, Var};
 
-use super::CrossEntropy;
+use super::{CrossEntropy, product, widened};
 use crate::student::attend::bend;
 
 /// The map to logits.
@@ -21,14 +21,20 @@ pub struct Output<'a> {
 const CHUNK: usize = 1 << 23;
 
 impl Output<'_> {
-    /// Logits of hidden vectors (n, width): (n, vocabulary).
+    /// Logits of hidden vectors (n, width): (n, vocabulary), never in `bf16`.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let mut logits = hidden.matmul(&self.matrix.t()?)?;
-        if let Some(bias) = self.bias {
-            logits = logits.broadcast_add(bias)?;
-        }
+        let logits = self.straight(hidden)?;
         match self.cap {
             Some(cap) => bend(&logits, cap),
+            None => Ok(logits),
+        }
+    }
+
+    /// The same before the cap.
+    fn straight(&self, hidden: &Tensor) -> Result<Tensor> {
+        let logits = widened(&product(hidden, &self.matrix.t()?)?)?;
+        match self.bias {
+            Some(bias) => logits.broadcast_add(&widened(bias)?),
             None => Ok(logits),
         }
     }
@@ -41,7 +47,8 @@ impl Output<'_> {
 pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f32]) -> Result<CrossEntropy> {
     let (rows, vocabulary) = (h.dim(0)?, output.matrix.dim(0)?);
     let size = (CHUNK / vocabulary.max(1)).clamp(1, rows.max(1));
-    let (h_values, matrix) = (h.detach(), output.matrix.detach());
+    let (h_values, matrix, bias) = (h.detach(), output.matrix.detach(), output.bias.map(Tensor::detach));
+    let fixed = Output { matrix: &matrix, bias: bias.as_ref(), cap: output.cap };
     let differentiated = h.track_op() || output.matrix.track_op();
     let mut losses = Vec::with_capacity(rows);
     let mut dh = Vec::new();
@@ -49,15 +56,12 @@ pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f3
     for first in (0..rows).step_by(size) {
         let count = size.min(rows - first);
         let piece = h_values.narrow(0, first, count)?;
-        let mut plain = piece.matmul(&matrix.t()?)?;
-        if let Some(bias) = output.bias {
-            plain = plain.broadcast_add(&bias.detach())?;
-        }
         // A leaf of its own: the backward pass of a chunk ends at its logits.
-        let logits = Var::from_tensor(&plain)?;
+        let logits = Var::from_tensor(&fixed.straight(&piece)?)?;
         let bent = output.cap.map_or(Ok(logits.as_tensor().clone()), |cap| bend(&logits, cap))?;
         let targets = Tensor::from_slice(&targets[first..first + count], (count, 1), h.device())?;
-        let weights = Tensor::from_slice(&weights[first..first + count], count, h.device())?.to_dtype(h.dtype())?;
+        let weights =
+            Tensor::from_slice(&weights[first..first + count], count, h.device())?.to_dtype(logits.dtype())?;
         let own = candle_nn::ops::log_softmax(&bent, D::Minus1)?.gather(&targets, 1)?.squeeze(1)?.neg()?;
         losses.extend(own.detach().to_dtype(DType::F32)?.to_vec1::<f32>()?);
         if !differentiated {
@@ -65,20 +69,23 @@ pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f3
         }
         let mut gradients = (own * weights)?.sum_all()?.backward()?;
         let Some(dlogits) = gradients.remove(&logits) else { candle_core::bail!("the logits have no gradient") };
-        dh.push(dlogits.matmul(&matrix)?);
-        if output.matrix.track_op() {
-            add_to(&mut dmatrix, dlogits.t()?.matmul(&piece)?)?;
-        }
         if output.bias.is_some_and(Tensor::track_op) {
             add_to(&mut dbias, dlogits.sum(0)?)?;
         }
+        let dlogits = dlogits.to_dtype(h.dtype())?;
+        dh.push(product(&dlogits, &matrix)?);
+        if output.matrix.track_op() {
+            // Chunks are added up in `f32`, so that their number changes nothing that can be seen.
+            add_to(&mut dmatrix, widened(&product(&dlogits.t()?, &piece)?)?)?;
+        }
     }
     let total: f64 = losses.iter().zip(weights).map(|(loss, weight)| f64::from(*loss) * f64::from(*weight)).sum();
-    let mut total = Tensor::new(total, h.device())?.to_dtype(h.dtype())?;
+    let wide = if h.dtype() == DType::BF16 { DType::F32 } else { h.dtype() };
+    let mut total = Tensor::new(total, h.device())?.to_dtype(wide)?;
     let mut pass_on = |tensor: &Tensor, gradient: Option<Tensor>| -> Result<()> {
         if let Some(gradient) = gradient.filter(|_| tensor.track_op()) {
-            let product = (tensor * gradient.detach())?.sum_all()?;
-            total = (&total + (&product - product.detach())?)?;
+            let sum = widened(&(tensor * gradient.detach().to_dtype(tensor.dtype())?)?.sum_all()?)?;
+            total = (&total + (&sum - sum.detach())?)?;
         }
         Ok(())
     };

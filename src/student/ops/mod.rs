@@ -59,7 +59,7 @@ impl Ops {
         if let Some(last) = shape.last_mut() {
             *last = outputs;
         }
-        let y = x.reshape(((), inputs))?.matmul(weight)?;
+        let y = product(&x.reshape(((), inputs))?, weight)?;
         let y = match bias {
             Some(bias) => y.broadcast_add(bias)?,
             None => y,
@@ -72,14 +72,21 @@ impl Ops {
         if self == Self::Fused {
             return x.contiguous()?.apply_op2(&weight.contiguous()?, fused::RmsNorm { eps: eps as f32 });
         }
-        let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
-        x.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(weight)
+        let (wide, weight) = (widened(x)?, widened(weight)?);
+        let mean_square = wide.sqr()?.mean_keepdim(D::Minus1)?;
+        wide.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(&weight)?.to_dtype(x.dtype())
     }
 
     /// GELU with the error function.
     pub fn gelu_erf(self, x: &Tensor) -> Result<Tensor> {
-        let half = ((x / std::f64::consts::SQRT_2)?.erf()? + 1.0)?;
-        (x * half)? * 0.5
+        let wide = widened(x)?;
+        let half = ((&wide / std::f64::consts::SQRT_2)?.erf()? + 1.0)?;
+        ((wide * half)? * 0.5)?.to_dtype(x.dtype())
+    }
+
+    /// x · σ(x).
+    pub fn silu(self, x: &Tensor) -> Result<Tensor> {
+        candle_nn::ops::silu(&widened(x)?)?.to_dtype(x.dtype())
     }
 
     /// Rows of a table: (ids, width).
@@ -93,9 +100,11 @@ impl Ops {
             return x.contiguous()?.apply_op3(weight, bias, fused::LayerNorm { eps: eps as f32 });
         }
         // candle_nn's `layer_norm_slow` would do, but it takes eps as f32, which is not f64's 1e-5.
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let (wide, weight, bias) = (widened(x)?, widened(weight)?, widened(bias)?);
+        let centred = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        centred.broadcast_div(&(variance + eps)?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)
+        let normed = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;
+        normed.broadcast_mul(&weight)?.broadcast_add(&bias)?.to_dtype(x.dtype())
     }
 
     /// GELU as GPT-2 computes it (the tanh form).
@@ -105,8 +114,9 @@ impl Ops {
         }
         // x · σ(2u) is the tanh form; candle's own gelu has an approximate backward.
         let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
-        let doubled = ((x + (x.powf(3.0)? * 0.044715)?)? * scale)?;
-        x / (doubled.neg()?.exp()? + 1.0)?
+        let wide = widened(x)?;
+        let doubled = ((&wide + (wide.powf(3.0)? * 0.044715)?)? * scale)?;
+        (wide / (doubled.neg()?.exp()? + 1.0)?)?.to_dtype(x.dtype())
     }
 
     /// Causal attention: (batch, time, 3 · width) to (batch, time, width).
@@ -177,6 +187,19 @@ impl Ops {
         }
         head::cross_entropy(h, output, targets, weights)
     }
+}
+
+/// What is computed from many numbers at once, or steeply, is computed in `f32` where they lie in `bf16`.
+pub(super) fn widened(x: &Tensor) -> Result<Tensor> {
+    if x.dtype() == DType::BF16 { x.to_dtype(DType::F32) } else { Ok(x.clone()) }
+}
+
+/// a b. Candle has no product in `bf16` on the CPU, where nobody needs one but the tests of what a GPU does.
+pub(super) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.dtype() == DType::BF16 && a.device().is_cpu() {
+        return widened(a)?.matmul(&widened(b)?)?.to_dtype(a.dtype());
+    }
+    a.matmul(b)
 }
 
 impl Drop {
