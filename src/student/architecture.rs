@@ -1,5 +1,7 @@
 //! What varies between decoders, as data.
 
+use super::ops::Heads;
+
 /// A decoder-only transformer. Every family that is supported is a value of this type, and one [`super::Decoder`] runs
 /// them all.
 #[derive(Clone, Debug, PartialEq)]
@@ -219,6 +221,18 @@ impl Architecture {
     /// Lets rotary embeddings turn this many of each head's numbers.
     pub fn turn(&mut self, turned: usize) {
         self.layers.iter_mut().filter_map(|layer| layer.rotary.as_mut()).for_each(|rotary| rotary.turned = turned);
+    }
+
+    /// What attention is like in a layer.
+    pub fn heads_of(&self, layer: usize) -> Heads {
+        Heads {
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head: self.head,
+            scale: self.score_scale,
+            cap: self.score_cap,
+            window: self.layers[layer].window,
+        }
     }
 
     /// Columns of the published maps that one of ours joins side by side: queries, keys and values; gate and value.

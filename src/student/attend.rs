@@ -1,12 +1,10 @@
 //! Attention with everything that families vary: heads that share keys, rotary positions, windows, bent scores. In
-//! candle's own operations, so that it runs anywhere and has every gradient; where a layer needs none of this,
-//! [`Ops::attention`] is the faster form.
+//! candle's own operations, so that it runs anywhere and has every gradient; [`super::ops::attention`] is the faster form.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use super::architecture::{Architecture, Rotary};
-use super::ops::{Drop, Ops, product, widened};
-use super::parts::{Layer, NormWeights};
+use super::architecture::Rotary;
+use super::ops::{Drop, Heads, Rotation, product, widened};
 
 /// Cosines and sines of one rotary embedding, (places, turned / 2) or (batch, 1, places, turned / 2).
 #[derive(Clone)]
@@ -34,6 +32,12 @@ impl Turn {
         })
     }
 
+    /// The same for the fused operation.
+    pub fn rotation(&self) -> Result<Rotation> {
+        let values = |table: &Tensor| table.flatten_all()?.to_vec1::<f32>();
+        Ok(Rotation { turned: self.turned, cosines: values(&self.cosines)?, sines: values(&self.sines)? })
+    }
+
     /// Turns vectors (batch, heads, places, head), first half of the turned part against the second.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (half, head) = (self.turned / 2, x.dim(D::Minus1)?);
@@ -56,15 +60,9 @@ pub struct Projected {
 }
 
 impl Projected {
-    /// Splits the packed projection (batch, time, columns), norms and turns queries and keys.
-    pub fn of(
-        packed: &Tensor,
-        architecture: &Architecture,
-        layer: &Layer,
-        turn: Option<&Turn>,
-        ops: Ops,
-    ) -> Result<Self> {
-        let Architecture { heads, kv_heads, head, .. } = *architecture;
+    /// Splits the packed projection (batch, time, columns) and turns queries and keys.
+    pub fn of(packed: &Tensor, heads: &Heads, turn: Option<&Turn>) -> Result<Self> {
+        let Heads { heads, kv_heads, head, .. } = *heads;
         let (batch, time, _) = packed.dims3()?;
         let part = |from: usize, heads: usize| {
             packed
@@ -73,28 +71,19 @@ impl Projected {
                 .transpose(1, 2)?
                 .contiguous()
         };
-        let ready = |x: Tensor, norm: Option<&NormWeights>| -> Result<Tensor> {
-            let x = norm.map_or(Ok(x.clone()), |norm| norm.apply(ops, &x))?;
-            turn.map_or(Ok(x.clone()), |turn| turn.apply(&x))
-        };
-        let norms = layer.head_norms.as_ref();
+        let turned = |x: Tensor| turn.map_or(Ok(x.clone()), |turn| turn.apply(&x));
         Ok(Self {
-            queries: ready(part(0, heads)?, norms.map(|norms| &norms.0))?,
-            keys: ready(part(heads, kv_heads)?, norms.map(|norms| &norms.1))?,
+            queries: turned(part(0, heads)?)?,
+            keys: turned(part(heads, kv_heads)?)?,
             values: part(heads + kv_heads, kv_heads)?,
         })
     }
 }
 
 /// Mixes values: (batch, time, heads · head) from queries of `time` places and keys and values of `seen` places. `mask`
-/// is added to scores of (batch or 1, 1, time, seen), which are multiplied by `scale` and bent to stay below `cap`.
-pub fn mix(
-    projected: &Projected,
-    scale: f64,
-    cap: Option<f64>,
-    mask: Option<&Tensor>,
-    drop: Option<Drop>,
-) -> Result<Tensor> {
+/// is added to scores of (batch or 1, 1, time, seen); the window is its business.
+pub fn mix(projected: &Projected, heads: &Heads, mask: Option<&Tensor>, drop: Option<Drop>) -> Result<Tensor> {
+    let Heads { scale, cap, .. } = *heads;
     let (batch, heads, time, head) = projected.queries.dims4()?;
     let (_, kv_heads, seen, _) = projected.keys.dims4()?;
     // The queries that share keys lie below each other, so that each key is multiplied where it is.
@@ -128,15 +117,4 @@ pub fn causal_mask(time: usize, window: Option<usize>, device: &Device, dtype: D
     let mask: Vec<f32> =
         (0..time * time).map(|i| if sees(i / time, i % time) { 0.0 } else { f32::NEG_INFINITY }).collect();
     Tensor::from_vec(mask, (time, time), device)?.to_dtype(dtype)
-}
-
-/// Whether a layer's attention is the plain kind that [`Ops::attention`] computes.
-pub fn is_plain(architecture: &Architecture, number: usize) -> bool {
-    let layer = &architecture.layers[number];
-    layer.window.is_none()
-        && layer.rotary.is_none()
-        && architecture.kv_heads == architecture.heads
-        && !architecture.head_norms
-        && architecture.score_cap.is_none()
-        && architecture.score_scale == 1.0 / (architecture.head as f64).sqrt()
 }

@@ -25,13 +25,13 @@ impl Decoder {
         let architecture = &self.architecture;
         for (number, layer) in self.layers.iter().enumerate() {
             let normed = layer.attention_norm.apply(self.ops, &x)?;
+            let heads = architecture.heads_of(number);
             let packed = layer.attention_in.apply(self.ops, &normed, None)?;
-            let turn = turns[number].as_deref();
-            let now = Projected::of(&packed, architecture, layer, turn, self.ops)?;
+            let packed = layer.norm_heads(self.ops, packed, &heads)?;
+            let now = Projected::of(&packed, &heads, turns[number].as_deref())?;
             let (keys, values) = cache.extend(number, &now.keys, &now.values)?;
             let seen = Projected { queries: now.queries, keys, values };
-            let mixed =
-                mix(&seen, architecture.score_scale, architecture.score_cap, masks[number].as_ref().as_ref(), None)?;
+            let mixed = mix(&seen, &heads, masks[number].as_ref().as_ref(), None)?;
             x = self.join(number, x, &normed, &mixed, None)?;
         }
         cache.len += time;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
-use super::architecture::{Activation, Architecture, Positions, Residual, Rotary};
-use super::attend::{Projected, Turn, causal_mask, is_plain, mix};
+use super::architecture::{Architecture, Positions, Residual, Rotary};
+use super::attend::{Turn, causal_mask};
 use super::lora::Adapters;
 use super::ops::{CrossEntropy, Drop, Ops, Output, kernels};
 use super::parts::{Layer, NormWeights, Weights};
@@ -207,25 +207,23 @@ impl Decoder {
     fn through_layers(&self, mut x: Tensor, rows: Option<&[u32]>, dropout: Option<Dropout>) -> Result<Tensor> {
         let (_, time, _) = x.dims3()?;
         let (device, dtype) = (self.device().clone(), self.dtype());
-        let all_plain = (0..self.layers.len()).all(|number| is_plain(&self.architecture, number));
         let places: Vec<usize> = (0..time).collect();
         let turns = self.per_rotary(|rotary| Turn::new(rotary, &places, &[time], &device, dtype))?;
-        let masks =
-            if all_plain { vec![] } else { self.per_window(|window| causal_mask(time, window, &device, dtype))? };
+        let masks = match self.ops {
+            Ops::Fused => vec![],
+            Ops::Composed => self.per_window(|window| causal_mask(time, window, &device, dtype))?,
+        };
         let last = self.layers.len().wrapping_sub(1);
-        let (scale, cap) = (self.architecture.score_scale, self.architecture.score_cap);
         let mut flat = false;
         for (number, layer) in self.layers.iter().enumerate() {
             let mut normed = layer.attention_norm.apply(self.ops, &x)?; // (batch, time, width)
             let adapters = Dropout::at(dropout, Site::Adapters(number, 0));
             let packed = layer.attention_in.apply(self.ops, &normed, adapters)?; // (batch, time, queries, keys and values)
             let drop = Dropout::at(dropout, Site::Attention(number));
-            let mut mixed = if is_plain(&self.architecture, number) {
-                self.ops.attention(&packed, self.architecture.heads, drop)?
-            } else {
-                let projected = Projected::of(&packed, &self.architecture, layer, turns[number].as_deref(), self.ops)?;
-                mix(&projected, scale, cap, masks.get(number).map(|mask| &**mask), drop)?
-            }; // (batch, time, heads · head)
+            let heads = self.architecture.heads_of(number);
+            let packed = layer.norm_heads(self.ops, packed, &heads)?;
+            let (turn, mask) = (turns[number].as_deref(), masks.get(number).map(|mask| &**mask));
+            let mut mixed = self.ops.attention(&packed, &heads, turn, mask, drop)?; // (batch, time, heads · head)
             if let (true, Some(rows)) = (number == last, rows) {
                 let rows = Tensor::from_slice(rows, rows.len(), &device)?;
                 x = x.flatten(0, 1)?.index_select(&rows, 0)?; // (rows, width)
@@ -277,17 +275,8 @@ impl Decoder {
 
     /// What is inside the MLP, activated: (…, inner).
     fn activated(&self, inner: &Tensor) -> Result<Tensor> {
-        let activate = |x: &Tensor| match self.architecture.activation {
-            Activation::GeluTanh => self.ops.gelu(x),
-            Activation::Gelu => self.ops.gelu_erf(x),
-            Activation::Silu => self.ops.silu(x),
-            Activation::Relu => x.relu(),
-        };
-        if !self.architecture.gated {
-            return activate(inner);
-        }
-        let size = self.architecture.inner;
-        activate(&inner.narrow(D::Minus1, 0, size)?.contiguous()?)? * inner.narrow(D::Minus1, size, size)?
+        let activation = self.architecture.activation;
+        if self.architecture.gated { self.ops.gate(activation, inner) } else { self.ops.activate(activation, inner) }
     }
 
     /// Σ weight · cross-entropy over the supervised places.

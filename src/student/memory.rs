@@ -6,7 +6,6 @@ use candle_core::{Device, Result, Tensor};
 use serde::Serialize;
 
 use super::Architecture;
-use super::attend::is_plain;
 use super::lora::Lora;
 
 /// Rows of logits that exist at once in the fused cross-entropy.
@@ -68,7 +67,7 @@ impl Estimate {
         let trained = lora.map_or(all, |lora| adapter_parameters(architecture, lora));
         let Architecture { width, inner, heads, kv_heads, head, vocabulary, .. } = *architecture;
         let rows = (batch * length) as u64;
-        let layer = |number: usize| {
+        let layer = |_: usize| {
             let (mixed, packed) = (heads * head, (heads + 2 * kv_heads) * head);
             let gates = if architecture.gated { 4 * inner } else { 2 * inner };
             // Two inputs and two norms, queries, keys and values, their mix, two projections, both sides of the activation.
@@ -77,12 +76,11 @@ impl Estimate {
                 // What an adapter makes and what it is added to are kept beside the sum.
                 fused += 2 * rows * (packed + 2 * width + if architecture.gated { 2 * inner } else { inner }) as u64;
             }
-            if is_plain(architecture, number) {
-                return fused + rows * heads as u64;
+            if architecture.head_norms {
+                // The queries and keys apart, normed, and all of them together again.
+                fused += rows * (3 * packed) as u64;
             }
-            // Composed attention keeps its parts apart and every step of the softmax: scores, scaled, masked, shifted,
-            // exponentials and weights.
-            fused + rows * (3 * packed) as u64 + 6 * rows * (heads * length) as u64
+            fused + rows * heads as u64
         };
         let layers: u64 = (0..architecture.layers.len()).map(layer).sum();
         let ends = 4 * rows * width as u64;

@@ -6,7 +6,7 @@ use candle_core::{D, Result, Tensor};
 
 use super::architecture::{Architecture, Norm, NormKind, Residual};
 use super::lora::{self, Adapters, Lora, Place};
-use super::ops::{Drop, Ops, widened};
+use super::ops::{Drop, Heads, Ops, widened};
 
 /// A linear map.
 #[derive(Clone)]
@@ -122,6 +122,23 @@ impl Linear {
             bias: self.bias.as_ref().map(Tensor::detach),
             adapters: self.adapters.iter().map(adapter).collect(),
         }
+    }
+}
+
+impl Layer {
+    /// The packed projection (batch, time, columns) with each head of queries and of keys normed, where that is done.
+    pub fn norm_heads(&self, ops: Ops, packed: Tensor, heads: &Heads) -> Result<Tensor> {
+        let Some((queries, keys)) = &self.head_norms else { return Ok(packed) };
+        let (batch, time, columns) = packed.dims3()?;
+        let part = |from: usize, heads_of: usize, norm: &NormWeights| {
+            let part = packed.narrow(D::Minus1, from * heads.head, heads_of * heads.head)?;
+            let by_head = part.reshape((batch, time, heads_of, heads.head))?;
+            norm.apply(ops, &by_head)?.reshape((batch, time, heads_of * heads.head))
+        };
+        let normed = heads.heads + heads.kv_heads;
+        let values = packed.narrow(D::Minus1, normed * heads.head, columns - normed * heads.head)?;
+        let parts = [part(0, heads.heads, queries)?, part(heads.heads, heads.kv_heads, keys)?, values];
+        Tensor::cat(&parts, D::Minus1)
     }
 }
 

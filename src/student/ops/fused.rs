@@ -5,11 +5,12 @@
 
 use std::sync::Mutex;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, Layout, Result, Shape, Storage, Tensor, bail};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::kernels;
+use crate::student::architecture::Activation;
 
 /// Rows whose gradients are summed before being added to the others: fixed, so that the sum of all rows has the same
 /// rounding whatever the number of threads.
@@ -221,21 +222,21 @@ fn add_up(blocks: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
     })
 }
 
-/// GELU as GPT-2 computes it.
-pub struct Gelu;
-
 /// Elements handled by one task.
 const ELEMENTS: usize = 1 << 15;
 
-impl CustomOp1 for Gelu {
+/// An activation, number by number.
+pub struct Activate(pub Activation);
+
+impl CustomOp1 for Activate {
     fn name(&self) -> &'static str {
-        "gelu"
+        "activate"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = slice_of(x, layout)?;
         let mut y = vec![0f32; x.len()];
-        x.par_chunks(ELEMENTS).zip(y.par_chunks_mut(ELEMENTS)).for_each(|(x, y)| kernels::gelu(x, y));
+        x.par_chunks(ELEMENTS).zip(y.par_chunks_mut(ELEMENTS)).for_each(|(x, y)| kernels::activate(self.0, x, y));
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
@@ -246,7 +247,56 @@ impl CustomOp1 for Gelu {
                 x.par_chunks(ELEMENTS)
                     .zip(dy.par_chunks(ELEMENTS))
                     .zip(dx.par_chunks_mut(ELEMENTS))
-                    .for_each(|((x, dy), dx)| kernels::gelu_backward(x, dy, dx));
+                    .for_each(|((x, dy), dx)| kernels::activate_backward(self.0, x, dy, dx));
+            })
+        })??;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    }
+}
+
+/// A gated activation: (…, 2 · inner), gates beside values, to (…, inner).
+pub struct Gate(pub Activation);
+
+/// Rows handled by one task.
+const GATE_ROWS: usize = 8;
+
+impl CustomOp1 for Gate {
+    fn name(&self) -> &'static str {
+        "gate"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = slice_of(x, layout)?;
+        let mut shape = layout.dims().to_vec();
+        let Some(last) = shape.last_mut().filter(|last| last.is_multiple_of(2)) else {
+            bail!("gate: gates and values lie side by side")
+        };
+        *last /= 2;
+        let inner = *last;
+        let mut y = vec![0f32; x.len() / 2];
+        x.par_chunks(2 * inner * GATE_ROWS).zip(y.par_chunks_mut(inner * GATE_ROWS)).for_each(|(x, y)| {
+            for (x, y) in x.chunks_exact(2 * inner).zip(y.chunks_exact_mut(inner)) {
+                kernels::gate(self.0, &x[..inner], &x[inner..], y);
+            }
+        });
+        Ok((CpuStorage::F32(y), shape.into()))
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let inner = y.dim(D::Minus1)?;
+        let mut dx = vec![0f32; x.elem_count()];
+        with_slice(x, |x| {
+            with_slice(dy, |dy| {
+                x.par_chunks(2 * inner * GATE_ROWS)
+                    .zip(dy.par_chunks(inner * GATE_ROWS))
+                    .zip(dx.par_chunks_mut(2 * inner * GATE_ROWS))
+                    .for_each(|((x, dy), dx)| {
+                        let rows = x.chunks_exact(2 * inner).zip(dy.chunks_exact(inner));
+                        for ((x, dy), dx) in rows.zip(dx.chunks_exact_mut(2 * inner)) {
+                            let (dgates, dvalues) = dx.split_at_mut(inner);
+                            kernels::gate_backward(self.0, &x[..inner], &x[inner..], dy, dgates, dvalues);
+                        }
+                    });
             })
         })??;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))

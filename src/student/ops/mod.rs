@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use super::attend::{Projected, causal_mask, mix};
+use super::architecture::Activation;
+use super::attend::{Projected, Turn, mix};
 use attention::Attention;
+pub use attention::{Heads, Rotation};
 pub use head::Output;
 
 /// Which form of the operations to use.
@@ -77,18 +79,6 @@ impl Ops {
         wide.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(&weight)?.to_dtype(x.dtype())
     }
 
-    /// GELU with the error function.
-    pub fn gelu_erf(self, x: &Tensor) -> Result<Tensor> {
-        let wide = widened(x)?;
-        let half = ((&wide / std::f64::consts::SQRT_2)?.erf()? + 1.0)?;
-        ((wide * half)? * 0.5)?.to_dtype(x.dtype())
-    }
-
-    /// x · σ(x).
-    pub fn silu(self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::silu(&widened(x)?)?.to_dtype(x.dtype())
-    }
-
     /// Rows of a table: (ids, width).
     pub fn look_up(self, ids: &[u32], table: &Tensor) -> Result<Tensor> {
         table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)
@@ -107,32 +97,57 @@ impl Ops {
         normed.broadcast_mul(&weight)?.broadcast_add(&bias)?.to_dtype(x.dtype())
     }
 
-    /// GELU as GPT-2 computes it (the tanh form).
-    pub fn gelu(self, x: &Tensor) -> Result<Tensor> {
+    /// An activation, number by number.
+    pub fn activate(self, activation: Activation, x: &Tensor) -> Result<Tensor> {
         if self == Self::Fused {
-            return x.contiguous()?.apply_op1(fused::Gelu);
+            return x.contiguous()?.apply_op1(fused::Activate(activation));
         }
-        // x · σ(2u) is the tanh form; candle's own gelu has an approximate backward.
-        let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
         let wide = widened(x)?;
-        let doubled = ((&wide + (wide.powf(3.0)? * 0.044715)?)? * scale)?;
-        (wide / (doubled.neg()?.exp()? + 1.0)?)?.to_dtype(x.dtype())
+        let y = match activation {
+            Activation::GeluTanh => {
+                // x · σ(2u) is the tanh form; candle's own gelu has an approximate backward.
+                let scale = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+                let doubled = ((&wide + (wide.powf(3.0)? * 0.044715)?)? * scale)?;
+                (wide / (doubled.neg()?.exp()? + 1.0)?)?
+            }
+            Activation::Gelu => {
+                let half = ((&wide / std::f64::consts::SQRT_2)?.erf()? + 1.0)?;
+                ((wide * half)? * 0.5)?
+            }
+            Activation::Silu => candle_nn::ops::silu(&wide)?,
+            // The slope of candle's own is 1 at 0, where PyTorch has 0.
+            Activation::Relu => wide.gt(0.0)?.where_cond(&wide, &wide.zeros_like()?)?,
+        };
+        y.to_dtype(x.dtype())
     }
 
-    /// Causal attention: (batch, time, 3 · width) to (batch, time, width).
-    pub fn attention(self, packed: &Tensor, heads: usize, drop: Option<Drop>) -> Result<Tensor> {
+    /// A gated activation: (…, 2 · inner), gates beside values, to (…, inner).
+    pub fn gate(self, activation: Activation, x: &Tensor) -> Result<Tensor> {
+        if self == Self::Fused {
+            return x.contiguous()?.apply_op1(fused::Gate(activation));
+        }
+        let inner = x.dim(D::Minus1)? / 2;
+        let gates = self.activate(activation, &x.narrow(D::Minus1, 0, inner)?.contiguous()?)?;
+        gates * x.narrow(D::Minus1, inner, inner)?
+    }
+
+    /// Causal attention: queries, keys and values of (batch, time, columns) to (batch, time, heads · head), queries and
+    /// keys turned first. `mask` is [`causal_mask`], which the composed form adds; whoever has many layers makes it once.
+    pub fn attention(
+        self,
+        packed: &Tensor,
+        heads: &Heads,
+        turn: Option<&Turn>,
+        mask: Option<&Tensor>,
+        drop: Option<Drop>,
+    ) -> Result<Tensor> {
         if self == Self::Fused {
             let dropout = drop.map(|drop| (drop.probability, drop.key));
-            return packed.contiguous()?.apply_op1(Attention { heads, dropout, log_sums: Mutex::default() });
+            let rotation = turn.map(Turn::rotation).transpose()?;
+            let attention = Attention { heads: *heads, rotation, dropout, log_sums: Mutex::default() };
+            return packed.contiguous()?.apply_op1(attention);
         }
-        let (batch, time, columns) = packed.dims3()?;
-        let (width, head) = (columns / 3, columns / 3 / heads);
-        let part = |place: usize| {
-            packed.narrow(2, place * width, width)?.reshape((batch, time, heads, head))?.transpose(1, 2)?.contiguous()
-        };
-        let projected = Projected { queries: part(0)?, keys: part(1)?, values: part(2)? };
-        let mask = causal_mask(time, None, packed.device(), packed.dtype())?;
-        mix(&projected, 1.0 / (head as f64).sqrt(), None, Some(&mask), drop)
+        mix(&Projected::of(packed, heads, turn)?, heads, mask, drop)
     }
 
     /// x + dropout(r); x + r where nothing is dropped.
@@ -221,6 +236,8 @@ impl Drop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::student::architecture::{Rotary, Scaling};
+    use crate::student::attend::causal_mask;
     use candle_core::Var;
 
     /// Largest difference over the largest reference value.
@@ -278,22 +295,54 @@ mod tests {
         agree(&[&[3, 200, 48], &[48]], |ops, x| ops.rms_norm(&x[0], &(&x[1] + 1.0)?, 1e-6));
     }
 
+    const ACTIVATIONS: [Activation; 4] = [Activation::GeluTanh, Activation::Gelu, Activation::Silu, Activation::Relu];
+
     #[test]
-    fn gelu_agrees_with_its_twin() {
-        agree(&[&[7, 301]], |ops, x| ops.gelu(&(&x[0] * 4.0)?));
+    fn activations_agree_with_their_twins() {
+        for activation in ACTIVATIONS {
+            agree(&[&[7, 301]], |ops, x| ops.activate(activation, &(&x[0] * 4.0)?));
+            agree(&[&[2, 9, 2 * 37]], |ops, x| ops.gate(activation, &(&x[0] * 4.0)?));
+        }
     }
+
+    /// Attention as a decoder asks for it.
+    fn attend(ops: Ops, packed: &Tensor, heads: &Heads, turned: usize, drop: Option<Drop>) -> Result<Tensor> {
+        let time = packed.dim(1)?;
+        let mask = causal_mask(time, heads.window, packed.device(), packed.dtype())?;
+        let rotary = Rotary { base: 100.0, turned, scaling: Scaling::None };
+        let places: Vec<usize> = (0..time).collect();
+        let turn = Turn::new(&rotary, &places, &[time], packed.device(), packed.dtype())?;
+        ops.attention(packed, heads, (turned > 0).then_some(&turn), Some(&mask), drop)
+    }
+
+    const PLAIN: Heads = Heads { heads: 3, kv_heads: 3, head: 8, scale: 0.35, cap: None, window: None };
 
     #[test]
     fn attention_agrees_with_its_twin() {
         for time in [1, 7, 12, 13, 40] {
-            agree(&[&[3, time, 3 * 24]], |ops, x| ops.attention(&x[0], 3, None));
+            agree(&[&[3, time, 3 * 24]], |ops, x| attend(ops, &x[0], &PLAIN, 0, None));
+        }
+    }
+
+    #[test]
+    fn attention_with_all_that_families_vary_agrees_with_its_twin() {
+        let drop = Some(Drop { probability: 0.3, key: 17 });
+        for time in [1, 5, 13, 40] {
+            for (cap, window) in
+                [(None, None), (Some(1.5), None), (None, Some(1)), (None, Some(15)), (Some(0.7), Some(6))]
+            {
+                let heads = Heads { heads: 6, kv_heads: 2, head: 10, scale: 0.5, cap, window };
+                agree(&[&[2, time, 100]], |ops, x| attend(ops, &x[0], &heads, 0, None));
+                agree(&[&[2, time, 100]], |ops, x| attend(ops, &x[0], &heads, 6, None));
+                agree(&[&[2, time, 100]], |ops, x| attend(ops, &x[0], &heads, 10, drop));
+            }
         }
     }
 
     #[test]
     fn dropout_agrees_with_its_twin() {
         let drop = Some(Drop { probability: 0.3, key: 17 });
-        agree(&[&[2, 37, 3 * 16]], |ops, x| ops.attention(&x[0], 2, drop));
+        agree(&[&[2, 37, 3 * 24]], |ops, x| attend(ops, &x[0], &PLAIN, 0, drop));
         agree(&[&[2, 30, 16], &[2, 30, 16]], |ops, x| ops.add_dropped(&x[0], &x[1], drop));
         agree(&[&[2, 30, 16]], |ops, x| ops.dropped(&x[0], drop));
     }
@@ -335,7 +384,7 @@ mod tests {
             pool.install(|| {
                 let (x, weight, bias) = (var(&[8, 200, 48], 0.0), var(&[48], 1.0), var(&[48], 2.0));
                 let y = Ops::Fused.layer_norm(&x, &weight, &bias, 1e-5).unwrap();
-                let y = Ops::Fused.attention(&y, 4, None).unwrap();
+                let y = attend(Ops::Fused, &y, &Heads { heads: 4, kv_heads: 4, head: 4, ..PLAIN }, 0, None).unwrap();
                 let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
                 [&x, &weight, &bias].map(|v| gradients.get(v).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
             })
