@@ -25,12 +25,12 @@ use crate::files;
 use crate::journal::{EvaluationEvent, Event, RunState, Writer};
 use crate::rationale::{Encoded, Placement, Renderer};
 use crate::training::settings::Unusable;
-use crate::training::{Reduction, Trainer};
+use crate::training::{self, Reduction, Trainer};
 
 /// Trains a run in this process, from its beginning or from its newest checkpoint, and gives the state it ends in.
 /// With a listener the process is in the foreground: Ctrl-C stops the run as the control socket would.
 pub fn work(project: &Path, run: &RunDirectory, listener: Option<Listener>) -> Result<RunState, RunError> {
-    tune_allocator();
+    training::tune_allocator();
     let lock = run.lock()?;
     run.unfinished()?;
     let control = Arc::new(Control::default());
@@ -423,18 +423,6 @@ async fn obey_signals(control: Arc<Control>, foreground: bool) {
             "Ctrl-C" if control.is_stopping() => std::process::exit(130),
             reason => control.want(Wanted::Stop(reason.into())),
         }
-    }
-}
-
-/// Keeps glibc from giving the memory of every tensor back to the system and faulting it in again a moment later,
-/// which costs more than half of a small student's step.
-fn tune_allocator() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt only sets numbers inside the allocator, before the worker's threads begin.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
-        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
     }
 }
 
