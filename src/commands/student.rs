@@ -48,6 +48,9 @@ pub struct ShowArgs {
     /// Train adapters of this rank in place of the whole student
     #[arg(long, value_name = "RANK")]
     lora: Option<usize>,
+    /// The maps that have adapters, such as q_proj,v_proj; all linear ones when left out
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "lora")]
+    targets: Vec<String>,
     /// The data set that the toy's vocabulary is made from
     #[arg(long, default_value = "toyworld")]
     dataset: String,
@@ -80,12 +83,13 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         (family, architecture)
     };
     let length = args.length.min(architecture.context);
-    let lora = args.lora.map(|rank| Lora { rank, ..Lora::default() });
+    let targets = if args.targets.is_empty() { Lora::default().targets } else { args.targets.clone() };
+    let lora = args.lora.map(|rank| Lora { rank, targets, ..Lora::default() });
     if let Some(lora) = &lora {
-        lora.check().map_err(anyhow::Error::msg)?;
+        lora.check_for(family, &architecture).map_err(anyhow::Error::msg)?;
     }
     let parts = Parts::of(&architecture);
-    let memory = Estimate::of(&architecture, batch, length, lora.as_ref());
+    let memory = Estimate::of(family, &architecture, batch, length, lora.as_ref());
     let seconds = memory::step_seconds(&architecture, batch * length, lora.is_some())?;
     let available = prepare::available_memory();
     if context.json {
@@ -137,7 +141,7 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     ];
     let shown = named.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {}", number(*count)));
     out += &format!("parameters  {}\n", shown.collect::<Vec<_>>().join(" · "));
-    let what = lora.map_or_else(|| "whole".to_owned(), |lora| format!("with adapters of rank {}", lora.rank));
+    let what = lora.as_ref().map_or_else(|| "whole".to_owned(), |lora| format!("with adapters of rank {}", lora.rank));
     out += &format!(
         "a fine-tune {what} at batch {batch} x {length} tokens takes about {} ({} weights, {} gradients and moments, {} \
          activations, {} logits), and {seconds:.2} s a step on this processor\n",
@@ -148,7 +152,8 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         bytes(memory.logits)
     );
     if let Some(available) = available.filter(|available| memory.total > *available) {
-        out += &format!("it does not fit: {} are free · {}\n", bytes(available), prepare::SMALLER);
+        let found = Estimate::that_fits(family, &architecture, batch, length, lora.as_ref(), available);
+        out += &format!("it does not fit: {} are free · {}\n", bytes(available), prepare::what_fits(&found));
     }
     print(&out)
 }

@@ -7,6 +7,7 @@ pub mod architecture;
 mod attend;
 mod cache;
 pub mod decoder;
+mod download;
 pub mod families;
 pub mod generate;
 pub mod hub;
@@ -93,6 +94,11 @@ impl Student {
         let (parameters, tensors) = decoder::trainable(&architecture, weights)?;
         let decoder = Decoder::new(architecture, &tensors)?;
         Ok(Self { family, config, tokenizer, decoder, parameters, adapted: None })
+    }
+
+    /// How often it dropped numbers when it was trained, as its `config.json` says.
+    pub fn dropout(&self) -> DropoutRates {
+        self.family.dropout(&self.config)
     }
 
     /// Writes the student into a folder that transformers opens: whole, or the adapters alone for PEFT.

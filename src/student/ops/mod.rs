@@ -17,7 +17,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::attend::{Projected, causal_mask, mix};
 use attention::Attention;
-pub use head::Output;
+pub use head::{CHUNK, Output};
 
 /// Which form of the operations to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
