@@ -14,6 +14,7 @@ use afterthought::student::architecture::Architecture;
 use afterthought::student::families::Family;
 use afterthought::student::ops::Ops;
 use afterthought::student::{DropoutRates, Student, Tokenizer, decoder, toy, weights};
+use afterthought::training::settings::Dropping;
 use afterthought::training::{Trainer, TrainingSettings, tune_allocator};
 use candle_core::Device;
 
@@ -48,7 +49,7 @@ fn main() {
         batch_size: batch,
         learning_rate: 1e-4,
         clip: 0.0,
-        dropout: DropoutRates::default(),
+        dropout: Dropping::Rates(DropoutRates::default()),
         ..TrainingSettings::default()
     };
     let mut trainer = Trainer::new(student, examples, settings, 0).expect("a trainer");

@@ -133,10 +133,27 @@ fn fresh_adapters_change_nothing_yet_and_unknown_targets_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let folder = base("qwen3", dir.path());
     let student = || Student::load(&folder, &Device::Cpu).unwrap();
-    let adapted = student().with_adapters(&Lora::default(), 3, &folder).unwrap();
+    let adapted = student().with_adapters(&Lora::default(), 3, &folder.display().to_string()).unwrap();
     assert_eq!(gap(&logits(&adapted, "qwen3"), &logits(&student(), "qwen3")), 0.0);
     assert_eq!(adapted.parameters.len(), 2 * 7 * adapted.decoder.architecture.layers.len());
     let wrong = Lora { targets: vec!["q_proj".into(), "query".into()], ..Lora::default() };
-    let error = student().with_adapters(&wrong, 3, &folder).map(|_| ()).unwrap_err().to_string();
+    let error = student().with_adapters(&wrong, 3, "somewhere").map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("`query`") && error.contains("k_proj"), "{error}");
+}
+
+#[test]
+fn adapters_of_a_student_that_is_not_here_say_how_to_get_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, folder) = adapted("qwen3", dir.path());
+    let path = folder.join(lora::CONFIG);
+    let refused = |base: &str| {
+        let mut config: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        config["base_model_name_or_path"] = base.into();
+        std::fs::write(&path, config.to_string()).unwrap();
+        Student::load(&folder, &Device::Cpu).map(|_| ()).unwrap_err().to_string()
+    };
+    let by_id = refused("owner/was-never-fetched");
+    assert!(by_id.contains("`afterthought student fetch owner/was-never-fetched`"), "{by_id}");
+    let by_path = refused("/no/such/folder");
+    assert!(by_path.contains("/no/such/folder") && by_path.contains("adapter_config.json"), "{by_path}");
 }

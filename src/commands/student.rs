@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use candle_core::DType;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -10,9 +11,10 @@ use super::generate::{self, GenerateArgs};
 use super::output::{Context, print};
 use crate::runs::prepare::{self, student_folder, toy_tokenizer, vocabulary_examples};
 use crate::student::families::gpt2::GPT2;
-use crate::student::lora::Lora;
-use crate::student::memory::{self, Estimate, Parts};
-use crate::student::{hub, toy, weights};
+use crate::student::lora::{self, Lora};
+use crate::student::memory::{self, Estimate, Parts, Plan};
+use crate::student::ops::Ops;
+use crate::student::{Precision, hub, toy, weights};
 use crate::text;
 use crate::training::TrainingSettings;
 
@@ -51,6 +53,15 @@ pub struct ShowArgs {
     /// Train adapters of this rank in place of the whole student
     #[arg(long, value_name = "RANK")]
     lora: Option<usize>,
+    /// The maps that have adapters, such as q_proj,v_proj; all linear ones when left out
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "lora")]
+    targets: Vec<String>,
+    /// The type to compute in; bf16 is for GPUs
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
+    /// Where the fine-tune would run: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
     /// The data set that the toy's vocabulary is made from
     #[arg(long, default_value = "toyworld")]
     dataset: String,
@@ -68,10 +79,10 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let student = args.student.as_str();
     let settings = if student == "toy" { TrainingSettings::toy() } else { TrainingSettings::default() };
     let batch = args.batch.unwrap_or(settings.batch_size);
-    let (family, architecture) = if student == "toy" {
+    let (family, architecture, dtype) = if student == "toy" {
         let dataset = context.catalog().open(&args.dataset)?;
         let tokenizer = toy_tokenizer(&dataset, &vocabulary_examples(&dataset, "default")?)?;
-        (&GPT2, toy::architecture(tokenizer.size()))
+        (&GPT2, toy::architecture(tokenizer.size()), DType::F32)
     } else {
         anyhow::ensure!(
             !hub::is_id(student) || context.project.join(student).is_dir() || hub::cached(student).is_some(),
@@ -81,24 +92,35 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         let (family, architecture, config) = weights::read_config(&folder)?;
         // One that doesn't belong to the weights is refused here already.
         weights::read_tokenizer(&folder, &config, &architecture)?;
-        (family, architecture)
+        // Of adapters it is the student they belong to.
+        let is_adapted = folder.join(lora::CONFIG).exists();
+        let base = if is_adapted { lora::read_config(&folder)?.weights } else { folder };
+        (family, architecture, weights::stored_dtype(&base)?)
     };
     let length = args.length.min(architecture.context);
-    let lora = args.lora.map(|rank| Lora { rank, ..Lora::default() });
+    let targets = if args.targets.is_empty() { Lora::default().targets } else { args.targets.clone() };
+    let lora = args.lora.map(|rank| Lora { rank, targets, ..Lora::default() });
     if let Some(lora) = &lora {
-        lora.check().map_err(anyhow::Error::msg)?;
+        lora.check_for(family, &architecture).map_err(anyhow::Error::msg)?;
     }
     let parts = Parts::of(&architecture);
-    let memory = Estimate::of(&architecture, batch, length, lora.as_ref());
-    let seconds = memory::step_seconds(&architecture, batch * length, lora.is_some())?;
-    let available = prepare::available_memory();
+    let (device, precision) = (prepare::device(&args.device)?, args.precision);
+    // What bf16 takes can be asked about where there is no GPU; it then runs as it would on one.
+    let is_here = precision.check(&device).is_ok();
+    let ops = if is_here { Ops::for_device(&device, precision.dtype()) } else { Ops::Composed };
+    let plan = Plan { batch, length, lora: lora.as_ref(), precision, ops };
+    let memory = Estimate::of(family, &architecture, &plan);
+    let time = || memory::step_seconds(&architecture, batch * length, lora.is_some(), &device, precision);
+    let seconds = is_here.then(time).transpose()?;
+    let available = prepare::free_memory(&device).filter(|_| is_here);
     if context.json {
         return context.print_json(&json!({
             "student": student,
             "family": family.name,
             "parameters": architecture.parameter_count(),
             "parts": parts,
-            "dtype": "float32",
+            "dtype": dtype.as_str(),
+            "precision": precision,
             "vocabulary": architecture.vocabulary,
             "context": architecture.context,
             "width": architecture.width,
@@ -118,10 +140,11 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let bytes = |n: u64| indicatif::HumanBytes(n).to_string();
     let number = |n: usize| indicatif::HumanCount(n as u64).to_string();
     let mut out = format!(
-        "{}: {}, {} parameters, float32\n",
+        "{}: {}, {} parameters, stored in {}\n",
         text::line(student),
         family.name,
-        number(architecture.parameter_count())
+        number(architecture.parameter_count()),
+        dtype.as_str()
     );
     out += &format!(
         "{layers} layer{} of width {}, {} heads ({} of keys), context {}, vocabulary {}\n",
@@ -141,18 +164,21 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     ];
     let shown = named.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {}", number(*count)));
     out += &format!("parameters  {}\n", shown.collect::<Vec<_>>().join(" · "));
-    let what = lora.map_or_else(|| "whole".to_owned(), |lora| format!("with adapters of rank {}", lora.rank));
+    let what = lora.as_ref().map_or_else(|| "whole".to_owned(), |lora| format!("with adapters of rank {}", lora.rank));
     out += &format!(
-        "a fine-tune {what} at batch {batch} x {length} tokens takes about {} ({} weights, {} gradients and moments, {} \
-         activations, {} logits), and {seconds:.2} s a step on this processor\n",
+        "a fine-tune {what} in {} at batch {batch} x {length} tokens takes about {} ({} weights, {} gradients and moments, {} \
+         activations, {} logits){}\n",
+        precision.dtype().as_str(),
         bytes(memory.total),
         bytes(memory.weights),
         bytes(memory.training),
         bytes(memory.activations),
-        bytes(memory.logits)
+        bytes(memory.logits),
+        seconds.map_or_else(String::new, |seconds| format!(", and {seconds:.2} s a step here")),
     );
     if let Some(available) = available.filter(|available| memory.total > *available) {
-        out += &format!("it does not fit: {} are free · {}\n", bytes(available), prepare::SMALLER);
+        let found = Estimate::that_fits(family, &architecture, &plan, available);
+        out += &format!("it does not fit: {} are free · {}\n", bytes(available), prepare::what_fits(&found));
     }
     print(&out)
 }

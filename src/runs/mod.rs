@@ -73,8 +73,8 @@ pub enum RunError {
         "the toy student has no published weights to put adapters beside · leave out training.lora, or name a student"
     )]
     LoraOfToy,
-    #[error("the fine-tune would take about {needed} of memory more, and {available} are free · {}", prepare::SMALLER)]
-    WontFit { needed: String, available: String },
+    #[error("the fine-tune would take about {needed} of memory more, and {available} are free · {fits}")]
+    WontFit { needed: String, available: String, fits: String },
     #[error("{dataset}/{split} has no answers to compare with · set evaluation.split to one that has")]
     NoAnswers { dataset: String, split: String },
     #[error("{count} rows of {split} can't be trained on:\n  {reasons}\n  mend them, or set training.unusable: skip")]

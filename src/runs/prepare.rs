@@ -14,8 +14,9 @@ use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Encoded, RenderError, Rendered, Renderer};
-use crate::student::memory::Estimate;
-use crate::student::{Architecture, Student, StudentError, Tokenizer, hub, toy, weights};
+use crate::student::memory::{Estimate, Plan};
+use crate::student::ops::Ops;
+use crate::student::{Architecture, Family, Student, StudentError, Tokenizer, hub, toy, weights};
 use crate::training::TrainingSettings;
 use crate::training::settings::Unusable;
 
@@ -94,6 +95,15 @@ pub fn student_folder(
     }
 }
 
+/// What checkpoints of adapters name as their student: it must be found from anywhere. PEFT fetches a hub id by itself.
+fn base(project: &Path, name: &str) -> String {
+    let folder = project.join(name);
+    if !folder.is_dir() && hub::is_id(name) {
+        return name.to_owned();
+    }
+    std::path::absolute(&folder).unwrap_or(folder).display().to_string()
+}
+
 /// The student a run begins with. The toy's vocabulary is made from the training split's texts.
 pub fn student(
     project: &Path,
@@ -106,15 +116,11 @@ pub fn student(
     let student = match student_folder(project, &spec.student, report)? {
         Some(folder) => {
             // The weights and their moments alone may be too much; what a batch takes is known later.
-            let (_, architecture, _) = weights::read_config(&folder)?;
-            check_memory(&architecture, &spec.training, 1, device, false)?;
+            let (family, architecture, _) = weights::read_config(&folder)?;
+            check_memory(family, &architecture, &spec.training, 1, device, false)?;
             let student = Student::load(&folder, device)?;
             match &spec.training.lora {
-                // The folder goes into the checkpoints, which must be found from anywhere.
-                Some(lora) => {
-                    let base = std::path::absolute(&folder).unwrap_or(folder);
-                    student.with_adapters(lora, spec.seed.init, &base)?
-                }
+                Some(lora) => student.with_adapters(lora, spec.seed.init, &base(project, &spec.student))?,
                 None => student,
             }
         }
@@ -291,15 +297,29 @@ pub fn dataset(project: &Path, spec: &RunSpec) -> Result<Dataset, RunError> {
     Ok(Catalog::new(project).open(&spec.dataset)?)
 }
 
-/// What to try where a fine-tune does not fit.
-pub const SMALLER: &str = "a smaller training.batch_size (with training.accumulate for the same step), a shorter \
-                           training.max_length, or training.lora: {rank: 8} takes less";
+/// What to try where a fine-tune does not fit, from [`Estimate::that_fits`].
+pub fn what_fits(found: &[String]) -> String {
+    match found {
+        [] => "no batch fits, not even with adapters · shorten training.max_length, or take a smaller student".into(),
+        some => format!("{} would fit", some.join(", or ")),
+    }
+}
 
 /// Bytes of memory that are free, and all of them, where the system says.
 pub fn memory() -> Option<(u64, u64)> {
     let wanted = sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::everything());
     let system = sysinfo::System::new_with_specifics(wanted).ok()?;
     Some((system.available_memory(), system.total_memory())).filter(|(_, all)| *all > 0)
+}
+
+/// Bytes that are free where a device computes.
+pub fn free_memory(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        let free = candle_core::cuda_backend::cudarc::driver::result::mem_get_info();
+        return free.ok().map(|(free, _)| free as u64);
+    }
+    available_memory().filter(|_| device.is_cpu())
 }
 
 /// Bytes that are free.
@@ -309,18 +329,28 @@ pub fn available_memory() -> Option<u64> {
 
 /// Refuses a fine-tune that would be killed for its memory. `longest` is the longest sequence of a batch.
 pub fn check_memory(
+    family: &Family,
     architecture: &Architecture,
     training: &TrainingSettings,
     longest: usize,
     device: &Device,
     is_loaded: bool,
 ) -> Result<(), RunError> {
-    let estimate = Estimate::of(architecture, training.batch_size, longest, training.lora.as_ref());
-    let needed = estimate.total - if is_loaded { estimate.weights } else { 0 };
-    match available_memory().filter(|available| device.is_cpu() && needed > *available) {
+    let plan = Plan {
+        batch: training.batch_size,
+        length: longest,
+        lora: training.lora.as_ref(),
+        precision: training.precision,
+        ops: Ops::for_device(device, training.precision.dtype()),
+    };
+    let estimate = Estimate::of(family, architecture, &plan);
+    let loaded = if is_loaded { estimate.weights } else { 0 };
+    let needed = estimate.total - loaded;
+    match free_memory(device).filter(|available| needed > *available) {
         Some(available) => Err(RunError::WontFit {
             needed: indicatif::HumanBytes(needed).to_string(),
             available: indicatif::HumanBytes(available).to_string(),
+            fits: what_fits(&Estimate::that_fits(family, architecture, &plan, available + loaded)),
         }),
         None => Ok(()),
     }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,7 +24,8 @@ use crate::evaluation::{self, Accuracy, EvaluationError, Given, Prediction};
 use crate::files;
 use crate::journal::{EvaluationEvent, Event, RunState, Writer};
 use crate::rationale::{Encoded, Placement, Renderer};
-use crate::training::settings::Unusable;
+use crate::student::DropoutRates;
+use crate::training::settings::{Dropping, Unusable};
 use crate::training::{self, Reduction, Trainer};
 
 /// Trains a run in this process, from its beginning or from its newest checkpoint, and gives the state it ends in.
@@ -234,8 +235,10 @@ fn prepare_run(
     }
     check_data(run, spec, prepare::hashes([&train, &watched].into_iter().chain(&last)))?;
 
+    let mut meter = FetchMeter::default();
     let mut fetched = |file: &str, done: u64, total: u64| {
-        let _ = supervisor.progress(&format!("fetching {file}"), done as usize, total as usize);
+        let (what, done, total) = meter.say(file, done, total);
+        let _ = supervisor.progress(&what, done, total);
     };
     let student = prepare::student(project, spec, dataset, &train.examples, device, &mut fetched)?;
     let context = student.decoder.architecture.context;
@@ -255,9 +258,41 @@ fn prepare_run(
     let (watched_encoded, watched_tally) = watched.encode(&renderer, Unusable::Skip)?;
     note_all(supervisor, [(&train, &tally), (&watched, &watched_tally)], renderer.max_length)?;
     let longest = encoded.iter().map(|example| example.ids.len()).max().unwrap_or(0);
-    prepare::check_memory(&student.decoder.architecture, &spec.training, longest, device, true)?;
+    prepare::check_memory(student.family, &student.decoder.architecture, &spec.training, longest, device, true)?;
+    if spec.training.dropout == Dropping::Auto {
+        let DropoutRates { embedding, residual, attention } = student.dropout();
+        let rates = format!("embedding {embedding}, residual {residual}, attention {attention}");
+        supervisor.note(&format!("training.dropout: auto, which is what the student's config.json says: {rates}"))?;
+    }
     let trainer = Trainer::new(student, encoded.into(), spec.training.clone(), spec.seed.order)?;
     Ok(Some((trainer, Material { renderer, watched, watched_encoded, last })))
+}
+
+/// How far the download of a student is, in megabytes and with the time left.
+#[derive(Default)]
+struct FetchMeter {
+    /// The file, and when it began with how many bytes: what an earlier try left was not fetched now.
+    begun: Option<(String, Instant, u64)>,
+}
+
+impl FetchMeter {
+    fn say(&mut self, file: &str, done: u64, total: u64) -> (String, usize, usize) {
+        if self.begun.as_ref().is_none_or(|(name, _, from)| name != file || done < *from) {
+            self.begun = Some((file.to_owned(), Instant::now(), done));
+        }
+        let left = self.begun.as_ref().and_then(|(_, when, from)| {
+            let seconds =
+                when.elapsed().as_secs_f64() * (total - done.min(total)) as f64 / done.checked_sub(*from)? as f64;
+            seconds
+                .is_finite()
+                .then(|| format!(", {} left", indicatif::HumanDuration(Duration::from_secs_f64(seconds))))
+        });
+        (
+            format!("fetching {file}{}, MB", left.unwrap_or_default()),
+            (done / 1_000_000) as usize,
+            (total / 1_000_000) as usize,
+        )
+    }
 }
 
 fn note_all(

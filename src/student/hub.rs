@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::Progress;
-use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo};
 
+use super::download::{Failed, Hub};
 use super::{StudentError, weights};
 
+const ENDPOINT: &str = "https://huggingface.co";
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
 /// What older models have in its place.
@@ -42,64 +42,51 @@ pub fn cached(id: &str) -> Option<PathBuf> {
 }
 
 /// Fetches a student's files; `report` is told the file, the bytes that came and the bytes of the file. Environment:
-/// `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
+/// `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
 pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf, StudentError> {
     let failed = |problem: String| StudentError::Hub { id: id.to_owned(), problem };
-    if std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0")) {
+    if is_offline() {
         return cached(id).ok_or_else(|| failed("it is not in the cache, and HF_HUB_OFFLINE is set".into()));
     }
-    let mut builder = ApiBuilder::from_env().with_progress(false).with_retries(3);
-    if let Ok(token) = std::env::var("HF_TOKEN") {
-        builder = builder.with_token(Some(token));
-    }
-    let repo = builder.build().map_err(|error| failed(error.to_string()))?.repo(Repo::model(id.to_owned()));
-    let local = Cache::from_env().repo(Repo::model(id.to_owned()));
+    let cache = Cache::from_env();
+    let variable = |name: &str| std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
+    let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.into());
+    let hub = Hub::new(&endpoint, variable("HF_TOKEN").or_else(|| cache.token()));
+    let local = cache.repo(Repo::model(id.to_owned()));
+    let folder = cache.path().join(Repo::model(id.to_owned()).folder_name());
+    // `None` where the model has no such file.
     let mut get = |file: &str| match local.get(file) {
-        Some(path) => Ok(path),
-        None => repo.download_with_progress(file, Meter { file: file.to_owned(), done: 0, total: 0, report }),
+        Some(path) => Ok(Some(path)),
+        None => match hub.download(id, file, &folder, &mut |done, total| report(file, done, total)) {
+            Ok(path) => Ok(Some(path)),
+            Err(Failed::Missing) => Ok(None),
+            Err(Failed::Because(problem)) => {
+                Err(failed(format!("{file}: {problem} · check the id, the network, and HF_TOKEN for gated models")))
+            }
+        },
     };
-    let explain = |file: &str, error: ApiError| {
-        failed(format!("{file}: {error} · check the id, the network, and HF_TOKEN for gated models"))
-    };
+    let missing = |file: &str| failed(format!("it has no {file} · check the id, or take a model that has one"));
     // The weights last, so that a wrong name costs little.
-    let config = get(CONFIG).map_err(|error| explain(CONFIG, error))?;
-    if let Err(error) = get(TOKENIZER) {
+    let config = get(CONFIG)?.ok_or_else(|| missing(CONFIG))?;
+    if get(TOKENIZER)?.is_none() {
         for file in VOCABULARY {
-            // Where it has neither, the first is what is missing.
-            let Ok(_) = get(file) else { return Err(explain(TOKENIZER, error)) };
+            get(file)?.ok_or_else(|| missing(TOKENIZER))?;
         }
     }
-    if let Err(error) = get(WEIGHTS) {
+    if get(WEIGHTS)?.is_none() {
         // Large models are published in several files.
-        let Ok(index) = get(INDEX) else { return Err(explain(WEIGHTS, error)) };
+        let index = get(INDEX)?.ok_or_else(|| missing(WEIGHTS))?;
         for shard in weights::shards(&index)? {
-            get(&shard).map_err(|error| explain(&shard, error))?;
+            get(&shard)?.ok_or_else(|| missing(&shard))?;
         }
     }
     config.parent().map(Path::to_owned).ok_or_else(|| failed("nothing was fetched".into()))
 }
 
-struct Meter<'a> {
-    file: String,
-    done: u64,
-    total: u64,
-    report: &'a mut dyn FnMut(&str, u64, u64),
-}
-
-impl Progress for Meter<'_> {
-    fn init(&mut self, size: usize, _: &str) {
-        self.total = size as u64;
-        (self.report)(&self.file, 0, self.total);
-    }
-
-    fn update(&mut self, size: usize) {
-        self.done += size as u64;
-        (self.report)(&self.file, self.done, self.total);
-    }
-
-    fn finish(&mut self) {
-        (self.report)(&self.file, self.total, self.total);
-    }
+/// `HF_HUB_OFFLINE`, read as Hugging Face's own libraries read it.
+fn is_offline() -> bool {
+    let value = std::env::var("HF_HUB_OFFLINE").unwrap_or_default().to_uppercase();
+    matches!(value.as_str(), "1" | "ON" | "YES" | "TRUE")
 }
 
 #[cfg(test)]

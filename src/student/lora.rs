@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::families::Family;
-use super::{Architecture, Student, StudentError, weights};
+use super::{Architecture, Student, StudentError, hub, weights};
 use crate::files;
 use crate::seeds::Stream;
+use crate::text;
 
 /// What PEFT calls the files.
 pub const CONFIG: &str = "adapter_config.json";
@@ -70,11 +71,17 @@ impl Lora {
         Ok(())
     }
 
+    /// Like [`Lora::check`], and whether a student has the maps that are named.
+    pub fn check_for(&self, family: &Family, architecture: &Architecture) -> Result<(), String> {
+        self.check()?;
+        self.places(family, architecture).map(drop)
+    }
+
     /// The maps that get adapters.
-    fn places(&self, family: &Family, architecture: &Architecture) -> Result<Vec<Place>, String> {
+    pub(super) fn places(&self, family: &Family, architecture: &Architecture) -> Result<Vec<Place>, String> {
         let known = module_names(family);
         if let Some(other) = self.targets.iter().find(|target| *target != ALL && !known.contains(&target.as_str())) {
-            let other = crate::text::excerpt(other, 40);
+            let other = text::excerpt(other, 40);
             return Err(format!(
                 "training.lora.targets: `{other}` is no linear map of {} · it has {}",
                 family.name,
@@ -120,8 +127,8 @@ pub struct Place {
     pub from: usize,
     /// Theirs: `model.layers.0.self_attn.k_proj`.
     published: String,
-    inputs: usize,
-    outputs: usize,
+    pub inputs: usize,
+    pub outputs: usize,
 }
 
 impl Place {
@@ -208,8 +215,8 @@ pub struct Adapters<'a> {
 #[derive(Clone)]
 pub struct Adapted {
     pub settings: Lora,
-    /// The folder of the published weights.
-    pub base: PathBuf,
+    /// Where the published weights are: a folder, or a hub id.
+    pub base: String,
     /// Under our names; never changed.
     pub weights: HashMap<String, Tensor>,
 }
@@ -217,7 +224,7 @@ pub struct Adapted {
 impl Student {
     /// Freezes the weights and puts adapters beside them. The first matrix is drawn at random and the second is zero, so
     /// that nothing has changed yet.
-    pub fn with_adapters(self, settings: &Lora, seed: u64, base: &Path) -> Result<Self, StudentError> {
+    pub fn with_adapters(self, settings: &Lora, seed: u64, base: &str) -> Result<Self, StudentError> {
         let device = self.decoder.device().clone();
         let places = self.places(settings)?;
         let weights: HashMap<String, Tensor> =
@@ -260,8 +267,8 @@ impl Student {
 
     /// Reads a folder of adapters, and the student they belong to.
     pub(super) fn load_adapters(folder: &Path, device: &Device) -> Result<Self, StudentError> {
-        let (settings, base) = read_config(folder)?;
-        let student = Self::load(&base, device)?.with_adapters(&settings, 0, &base)?;
+        let Config { settings, base, weights } = read_config(folder)?;
+        let student = Self::load(&weights, device)?.with_adapters(&settings, 0, &base)?;
         let saved = read_weights(folder, &student, device)?;
         for (name, variable) in &student.parameters {
             if let Some(tensor) = saved.get(name) {
@@ -366,8 +373,17 @@ fn config(adapted: &Adapted, family: &Family) -> Value {
     })
 }
 
-/// Reads `adapter_config.json`: the settings, and the folder of the published weights.
-pub fn read_config(folder: &Path) -> Result<(Lora, PathBuf), StudentError> {
+/// What `adapter_config.json` says.
+pub struct Config {
+    pub settings: Lora,
+    /// As it is written there: a folder, or a hub id.
+    pub base: String,
+    /// The folder of the published weights.
+    pub weights: PathBuf,
+}
+
+/// Reads `adapter_config.json`, and finds the published weights.
+pub fn read_config(folder: &Path) -> Result<Config, StudentError> {
     let path = folder.join(CONFIG);
     let wrong = |problem: String| StudentError::File { path: path.clone(), problem };
     let config: Value =
@@ -400,7 +416,18 @@ pub fn read_config(folder: &Path) -> Result<(Lora, PathBuf), StudentError> {
     let base = config.get("base_model_name_or_path").and_then(Value::as_str);
     let base = base.ok_or_else(|| wrong("`base_model_name_or_path` is missing".into()))?;
     let local = PathBuf::from(base);
-    let base = if local.is_dir() { Some(local) } else { super::hub::cached(base) };
-    let missing = || wrong("the student that these adapters belong to is not at `base_model_name_or_path`".into());
-    Ok((settings, base.ok_or_else(missing)?))
+    let weights = if local.is_dir() { Some(local) } else { hub::cached(base) };
+    let base = base.to_owned();
+    match weights {
+        Some(weights) => Ok(Config { settings, base, weights }),
+        None if hub::is_id(&base) => {
+            let base = text::line(&base).into_owned();
+            Err(wrong(format!("these adapters belong to {base} · `afterthought student fetch {base}` fetches it")))
+        }
+        None => Err(wrong(format!(
+            "there is no folder {} (`base_model_name_or_path`) · put the student that these adapters belong to there, \
+             or change the path",
+            text::excerpt(&base, 80)
+        ))),
+    }
 }

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use candle_core::{Device, Result, Tensor};
 use serde::Serialize;
 
-use super::Architecture;
-use super::lora::Lora;
+use super::architecture::{Activation, Positions};
+use super::lora::{Lora, Place};
+use super::ops::{CHUNK, Ops};
+use super::{Architecture, Family, Precision};
 
 /// Rows of logits that exist at once in the fused cross-entropy.
 const LOGIT_ROWS: usize = 256;
@@ -60,64 +62,162 @@ pub struct Estimate {
     pub total: u64,
 }
 
+/// Activations take this much more than their numbers: what the allocator loses between tensors of different sizes, and
+/// gradients on their way. Measured (`benches/memory.py`).
+const LOST: f64 = 1.2;
+
+/// A fine-tune that is to be estimated.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// Sequences in a batch.
+    pub batch: usize,
+    /// Tokens in a sequence.
+    pub length: usize,
+    pub lora: Option<&'a Lora>,
+    pub precision: Precision,
+    /// The form of the operations: the composed ones keep more.
+    pub ops: Ops,
+}
+
 impl Estimate {
-    /// For `batch` sequences of `length` tokens; with adapters where `lora` says so.
-    pub fn of(architecture: &Architecture, batch: usize, length: usize, lora: Option<&Lora>) -> Self {
+    pub fn of(family: &Family, architecture: &Architecture, plan: &Plan) -> Self {
+        let Plan { batch, length, lora, precision, ops } = *plan;
         let all = architecture.parameter_count() as u64;
-        let trained = lora.map_or(all, |lora| adapter_parameters(architecture, lora));
-        let Architecture { width, inner, heads, kv_heads, head, vocabulary, .. } = *architecture;
+        // A target that the family does not have is refused elsewhere.
+        let places = lora.map(|lora| lora.places(family, architecture).unwrap_or_default());
+        let trained = places.as_deref().map_or(all, |places| adapter_parameters(lora, places));
+        let Architecture { width, vocabulary, .. } = *architecture;
         let rows = (batch * length) as u64;
-        let layer = |_: usize| {
-            let (mixed, packed) = (heads * head, (heads + 2 * kv_heads) * head);
-            let gates = if architecture.gated { 4 * inner } else { 2 * inner };
-            // Two inputs and two norms, queries, keys and values, their mix, two projections, both sides of the activation.
-            let mut fused = rows * (6 * width + packed + mixed + gates) as u64;
-            if lora.is_some() {
-                // What an adapter makes and what it is added to are kept beside the sum.
-                fused += 2 * rows * (packed + 2 * width + if architecture.gated { 2 * inner } else { inner }) as u64;
-            }
-            if architecture.head_norms {
-                // The queries and keys apart, normed, and all of them together again.
-                fused += rows * (3 * packed) as u64;
-            }
-            fused + rows * heads as u64
+        let layer = |number: usize| {
+            let adapters = places.as_deref().map_or(0, |places| adapter_activations(architecture, number, places));
+            rows * (layer_activations(architecture, number, length, ops) + adapters) as u64
         };
         let layers: u64 = (0..architecture.layers.len()).map(layer).sum();
         let ends = 4 * rows * width as u64;
-        let logits = (LOGIT_ROWS.min(batch * length) * vocabulary) as u64;
-        // The fused cross-entropy makes the gradient of the output matrix beside that of the word table.
-        let tables = if lora.is_none() && architecture.tied { (vocabulary * width) as u64 } else { 0 };
-        let [weights, training, activations, logits] =
-            [all, 3 * trained + tables, layers + ends, logits].map(|numbers| 4 * numbers);
+        let is_fused = ops == Ops::Fused && !architecture.biases.output && architecture.logit_cap.is_none();
+        let logits = if is_fused { (LOGIT_ROWS.min(batch * length) * vocabulary) as u64 } else { 10 * CHUNK as u64 };
+        // The cross-entropy makes the gradient of the output matrix beside that of the word table; composed, it keeps
+        // its product with the matrix and what the backward pass makes of that. A look-up's gradient is added to zeros.
+        let is_embedded = ops == Ops::Fused && matches!(architecture.positions, Positions::Learned { .. });
+        let tables = if is_fused { usize::from(architecture.tied) } else { 4 } + usize::from(!is_embedded);
+        let tables = if lora.is_some() { 0 } else { (tables * vocabulary * width) as u64 };
+        let activations = ((layers + ends) as f64 * LOST) as u64;
+        let bytes = precision.dtype().size_in_bytes() as u64;
+        // What is trained is kept in `f32` beside its copies.
+        let copied = if precision == Precision::F32 { 0 } else { trained };
+        let base = if lora.is_some() { all * bytes + 4 * trained } else { 4 * all };
+        let (weights, training) = (base + bytes * copied, 12 * trained + bytes * tables);
+        let (activations, logits) = (bytes * activations, 4 * logits);
         Self { weights, training, activations, logits, total: weights + training + activations + logits }
+    }
+
+    /// What would fit into `free` bytes in place of a fine-tune that does not: a smaller batch, adapters, or both.
+    pub fn that_fits(family: &Family, architecture: &Architecture, plan: &Plan, free: u64) -> Vec<String> {
+        let sizes = |lora| {
+            let batches = std::iter::successors(Some(plan.batch), |batch| Some(batch / 2).filter(|batch| *batch > 0));
+            batches.map(move |batch| Plan { batch, lora, ..*plan })
+        };
+        let largest = |lora| {
+            let mut all = sizes(lora).map(|plan| (plan.batch, Self::of(family, architecture, &plan).total));
+            all.find(|(_, bytes)| *bytes <= free)
+        };
+        let lora = plan.lora;
+        let bytes = |bytes: u64| indicatif::HumanBytes(bytes).to_string();
+        let mut found = Vec::new();
+        if let Some((batch, size)) = largest(lora) {
+            let accumulate = "with training.accumulate for the same step";
+            found.push(format!("training.batch_size: {batch} ({}), {accumulate}", bytes(size)));
+        }
+        let adapters = Lora::default();
+        if let (None, Some((batch, size))) = (lora, largest(Some(&adapters))) {
+            found.push(format!(
+                "training.lora: {{rank: {}}} with batch_size: {batch} ({})",
+                adapters.rank,
+                bytes(size)
+            ));
+        }
+        found
     }
 }
 
-/// Numbers in the adapters, where all linear maps have one; fewer targets have fewer.
-fn adapter_parameters(architecture: &Architecture, lora: &Lora) -> u64 {
-    let Architecture { width, inner, heads, head, .. } = *architecture;
-    let both = |inputs: usize, outputs: &[usize]| outputs.iter().map(|outputs| inputs + outputs).sum::<usize>();
-    let layer = both(width, &architecture.joined("attention.in"))
-        + both(heads * head, &[width])
-        + both(width, &architecture.joined("mlp.in"))
-        + both(inner, &[width]);
-    (lora.rank * layer * architecture.layers.len()) as u64
+/// Numbers that a layer keeps for the backward pass, for each token.
+fn layer_activations(architecture: &Architecture, number: usize, length: usize, ops: Ops) -> usize {
+    let Architecture { width, inner, heads, kv_heads, head, .. } = *architecture;
+    let (mixed, packed) = (heads * head, (heads + 2 * kv_heads) * head);
+    let turned_heads = (heads + kv_heads) * head;
+    // Two norms, two projections and two sums.
+    let mut stream = 6 * width + packed + mixed;
+    if architecture.after_norms {
+        stream += 2 * width;
+    }
+    if architecture.head_norms {
+        // The queries and keys apart, normed, and all of them together again.
+        stream += 2 * turned_heads + packed;
+    }
+    // What is inside the MLP, both halves of a gated one, and what is made of it.
+    let mlp = if architecture.gated { 3 * inner } else { 2 * inner };
+    if ops == Ops::Fused {
+        return stream + mlp + heads;
+    }
+    // Each composed norm keeps what it makes on its way, and so does each activation.
+    let steps = if architecture.activation == Activation::GeluTanh { 8 } else { 5 };
+    let composed = 2 * 4 * width + steps * inner;
+    // Queries, keys and values apart, and with their heads first.
+    let mut parts = 2 * packed + kv_heads * head + mixed;
+    if let Some(rotary) = &architecture.layers[number].rotary {
+        // Cosines and sines of both halves and their sums, what is put together, and gradients of the tables.
+        parts += turned_heads + 5 * (heads + kv_heads) * rotary.turned;
+    }
+    // Scores, scaled, masked, shifted, their exponentials, the weights, dropped out, and the gradients of two masks.
+    let steps = if architecture.score_cap.is_some() { 13 } else { 10 };
+    stream + mlp + composed + parts + steps * heads * length
+}
+
+/// Numbers in the adapters.
+fn adapter_parameters(lora: Option<&Lora>, places: &[Place]) -> u64 {
+    let rank = lora.map_or(0, |lora| lora.rank);
+    places.iter().map(|place| (rank * (place.inputs + place.outputs)) as u64).sum()
+}
+
+/// Numbers that a layer's adapters keep, for each token: what they make, put together where there are several, and the
+/// sum with what they are added to.
+fn adapter_activations(architecture: &Architecture, number: usize, places: &[Place]) -> usize {
+    let maps = ["attention.in", "attention.out", "mlp.in", "mlp.out"];
+    let kept = maps.map(|part| {
+        let map = format!("layers.{number}.{part}");
+        let outputs: usize = architecture.joined(part).iter().sum();
+        let own: Vec<&Place> = places.iter().filter(|place| place.map == map).collect();
+        match &own[..] {
+            [] => 0,
+            [one] if one.outputs == outputs => 2 * outputs,
+            _ => 3 * outputs,
+        }
+    });
+    kept.iter().sum()
 }
 
 /// Seconds that a step over `tokens` tokens takes, from the number of multiplications and how fast this machine does
 /// them now. Rough: a factor of two either way.
-pub fn step_seconds(architecture: &Architecture, tokens: usize, lora: bool) -> Result<f64> {
-    const SIDE: usize = 768;
+pub fn step_seconds(
+    architecture: &Architecture,
+    tokens: usize,
+    lora: bool,
+    device: &Device,
+    precision: Precision,
+) -> Result<f64> {
     /// A step reaches about this share of the speed of a large matrix product.
     const SHARE: f64 = 0.6;
-    let matrix = Tensor::ones((SIDE, SIDE), candle_core::DType::F32, &Device::Cpu)?;
+    let side = if device.is_cpu() { 768 } else { 4096 };
+    let matrix = Tensor::ones((side, side), precision.dtype(), device)?;
     matrix.matmul(&matrix)?;
+    device.synchronize()?;
     let (begun, mut done) = (Instant::now(), 0u32);
     while begun.elapsed() < Duration::from_millis(150) {
         matrix.matmul(&matrix)?;
+        device.synchronize()?;
         done += 1;
     }
-    let speed = 2.0 * (SIDE as f64).powi(3) * f64::from(done) / begun.elapsed().as_secs_f64();
+    let speed = 2.0 * (side as f64).powi(3) * f64::from(done) / begun.elapsed().as_secs_f64();
     // Forward, and backward to inputs and to weights, which are not wanted where they stay as they are.
     let passes = if lora { 4.0 } else { 6.0 };
     Ok(passes * architecture.parameter_count() as f64 * tokens as f64 / (speed * SHARE))
@@ -126,6 +226,9 @@ pub fn step_seconds(architecture: &Architecture, tokens: usize, lora: bool) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::student::families::gpt2::GPT2;
+
+    const PLAN: Plan = Plan { batch: 8, length: 128, lora: None, precision: Precision::F32, ops: Ops::Fused };
 
     #[test]
     fn parts_add_up_and_adapters_take_less() {
@@ -133,8 +236,27 @@ mod tests {
         let parts = Parts::of(&gpt2);
         assert_eq!(parts.total(), 124_439_808);
         assert_eq!(parts.embeddings, (50257 + 1024) * 768);
-        let (whole, adapted) = (Estimate::of(&gpt2, 8, 128, None), Estimate::of(&gpt2, 8, 128, Some(&Lora::default())));
+        let of = |batch, lora: Option<&Lora>| Estimate::of(&GPT2, &gpt2, &Plan { batch, lora, ..PLAN });
+        let (whole, adapted) = (of(8, None), of(8, Some(&Lora::default())));
         assert!(whole.training > 3 * whole.weights && adapted.training < adapted.weights / 10);
-        assert!(Estimate::of(&gpt2, 4, 128, None).total < whole.total);
+        assert!(of(4, None).total < whole.total);
+        let few = Lora { targets: vec!["c_attn".into()], ..Lora::default() };
+        assert!(of(8, Some(&few)).total < adapted.total, "fewer maps have fewer adapters");
+        assert_eq!(of(8, Some(&few)).training, 4 * 3 * 12 * 8 * (768 + 3 * 768));
+        let narrow = Plan { precision: Precision::Bf16, ..PLAN };
+        let in_bf16 = |lora| Estimate::of(&GPT2, &gpt2, &Plan { lora, ..narrow });
+        assert_eq!(in_bf16(None).activations, of(8, None).activations / 2);
+        assert_eq!(in_bf16(None).weights, of(8, None).weights / 2 * 3, "the copies lie beside the weights");
+        assert!(in_bf16(Some(&few)).weights < of(8, Some(&few)).weights * 6 / 10, "frozen ones have copies alone");
+    }
+
+    #[test]
+    fn what_would_fit_is_named() {
+        let gpt2 = Architecture::gpt2(50257, 1024, 768, 12, 12, 3072);
+        let fits = |free: u64| Estimate::that_fits(&GPT2, &gpt2, &PLAN, free << 20);
+        let found = fits(2300);
+        assert!(found[0].contains("batch_size: ") && found[1].contains("lora: {rank: 8}"), "{found:?}");
+        assert!(fits(1200)[0].contains("lora"), "the moments alone are too much");
+        assert!(fits(100).is_empty());
     }
 }

@@ -7,6 +7,7 @@ pub mod architecture;
 mod attend;
 mod cache;
 pub mod decoder;
+mod download;
 pub mod families;
 pub mod generate;
 pub mod hub;
@@ -108,6 +109,11 @@ impl Student {
         let places = self.places(&adapted.settings)?;
         let adapters = Adapters { places: &places, settings: Some(&adapted.settings) };
         Ok(Decoder::with_adapters(architecture, &trained, &adapters)?)
+    }
+
+    /// How often it dropped numbers when it was trained, as its `config.json` says.
+    pub fn dropout(&self) -> DropoutRates {
+        self.family.dropout(&self.config)
     }
 
     /// Writes the student into a folder that transformers opens: whole, or the adapters alone for PEFT.

@@ -45,6 +45,19 @@ impl TensorFiles {
         self.entries.get(name).map(|entry| &entry.shape[..])
     }
 
+    /// The type that most numbers have.
+    pub fn dtype(&self) -> Option<DType> {
+        let mut counts: Vec<(DType, usize)> = Vec::new();
+        for entry in self.entries.values() {
+            let numbers: usize = entry.shape.iter().product();
+            match counts.iter_mut().find(|(dtype, _)| *dtype == entry.dtype) {
+                Some((_, count)) => *count += numbers,
+                None => counts.push((entry.dtype, numbers)),
+            }
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(dtype, _)| dtype)
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }

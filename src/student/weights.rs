@@ -207,6 +207,11 @@ fn find_weights(folder: &Path) -> Result<Vec<PathBuf>, StudentError> {
     }
 }
 
+/// The type in which the weights of a folder are stored, from the headers of its files.
+pub fn stored_dtype(folder: &Path) -> Result<DType, StudentError> {
+    Ok(TensorFiles::open(&find_weights(folder)?)?.dtype().unwrap_or(DType::F32))
+}
+
 /// The names of the files that an index lists.
 pub fn shards(index: &Path) -> Result<BTreeSet<String>, StudentError> {
     let wrong = |problem: String| StudentError::File { path: index.to_owned(), problem };

@@ -221,6 +221,7 @@ mod tests {
     use crate::student::{Architecture, DropoutRates, Precision, Tokenizer};
     use crate::training::TrainingSettings;
     use crate::training::schedule::Shape;
+    use crate::training::settings::Dropping;
 
     fn settings(accumulate: usize) -> TrainingSettings {
         TrainingSettings {
@@ -229,7 +230,7 @@ mod tests {
             learning_rate: 0.01,
             schedule: Shape::Cosine,
             warmup: 0.1,
-            dropout: DropoutRates::default(),
+            dropout: Dropping::Rates(DropoutRates::default()),
             ..TrainingSettings::default()
         }
     }
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_resumed_run_has_the_same_losses_and_weights_bit_for_bit() {
-        let dropout = DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.1 };
+        let dropout = Dropping::Rates(DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.1 });
         let settings = TrainingSettings { dropout, ..settings(1) };
         let dir = tempfile::tempdir().unwrap();
         let mut straight = trainer(settings.clone());

@@ -34,7 +34,7 @@ pub struct TrainingSettings {
     pub weight_decay: f64,
     /// Global gradient norm; 0 for no clipping.
     pub clip: f64,
-    pub dropout: DropoutRates,
+    pub dropout: Dropping,
     /// The type that the student computes in.
     pub precision: Precision,
     pub loss: LossWeights,
@@ -102,7 +102,7 @@ impl Default for TrainingSettings {
             epsilon: 1e-8,
             weight_decay: 0.01,
             clip: 1.0,
-            dropout: DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.1 },
+            dropout: Dropping::Auto,
             precision: Precision::F32,
             loss: LossWeights { label: 1.0, rationale: 1.0, prompt: 0.0 },
             reduction: Reduction::TokenMean,
@@ -113,6 +113,58 @@ impl Default for TrainingSettings {
             unusable: Unusable::Stop,
             threads: None,
         }
+    }
+}
+
+/// How often numbers are dropped in training. In files `auto` or the rates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Dropping {
+    /// What the student's `config.json` says, as it was trained; known when its files are there.
+    Auto,
+    Rates(DropoutRates),
+}
+
+impl Dropping {
+    /// The rates; `published` are those of the student.
+    pub fn rates(self, published: DropoutRates) -> DropoutRates {
+        match self {
+            Self::Auto => published,
+            Self::Rates(rates) => rates,
+        }
+    }
+}
+
+impl Serialize for Dropping {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Rates(rates) => rates.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Dropping {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> serde::de::Visitor<'de> for Form {
+            type Value = Dropping;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("`auto`, or rates as in {embedding: 0.1, residual: 0.1, attention: 0.1}")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Dropping, E> {
+                match word {
+                    "auto" => Ok(Dropping::Auto),
+                    other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+                }
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Dropping, A::Error> {
+                DropoutRates::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Dropping::Rates)
+            }
+        }
+        deserializer.deserialize_any(Form)
     }
 }
 
@@ -190,7 +242,7 @@ impl TrainingSettings {
             floor: 0.1,
             beta2: 0.98,
             weight_decay: 1.0,
-            dropout: DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.0 },
+            dropout: Dropping::Rates(DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.0 }),
             loss: LossWeights { label: 1.0, rationale: 0.3, prompt: 0.0 },
             reduction: Reduction::ExampleSum,
             bucket: false,
@@ -231,10 +283,11 @@ impl TrainingSettings {
                 return Err(format!("training.{name} is {value}; it must be above 0"));
             }
         }
+        let dropout = self.dropout.rates(DropoutRates::default());
         let shares = [
-            ("dropout.embedding", self.dropout.embedding),
-            ("dropout.residual", self.dropout.residual),
-            ("dropout.attention", self.dropout.attention),
+            ("dropout.embedding", dropout.embedding),
+            ("dropout.residual", dropout.residual),
+            ("dropout.attention", dropout.attention),
             ("beta1", self.beta1),
             ("beta2", self.beta2),
         ];
@@ -282,6 +335,23 @@ mod tests {
         assert!(serde_yaml::from_str::<Every>("0").is_err());
         let error = serde_yaml::from_str::<Every>("daily").unwrap_err().to_string();
         assert!(error.contains("number of steps"), "{error}");
+    }
+
+    #[test]
+    fn dropout_is_auto_or_rates() {
+        let read = |text: &str| serde_yaml::from_str::<Dropping>(text);
+        assert_eq!(read("auto").unwrap(), Dropping::Auto);
+        let rates = DropoutRates { embedding: 0.1, residual: 0.0, attention: 0.2 };
+        assert_eq!(read("{embedding: 0.1, attention: 0.2}").unwrap(), Dropping::Rates(rates));
+        assert!(read("often").unwrap_err().to_string().contains("`auto`"));
+        assert!(read("{resid: 0.1}").unwrap_err().to_string().contains("residual"));
+        let wrong = Dropping::Rates(DropoutRates { residual: 1.0, ..rates });
+        let error = TrainingSettings { dropout: wrong, ..TrainingSettings::default() }.check().unwrap_err();
+        assert!(error.contains("training.dropout.residual is 1"), "{error}");
+        // A stored run says what it was made with, and comes back as it was.
+        for dropout in [Dropping::Auto, Dropping::Rates(rates)] {
+            assert_eq!(read(&serde_yaml::to_string(&dropout).unwrap()).unwrap(), dropout);
+        }
     }
 
     #[test]

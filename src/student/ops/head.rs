@@ -18,7 +18,7 @@ pub struct Output<'a> {
 }
 
 /// Numbers in a chunk of logits: 32 MiB in `f32`.
-const CHUNK: usize = 1 << 23;
+pub const CHUNK: usize = 1 << 23;
 
 impl Output<'_> {
     /// Logits of hidden vectors (n, width): (n, vocabulary), never in `bf16`.

@@ -19,7 +19,7 @@ use super::architecture::Activation;
 use super::attend::{Projected, Turn, mix};
 use attention::Attention;
 pub use attention::{Heads, Rotation};
-pub use head::Output;
+pub use head::{CHUNK, Output};
 
 /// Which form of the operations to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
