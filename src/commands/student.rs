@@ -7,11 +7,12 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::output::{Context, print};
+use crate::rationale::{Chat, Framing};
 use crate::runs::prepare::{self, student_folder, toy_tokenizer, vocabulary_examples};
 use crate::student::families::gpt2::GPT2;
 use crate::student::lora::Lora;
 use crate::student::memory::{self, Estimate, Parts};
-use crate::student::{hub, toy, weights};
+use crate::student::{StudentError, hub, toy, weights};
 use crate::text;
 use crate::training::TrainingSettings;
 
@@ -64,10 +65,10 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let student = args.student.as_str();
     let settings = if student == "toy" { TrainingSettings::toy() } else { TrainingSettings::default() };
     let batch = args.batch.unwrap_or(settings.batch_size);
-    let (family, architecture) = if student == "toy" {
+    let (family, architecture, tokenizer) = if student == "toy" {
         let dataset = context.catalog().open(&args.dataset)?;
         let tokenizer = toy_tokenizer(&dataset, &vocabulary_examples(&dataset, "default")?)?;
-        (&GPT2, toy::architecture(tokenizer.size()))
+        (&GPT2, toy::architecture(tokenizer.size()), tokenizer)
     } else {
         anyhow::ensure!(
             !hub::is_id(student) || context.project.join(student).is_dir() || hub::cached(student).is_some(),
@@ -76,8 +77,8 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         let folder = student_folder(&context.project, student, &mut |_, _, _| {})?.unwrap_or_default();
         let (family, architecture, config) = weights::read_config(&folder)?;
         // One that doesn't belong to the weights is refused here already.
-        weights::read_tokenizer(&folder, &config, &architecture)?;
-        (family, architecture)
+        let tokenizer = weights::read_tokenizer(&folder, family, &config, &architecture)?;
+        (family, architecture, tokenizer)
     };
     let length = args.length.min(architecture.context);
     let lora = args.lora.map(|rank| Lora { rank, ..Lora::default() });
@@ -97,6 +98,7 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
             "dtype": "float32",
             "vocabulary": architecture.vocabulary,
             "context": architecture.context,
+            "chat_template": tokenizer.chat_template().is_some(),
             "width": architecture.width,
             "layers": architecture.layers.len(),
             "heads": architecture.heads,
@@ -128,6 +130,13 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         number(architecture.context),
         number(architecture.vocabulary)
     );
+    // Whether it can be used is known by using it, on a question.
+    let chat = match Framing::new(&Chat::User, tokenizer) {
+        Ok(_) => "yes · `--set rationale.chat=user` asks with it".to_owned(),
+        Err(StudentError::NoChatTemplate) => "none".to_owned(),
+        Err(error) => text::line(&error.to_string()).into_owned(),
+    };
+    out += &format!("chat template  {chat}\n");
     let named = [
         ("embeddings", parts.embeddings),
         ("attention", parts.attention),

@@ -6,12 +6,13 @@ use hf_hub::api::Progress;
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo};
 
-use super::{StudentError, weights};
+use super::{StudentError, tokenizer_config, weights};
 
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
-/// What older models have in its place.
+/// What older models have in its place: these two, or the one of SentencePiece.
 const VOCABULARY: [&str; 2] = ["vocab.json", "merges.txt"];
+const PIECES: &str = "tokenizer.model";
 const WEIGHTS: &str = "model.safetensors";
 /// Of weights in several files.
 const INDEX: &str = "model.safetensors.index.json";
@@ -30,7 +31,7 @@ pub fn is_id(name: &str) -> bool {
 pub fn cached(id: &str) -> Option<PathBuf> {
     let repo = Cache::from_env().repo(Repo::model(id.to_owned()));
     let config = repo.get(CONFIG)?;
-    if repo.get(TOKENIZER).is_none() {
+    if repo.get(TOKENIZER).is_none() && repo.get(PIECES).is_none() {
         VOCABULARY.iter().all(|file| repo.get(file).is_some()).then_some(())?;
     }
     if repo.get(WEIGHTS).is_none() {
@@ -54,6 +55,7 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
     }
     let repo = builder.build().map_err(|error| failed(error.to_string()))?.repo(Repo::model(id.to_owned()));
     let local = Cache::from_env().repo(Repo::model(id.to_owned()));
+    let is_whole = cached(id).is_some();
     let mut get = |file: &str| match local.get(file) {
         Some(path) => Ok(path),
         None => repo.download_with_progress(file, Meter { file: file.to_owned(), done: 0, total: 0, report }),
@@ -63,10 +65,20 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
     };
     // The weights last, so that a wrong name costs little.
     let config = get(CONFIG).map_err(|error| explain(CONFIG, error))?;
-    if let Err(error) = get(TOKENIZER) {
-        for file in VOCABULARY {
-            // Where it has neither, the first is what is missing.
-            let Ok(_) = get(file) else { return Err(explain(TOKENIZER, error)) };
+    if let Err(error) = get(TOKENIZER)
+        && !VOCABULARY.iter().all(|file| get(file).is_ok())
+        && get(PIECES).is_err()
+    {
+        // Where it has none of them, the first is what is missing.
+        return Err(explain(TOKENIZER, error));
+    }
+    // Names of tokens and the chat template; what is not there was not published, and is not asked for again.
+    if !is_whole {
+        for file in tokenizer_config::FILES {
+            match get(file) {
+                Err(error) if !is_missing(&error) => return Err(explain(file, error)),
+                _ => {}
+            }
         }
     }
     if let Err(error) = get(WEIGHTS) {
@@ -77,6 +89,12 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
         }
     }
     config.parent().map(Path::to_owned).ok_or_else(|| failed("nothing was fetched".into()))
+}
+
+/// Whether the hub said that there is no such file. The type of the answer is that of a library below `hf-hub`, so its
+/// words have to do.
+fn is_missing(error: &ApiError) -> bool {
+    error.to_string().contains("404")
 }
 
 struct Meter<'a> {
