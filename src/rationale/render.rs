@@ -233,20 +233,19 @@ impl Renderer {
         // The student writes what follows the prompt, so whatever ends one of its parts is trained with that part's
         // weight; what begins the first part is given to it.
         let pre = self.recipe.placement == Placement::Pre && rationale.is_some();
-        let tail;
-        if pre {
+        let tail = if pre {
             self.begin(&mut head, &self.template.rationale, self.loss.prompt as f32)?;
             lead(&mut middle, &self.template.answer, rationale_weight)?;
             middle.append(&mut label);
-            tail = self.end(label_weight);
+            self.end(label_weight)
         } else {
             self.begin(&mut head, &self.template.answer, self.loss.prompt as f32)?;
             head.append(&mut label);
             if rationale.is_some() {
                 lead(&mut head, &self.template.rationale, rationale_weight)?;
             }
-            tail = self.end(if rationale.is_some() { rationale_weight } else { label_weight });
-        }
+            self.end(if rationale.is_some() { rationale_weight } else { label_weight })
+        };
         let mut rationale = rationale.unwrap_or_default();
         let needed = head.len() + middle.len() + tail.len();
         if needed > self.max_length {

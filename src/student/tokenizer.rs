@@ -31,6 +31,9 @@ pub struct Tokenizer {
     config: Arc<TokenizerConfig>,
 }
 
+/// A special token and the bytes of a text that spell it.
+pub type Spelled = (u32, Range<usize>);
+
 /// Where a tokenizer puts a space of its own before a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefix {
@@ -235,7 +238,7 @@ impl Tokenizer {
 
     /// The special tokens that each text of a template spells, and where, in order. What a token swallows beside it
     /// belongs to it. Text of the data must never be asked for them.
-    pub fn special_tokens(&self, texts: &[&str]) -> Result<Vec<Vec<(u32, Range<usize>)>>, StudentError> {
+    pub fn special_tokens(&self, texts: &[&str]) -> Result<Vec<Vec<Spelled>>, StudentError> {
         let mut recognising = self.inner.clone();
         recognising.set_encode_special_tokens(false);
         let special = recognising.get_added_tokens_decoder();

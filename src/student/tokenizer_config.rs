@@ -92,8 +92,11 @@ impl TokenizerConfig {
     }
 }
 
+/// A file and the JSON object in it.
+type Object = (PathBuf, Map<String, Value>);
+
 /// A file that holds one JSON object; `None` where there is no such file.
-fn object(folder: &Path, file: &str) -> Result<Option<(PathBuf, Map<String, Value>)>, StudentError> {
+fn object(folder: &Path, file: &str) -> Result<Option<Object>, StudentError> {
     let path = folder.join(file);
     if !path.exists() {
         return Ok(None);
