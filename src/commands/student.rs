@@ -9,12 +9,13 @@ use serde_json::json;
 
 use super::generate::{self, GenerateArgs};
 use super::output::{Context, print};
+use crate::rationale::{Chat, Framing};
 use crate::runs::prepare::{self, student_folder, toy_tokenizer, vocabulary_examples};
 use crate::student::families::gpt2::GPT2;
 use crate::student::lora::{self, Lora};
 use crate::student::memory::{self, Estimate, Parts, Plan};
 use crate::student::ops::Ops;
-use crate::student::{Precision, hub, toy, weights};
+use crate::student::{Precision, StudentError, hub, toy, weights};
 use crate::text;
 use crate::training::TrainingSettings;
 
@@ -79,10 +80,10 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let student = args.student.as_str();
     let settings = if student == "toy" { TrainingSettings::toy() } else { TrainingSettings::default() };
     let batch = args.batch.unwrap_or(settings.batch_size);
-    let (family, architecture, dtype) = if student == "toy" {
+    let (family, architecture, tokenizer, dtype) = if student == "toy" {
         let dataset = context.catalog().open(&args.dataset)?;
         let tokenizer = toy_tokenizer(&dataset, &vocabulary_examples(&dataset, "default")?)?;
-        (&GPT2, toy::architecture(tokenizer.size()), DType::F32)
+        (&GPT2, toy::architecture(tokenizer.size()), tokenizer, DType::F32)
     } else {
         anyhow::ensure!(
             !hub::is_id(student) || context.project.join(student).is_dir() || hub::cached(student).is_some(),
@@ -91,11 +92,11 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         let folder = student_folder(&context.project, student, &mut |_, _, _| {})?.unwrap_or_default();
         let (family, architecture, config) = weights::read_config(&folder)?;
         // One that doesn't belong to the weights is refused here already.
-        weights::read_tokenizer(&folder, &config, &architecture)?;
+        let tokenizer = weights::read_tokenizer(&folder, family, &config, &architecture)?;
         // Of adapters it is the student they belong to.
         let is_adapted = folder.join(lora::CONFIG).exists();
         let base = if is_adapted { lora::read_config(&folder)?.weights } else { folder };
-        (family, architecture, weights::stored_dtype(&base)?)
+        (family, architecture, tokenizer, weights::stored_dtype(&base)?)
     };
     let length = args.length.min(architecture.context);
     let targets = if args.targets.is_empty() { Lora::default().targets } else { args.targets.clone() };
@@ -123,6 +124,7 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
             "precision": precision,
             "vocabulary": architecture.vocabulary,
             "context": architecture.context,
+            "chat_template": tokenizer.chat_template().is_some(),
             "width": architecture.width,
             "layers": architecture.layers.len(),
             "heads": architecture.heads,
@@ -155,6 +157,13 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         number(architecture.context),
         number(architecture.vocabulary)
     );
+    // Whether it can be used is known by using it, on a question.
+    let chat = match Framing::new(&Chat::User, tokenizer) {
+        Ok(_) => "yes · `--set rationale.chat=user` asks with it".to_owned(),
+        Err(StudentError::NoChatTemplate) => "none".to_owned(),
+        Err(error) => text::line(&error.to_string()).into_owned(),
+    };
+    out += &format!("chat template  {chat}\n");
     let named = [
         ("embeddings", parts.embeddings),
         ("attention", parts.attention),

@@ -154,9 +154,9 @@ fn write_rationales(
     limit: usize,
 ) -> Result<(), EvaluationError> {
     let separator = renderer.answer_ids()?;
-    let eos = renderer.tokenizer.specials.eos;
+    let is_end = |id: &u32| renderer.is_end(*id);
     let prompts: Vec<Vec<u32>> = questions.iter().map(|question| question.context.clone()).collect();
-    let done = |_: usize, text: &[u32]| text.ends_with(&separator) || text.last() == Some(&eos);
+    let done = |_: usize, text: &[u32]| text.ends_with(&separator) || text.last().is_some_and(is_end);
     let texts = generate(decoder, &prompts, limit + separator.len(), Choose::Greedy, &done)?;
     for (question, text) in questions.iter_mut().zip(texts) {
         question.text = renderer.tokenizer.text(&text)?;
@@ -176,7 +176,7 @@ fn read_answers(
 ) -> Result<Vec<Prediction>, EvaluationError> {
     let before = if writes_rationale { renderer.answer_ids()? } else { vec![] };
     let after = renderer.rationale_ids()?;
-    let eos = renderer.tokenizer.specials.eos;
+    let is_end = |id: &u32| renderer.is_end(*id);
     // A label longer than every choice is none of them.
     let mut longest = 0;
     for question in questions {
@@ -186,13 +186,13 @@ fn read_answers(
     }
     let label = |text: &[u32]| -> Option<(usize, usize)> {
         let start = if before.is_empty() { 0 } else { find(text, &before)? + before.len() };
-        let ends = [find(&text[start..], &after), text[start..].iter().position(|id| *id == eos)];
+        let ends = [find(&text[start..], &after), text[start..].iter().position(is_end)];
         let end = ends.into_iter().flatten().min().map_or(text.len(), |end| start + end);
         Some((start, end))
     };
     let done = |_: usize, text: &[u32]| match label(text) {
         Some((start, end)) => end < text.len() || text.len() - start > longest,
-        None => text.last() == Some(&eos),
+        None => text.last().is_some_and(is_end),
     };
     let limit = if writes_rationale { asking.limit + before.len() } else { 0 } + longest + 1;
     let prompts: Vec<Vec<u32>> = questions.iter().map(|question| question.context.clone()).collect();

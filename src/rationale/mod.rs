@@ -3,10 +3,12 @@
 
 pub mod ablation;
 pub mod batch;
+pub mod chat;
 pub mod recipe;
 pub mod render;
 pub mod tokens;
 
 pub use batch::{Batch, Encoded};
-pub use recipe::{Ablation, Placement, Recipe};
+pub use chat::Framing;
+pub use recipe::{Ablation, Chat, Placement, Recipe};
 pub use render::{Borrowed, LossWeights, RenderError, Rendered, RenderedToken, Renderer, Role};

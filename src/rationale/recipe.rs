@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::corpus::edits::DEFAULT_SOURCE;
 
@@ -18,11 +19,20 @@ pub struct Recipe {
     pub ablations: Vec<Ablation>,
     /// What of the question the student does not see.
     pub hide: Hide,
+    /// How the question is put to the student. What is not set is not written, so older runs mean what they meant.
+    #[serde(skip_serializing_if = "Chat::is_plain")]
+    pub chat: Chat,
 }
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { placement: Placement::Post, source: DEFAULT_SOURCE.into(), ablations: vec![], hide: Hide::Nothing }
+        Self {
+            placement: Placement::Post,
+            source: DEFAULT_SOURCE.into(),
+            ablations: vec![],
+            hide: Hide::Nothing,
+            chat: Chat::Plain,
+        }
     }
 }
 
@@ -60,6 +70,77 @@ pub enum Hide {
     Subject,
     /// The whole question; the choices stay.
     Question,
+}
+
+/// Whether the question and the answer are turns of a conversation, in the words of the student's own chat template. In
+/// YAML: `chat: none`, `chat: user`, or `chat: {system: "…"}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Chat {
+    /// Plain text.
+    #[default]
+    Plain,
+    /// The question is the user's turn, and what the student writes is the assistant's.
+    User,
+    /// Likewise, with a message of the system before them.
+    System(String),
+}
+
+impl Chat {
+    pub fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
+}
+
+impl Serialize for Chat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Plain => serializer.serialize_str("none"),
+            Self::User => serializer.serialize_str("user"),
+            Self::System(message) => serializer.collect_map([("system", message)]),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Chat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ChatVisitor)
+    }
+}
+
+struct ChatVisitor;
+
+impl<'de> Visitor<'de> for ChatVisitor {
+    type Value = Chat;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("none, user, or {system: \"…\"}")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Chat, E> {
+        match name {
+            "none" => Ok(Chat::Plain),
+            "user" => Ok(Chat::User),
+            _ => Err(E::unknown_variant(name, &["none", "user", "system"])),
+        }
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Chat, E> {
+        Ok(Chat::Plain)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Chat, A::Error> {
+        let mut message: Option<String> = None;
+        while let Some(key) = map.next_key::<String>()? {
+            if key != "system" {
+                return Err(de::Error::unknown_field(&key, &["system"]));
+            }
+            message = Some(map.next_value()?);
+        }
+        match message.map(|message| message.trim().to_owned()).filter(|message| !message.is_empty()) {
+            Some(message) => Ok(Chat::System(message)),
+            None => Err(de::Error::custom("chat.system is empty · write the message, or chat: user for none")),
+        }
+    }
 }
 
 /// One change to the rationale. In YAML: `shuffle: {unit: token}`, and so on.
@@ -334,11 +415,16 @@ impl fmt::Display for Recipe {
                 write!(f, ", {ablation}")?;
             }
         }
-        match self.hide {
-            Hide::Nothing => Ok(()),
-            Hide::Subject => write!(f, ", subject hidden"),
-            Hide::Question => write!(f, ", question hidden"),
-        }
+        f.write_str(match self.hide {
+            Hide::Nothing => "",
+            Hide::Subject => ", subject hidden",
+            Hide::Question => ", question hidden",
+        })?;
+        f.write_str(match self.chat {
+            Chat::Plain => "",
+            Chat::User => ", chat",
+            Chat::System(_) => ", chat with a system message",
+        })
     }
 }
 
@@ -389,6 +475,22 @@ mod tests {
     }
 
     #[test]
+    fn a_chat_is_read_and_written_and_left_out_where_there_is_none() {
+        for (yaml, chat, shown) in [
+            ("chat: none", Chat::Plain, "post"),
+            ("placement: post", Chat::Plain, "post"),
+            ("chat: user", Chat::User, "post, chat"),
+            ("chat: {system: be short}", Chat::System("be short".into()), "post, chat with a system message"),
+        ] {
+            let recipe = parse(yaml).unwrap();
+            assert_eq!((&recipe.chat, recipe.to_string().as_str()), (&chat, shown));
+            let written = serde_yaml::to_string(&recipe).unwrap();
+            assert_eq!(parse(&written).unwrap(), recipe);
+            assert_eq!(written.contains("chat"), !chat.is_plain(), "{written}");
+        }
+    }
+
+    #[test]
     fn what_means_nothing_is_refused_in_words() {
         for (yaml, words) in [
             ("ablations: [{shufle: {}}]", "shufle"),
@@ -397,6 +499,9 @@ mod tests {
             ("ablations: [{keep: {by: random}}]", "needs a count"),
             ("ablations: [{keep: {by: first, count: 3, scorer: reader}}]", "no scorer"),
             ("placement: after", "after"),
+            ("chat: assistant", "assistant"),
+            ("chat: {sytem: be short}", "sytem"),
+            ("chat: {system: ' '}", "chat.system is empty"),
             ("position: post", "position"),
         ] {
             let error = parse(yaml).unwrap_err();

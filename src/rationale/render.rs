@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::ablation::{self, Material};
+use super::chat::{Framing, Opening};
 use super::recipe::{Hide, Placement, Recipe};
 use super::tokens::{Token, tokens};
 use crate::corpus::{Choice, Example, Template};
@@ -106,6 +107,8 @@ pub enum RenderError {
 #[derive(Clone)]
 pub struct Renderer {
     pub tokenizer: Tokenizer,
+    /// What the student's chat template puts around question and answer, where the recipe asks for it.
+    pub chat: Option<Framing>,
     pub template: Template,
     /// The field that [`Hide::Subject`] hides.
     pub subject: Option<String>,
@@ -167,7 +170,7 @@ impl Renderer {
         let mut out = self.opening(example)?;
         let lead =
             if self.recipe.placement == Placement::Pre { &self.template.rationale } else { &self.template.answer };
-        self.push(&mut out, lead, Role::Separator, 0.0)?;
+        self.begin(&mut out, lead, 0.0)?;
         Ok(out.into_iter().map(|token| token.id).collect())
     }
 
@@ -176,10 +179,13 @@ impl Renderer {
     pub fn prompt_with_rationale(&self, example: &Example, borrowed: Borrowed) -> Result<Rendered, RenderError> {
         let mut tokens = self.opening(example)?;
         let (mut lead, mut rationale, mut answer) = (Vec::new(), Vec::new(), Vec::new());
-        self.push(&mut answer, &self.template.answer, Role::Separator, 0.0)?;
-        if let Some(own) = self.rationale(example, borrowed)? {
-            self.push(&mut lead, &self.template.rationale, Role::Separator, 0.0)?;
-            rationale.extend(own.into_iter().map(|token| rendered(token, 0.0)));
+        match self.rationale(example, borrowed)? {
+            Some(own) => {
+                self.begin(&mut lead, &self.template.rationale, 0.0)?;
+                rationale.extend(own.into_iter().map(|token| rendered(token, 0.0)));
+                self.push(&mut answer, &self.template.answer, Role::Separator, 0.0)?;
+            }
+            None => self.begin(&mut answer, &self.template.answer, 0.0)?,
         }
         let without_rationale = rationale.is_empty();
         let longest = example.choices.iter().map(|choice| self.label_ids(choice).map(|ids| ids.len()));
@@ -221,35 +227,25 @@ impl Renderer {
         let mut label = Vec::new();
         let mut middle = Vec::new();
         let lead = |out: &mut Vec<RenderedToken>, text: &str, weight| self.push(out, text, Role::Separator, weight);
-        let end = |weight: f32| RenderedToken {
-            id: self.tokenizer.specials.eos,
-            text: self.tokenizer.token(self.tokenizer.specials.eos).unwrap_or_default(),
-            role: Role::End,
-            loss: weight,
-            origin: None,
-            score: None,
-            highlighted: false,
-        };
         self.push(&mut label, &self.template.label_text(gold), Role::Label, label_weight)?;
         let rationale: Option<Vec<RenderedToken>> =
             rationale.map(|tokens| tokens.into_iter().map(|token| rendered(token, rationale_weight)).collect());
         // The student writes what follows the prompt, so whatever ends one of its parts is trained with that part's
         // weight; what begins the first part is given to it.
         let pre = self.recipe.placement == Placement::Pre && rationale.is_some();
-        let mut tail = Vec::new();
-        if pre {
-            lead(&mut head, &self.template.rationale, self.loss.prompt as f32)?;
+        let tail = if pre {
+            self.begin(&mut head, &self.template.rationale, self.loss.prompt as f32)?;
             lead(&mut middle, &self.template.answer, rationale_weight)?;
             middle.append(&mut label);
-            tail.push(end(label_weight));
+            self.end(label_weight)
         } else {
-            lead(&mut head, &self.template.answer, self.loss.prompt as f32)?;
+            self.begin(&mut head, &self.template.answer, self.loss.prompt as f32)?;
             head.append(&mut label);
             if rationale.is_some() {
                 lead(&mut head, &self.template.rationale, rationale_weight)?;
             }
-            tail.push(end(if rationale.is_some() { rationale_weight } else { label_weight }));
-        }
+            self.end(if rationale.is_some() { rationale_weight } else { label_weight })
+        };
         let mut rationale = rationale.unwrap_or_default();
         let needed = head.len() + middle.len() + tail.len();
         if needed > self.max_length {
@@ -262,19 +258,49 @@ impl Renderer {
         Ok(Rendered { tokens, truncated, without_rationale })
     }
 
-    /// The begin token, if the student has one, and the question with its choices.
+    /// The begin token, if the student has one, and the question with its choices; or what the student's chat template
+    /// makes of it.
     fn opening(&self, example: &Example) -> Result<Vec<RenderedToken>, RenderError> {
         let mut out = Vec::new();
-        let weight = self.loss.prompt as f32;
-        if let Some(bos) = self.tokenizer.specials.bos {
-            let text = self.tokenizer.token(bos).unwrap_or_default();
-            let (role, origin) = (Role::Prompt, None);
-            out.push(RenderedToken { id: bos, text, role, loss: 0.0, origin, score: None, highlighted: false });
-        }
         let (text, question) = self.template.prompt_text(example);
-        let hidden = self.hidden(example, &text, question)?;
+        let Some(chat) = &self.chat else {
+            if let Some(bos) = self.tokenizer.specials.bos {
+                out.push(plain(bos, self.tokenizer.token(bos).unwrap_or_default(), Role::Prompt, 0.0));
+            }
+            let hidden = self.hidden(example, &text, question)?;
+            self.ask(&mut out, &text, &hidden, &self.tokenizer)?;
+            return Ok(out);
+        };
+        // A message has no white space around it; most templates would trim it themselves.
+        let (said, lead) = (text.trim(), text.len() - text.trim_start().len());
+        let within = |byte: usize| byte.saturating_sub(lead).min(said.len());
+        let hidden = self.hidden(example, said, within(question.start)..within(question.end))?;
+        for part in chat.opening(said, &self.tokenizer) {
+            match part {
+                Opening::Special(id, text) => {
+                    let loss = if out.is_empty() { 0.0 } else { self.loss.prompt as f32 };
+                    out.push(plain(id, text.to_owned(), Role::Prompt, loss));
+                }
+                Opening::Text { text, question, tokenizer } => {
+                    let moved = |span: &Range<usize>| span.start + question.start..span.end + question.start;
+                    let hidden: Vec<_> = hidden.iter().filter(|_| !question.is_empty()).map(moved).collect();
+                    self.ask(&mut out, &text, &hidden, tokenizer)?;
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Text of the prompt, masked where it is hidden.
+    fn ask(
+        &self,
+        out: &mut Vec<RenderedToken>,
+        text: &str,
+        hidden: &[Range<usize>],
+        tokenizer: &Tokenizer,
+    ) -> Result<(), StudentError> {
         let mask = if hidden.is_empty() { None } else { Some(self.mask()?) };
-        for piece in self.tokenizer.pieces(&text)? {
+        for piece in tokenizer.pieces(text)? {
             let Piece { mut id, text: mut shown, start } = piece;
             let own = start + (shown.len() - shown.trim_start().len())..start + shown.len();
             if let Some(mask) = &mask
@@ -284,18 +310,35 @@ impl Renderer {
                 shown = if own.start > start { mask.text.clone() } else { mask.text.trim_start().into() };
             }
             // The very first token has nothing before it to be predicted from.
-            let loss = if out.is_empty() { 0.0 } else { weight };
-            out.push(RenderedToken {
-                id,
-                text: shown,
-                role: Role::Prompt,
-                loss,
-                origin: None,
-                score: None,
-                highlighted: false,
-            });
+            let loss = if out.is_empty() { 0.0 } else { self.loss.prompt as f32 };
+            out.push(plain(id, shown, Role::Prompt, loss));
         }
-        Ok(out)
+        Ok(())
+    }
+
+    /// What announces the first part that the student writes.
+    fn begin(&self, out: &mut Vec<RenderedToken>, text: &str, loss: f32) -> Result<(), StudentError> {
+        let pieces = match &self.chat {
+            Some(chat) => chat.beginning(text, &self.tokenizer)?,
+            None => self.tokenizer.pieces(text)?,
+        };
+        out.extend(pieces.into_iter().map(|piece| plain(piece.id, piece.text, Role::Separator, loss)));
+        Ok(())
+    }
+
+    /// What ends the sequence.
+    fn end(&self, loss: f32) -> Vec<RenderedToken> {
+        let eos = self.tokenizer.specials.eos;
+        match &self.chat {
+            Some(chat) => chat.ending().iter().map(|(id, text)| plain(*id, text.clone(), Role::End, loss)).collect(),
+            None => vec![plain(eos, self.tokenizer.token(eos).unwrap_or_default(), Role::End, loss)],
+        }
+    }
+
+    /// Whether a token that the student writes ends its text.
+    pub fn is_end(&self, id: u32) -> bool {
+        let of_chat = self.chat.as_ref().and_then(|chat| chat.ending().last());
+        id == self.tokenizer.specials.eos || of_chat.is_some_and(|(end, _)| *end == id)
     }
 
     /// The bytes of the prompt that the student must not see.
@@ -322,15 +365,7 @@ impl Renderer {
     }
 
     fn push(&self, out: &mut Vec<RenderedToken>, text: &str, role: Role, loss: f32) -> Result<(), StudentError> {
-        out.extend(self.tokenizer.pieces(text)?.into_iter().map(|piece| RenderedToken {
-            id: piece.id,
-            text: piece.text,
-            role,
-            loss,
-            origin: None,
-            score: None,
-            highlighted: false,
-        }));
+        out.extend(self.tokenizer.pieces(text)?.into_iter().map(|piece| plain(piece.id, piece.text, role, loss)));
         Ok(())
     }
 
@@ -347,6 +382,11 @@ impl Renderer {
             }
         }
     }
+}
+
+/// A token that is none of a rationale's.
+fn plain(id: u32, text: String, role: Role, loss: f32) -> RenderedToken {
+    RenderedToken { id, text, role, loss, origin: None, score: None, highlighted: false }
 }
 
 fn rendered(token: Token, weight: f32) -> RenderedToken {
@@ -386,6 +426,7 @@ mod tests {
         let tokenizer = Tokenizer::words(texts.collect::<Vec<_>>().into_iter(), 5000).unwrap();
         let renderer = Renderer {
             tokenizer,
+            chat: None,
             template,
             subject: Some("subject".into()),
             recipe: Recipe::default(),

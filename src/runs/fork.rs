@@ -86,6 +86,6 @@ fn steps(project: &Path, spec: &RunSpec) -> Result<usize, RunError> {
     let train = prepare::load_split(&dataset, prepare::TRAIN, &spec.rationale.source)?;
     let reading = super::preview::Reading::of(project, spec, &dataset)?;
     // Which tokens are kept changes no example's place, so that none need be scored.
-    let (encoded, _) = train.encode(&reading.renderer(spec, &dataset), spec.training.unusable)?;
+    let (encoded, _) = train.encode(&reading.renderer(spec, &dataset)?, spec.training.unusable)?;
     Ok(spec.training.total_steps(encoded.len()))
 }

@@ -13,7 +13,7 @@ use super::spec::{RunSpec, hex};
 use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
-use crate::rationale::{Borrowed, Encoded, RenderError, Rendered, Renderer};
+use crate::rationale::{Borrowed, Chat, Encoded, Framing, RenderError, Rendered, Renderer};
 use crate::student::memory::{Estimate, Plan};
 use crate::student::ops::Ops;
 use crate::student::{Architecture, Family, Student, StudentError, Tokenizer, hub, toy, weights};
@@ -159,16 +159,23 @@ pub fn toy_tokenizer(dataset: &Dataset, train: &[Example]) -> Result<Tokenizer, 
 }
 
 /// A renderer for a run and a student of `context` tokens.
-pub fn renderer(spec: &RunSpec, dataset: &Dataset, tokenizer: Tokenizer, context: usize) -> Renderer {
-    Renderer {
+pub fn renderer(
+    spec: &RunSpec,
+    dataset: &Dataset,
+    tokenizer: Tokenizer,
+    context: usize,
+) -> Result<Renderer, StudentError> {
+    let (chat, tokenizer) = Framing::new(&spec.rationale.chat, tokenizer)?;
+    Ok(Renderer {
         tokenizer,
+        chat,
         template: dataset.meta.template.clone(),
         subject: dataset.meta.subject.clone(),
         recipe: spec.rationale.clone(),
         loss: spec.training.loss,
         max_length: spec.training.max_length.unwrap_or(context).min(context),
         seed: spec.seed.ablation,
-    }
+    })
 }
 
 /// Reads a split with the recipe's rationales, edits applied.
@@ -284,12 +291,24 @@ pub fn check(project: &Path, spec: &RunSpec) -> Result<(), RunError> {
     if let Some((scorer, _)) = spec.rationale.scorer().filter(|(scorer, _)| *scorer != READER) {
         RunDirectory::exactly(project, scorer)?;
     }
+    let chat = &spec.rationale.chat;
+    if spec.student == "toy" {
+        // The toy never learnt to converse.
+        return if chat.is_plain() { Ok(()) } else { Err(StudentError::NoChatTemplate.into()) };
+    }
     let folder = project.join(&spec.student);
-    // A hub id is fetched by the worker, which may take long.
-    if spec.student != "toy" && (folder.is_dir() || !hub::is_id(&spec.student)) {
-        weights::check(&folder)?;
+    // A hub id that is not here is fetched by the worker, which may take long.
+    if folder.is_dir() || !hub::is_id(&spec.student) {
+        check_chat(chat, weights::check(&folder)?)?;
+    } else if let Some(folder) = hub::cached(&spec.student).filter(|_| !chat.is_plain()) {
+        check_chat(chat, weights::check(&folder)?)?;
     }
     Ok(())
+}
+
+/// Whether a student can be asked as a recipe wants it.
+fn check_chat(chat: &Chat, tokenizer: Tokenizer) -> Result<(), StudentError> {
+    Framing::new(chat, tokenizer).map(drop)
 }
 
 /// Opens a run's data set.

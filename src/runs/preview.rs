@@ -17,7 +17,7 @@ use crate::journal::RunState;
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Rendered, Renderer};
-use crate::student::{Tokenizer, hub, toy, weights};
+use crate::student::{StudentError, Tokenizer, hub, toy, weights};
 
 /// A student's tokenizer and context: all of it that rendering needs.
 #[derive(Clone)]
@@ -43,12 +43,12 @@ impl Reading {
     }
 
     fn from_folder(folder: &Path) -> Result<(Tokenizer, usize), RunError> {
-        let (_, architecture, config) = weights::read_config(folder)?;
-        Ok((weights::read_tokenizer(folder, &config, &architecture)?, architecture.context))
+        let (family, architecture, config) = weights::read_config(folder)?;
+        Ok((weights::read_tokenizer(folder, family, &config, &architecture)?, architecture.context))
     }
 
     /// A renderer for a run over a data set.
-    pub fn renderer(&self, spec: &RunSpec, dataset: &Dataset) -> Renderer {
+    pub fn renderer(&self, spec: &RunSpec, dataset: &Dataset) -> Result<Renderer, StudentError> {
         renderer(spec, dataset, (*self.tokenizer).clone(), self.context)
     }
 }
@@ -69,7 +69,7 @@ pub fn preview(
     place: usize,
     example: &Example,
 ) -> Result<Preview, RunError> {
-    let renderer = reading.renderer(spec, &split.dataset);
+    let renderer = reading.renderer(spec, &split.dataset)?;
     let lender = if renderer.recipe.needs_donors() { find_donor(spec, split, place, example)? } else { None };
     let (scores, caveat) = match spec.rationale.scorer() {
         None => (None, None),
@@ -150,7 +150,7 @@ impl Target {
             Self::Run { run, checkpoint } => TrainedRun::load_checkpoint(run, checkpoint.clone(), dataset, device),
             Self::Folder(folder) => {
                 let student = crate::student::Student::load(folder, device)?;
-                let renderer = renderer(spec, dataset, student.tokenizer, student.decoder.architecture.context);
+                let renderer = renderer(spec, dataset, student.tokenizer, student.decoder.architecture.context)?;
                 Ok(TrainedRun {
                     run: RunDirectory::open(folder),
                     spec: spec.clone(),

@@ -49,7 +49,7 @@ impl TrainedRun {
     ) -> Result<Self, RunError> {
         let spec = run.spec()?;
         let student = Student::load(&checkpoint, device)?;
-        let renderer = renderer(&spec, dataset, student.tokenizer, student.decoder.architecture.context);
+        let renderer = renderer(&spec, dataset, student.tokenizer, student.decoder.architecture.context)?;
         Ok(Self { run: run.clone(), spec, decoder: student.decoder.frozen(), renderer, checkpoint })
     }
 

@@ -247,7 +247,9 @@ impl RunSpec {
     /// What runs have in common that can be compared with each other: everything that decides the result but the
     /// rationale, its weight in the loss, and the seeds. How often a run was evaluated on its way decides nothing.
     pub fn setting(&self) -> String {
-        let mut setting = Self { seed: Seeds::default(), rationale: Recipe::default(), ..self.clone() };
+        // A chat is no part of what is compared: it is the way in which all of the runs are asked.
+        let rationale = Recipe { chat: self.rationale.chat.clone(), ..Recipe::default() };
+        let mut setting = Self { seed: Seeds::default(), rationale, ..self.clone() };
         setting.dataset = self.family();
         setting.training.loss = Default::default();
         setting.training.threads = None;
@@ -501,6 +503,13 @@ seed: {init: 0, order: 0, ablation: 0}
         let seeded = RunSpec { seed: Seeds { order: 1, ..Seeds::default() }, ..spec.clone() };
         assert_ne!(spec.identity(), seeded.identity());
         assert_eq!(spec.condition(), seeded.condition());
+        // Runs made before there were chats keep their hashes; a chat is not compared with a plain prompt.
+        assert!(!spec.to_yaml().contains("chat"));
+        let chat = parse("rationale: {chat: user}", &[]).unwrap();
+        assert_ne!((spec.identity(), spec.setting()), (chat.identity(), chat.setting()));
+        let system = parse(&chat.to_yaml(), &["rationale.chat={system: be short}"]).unwrap();
+        assert_eq!(system.title(), "post, chat with a system message");
+        assert_eq!(parse(&system.to_yaml(), &["rationale.chat=none"]).unwrap().rationale, Recipe::default());
     }
 
     #[test]

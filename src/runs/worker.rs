@@ -242,7 +242,7 @@ fn prepare_run(
     };
     let student = prepare::student(project, spec, dataset, &train.examples, device, &mut fetched)?;
     let context = student.decoder.architecture.context;
-    let renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context);
+    let renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context)?;
     // The last split's rationales are read only where the student is given them.
     let given = spec.rationale.placement == Placement::Pre && spec.evaluation.rationale == Given::Teacher;
     let read = last.as_mut().filter(|_| given);

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use hf_hub::{Cache, Repo};
 
 use super::download::{Failed, Hub};
-use super::{StudentError, weights};
+use super::{StudentError, tokenizer_config, weights};
 
 const ENDPOINT: &str = "https://huggingface.co";
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
-/// What older models have in its place.
+/// What older models have in its place: these two, or the one of SentencePiece.
 const VOCABULARY: [&str; 2] = ["vocab.json", "merges.txt"];
+const PIECES: &str = "tokenizer.model";
 const WEIGHTS: &str = "model.safetensors";
 /// Of weights in several files.
 const INDEX: &str = "model.safetensors.index.json";
@@ -30,7 +31,7 @@ pub fn is_id(name: &str) -> bool {
 pub fn cached(id: &str) -> Option<PathBuf> {
     let repo = Cache::from_env().repo(Repo::model(id.to_owned()));
     let config = repo.get(CONFIG)?;
-    if repo.get(TOKENIZER).is_none() {
+    if repo.get(TOKENIZER).is_none() && repo.get(PIECES).is_none() {
         VOCABULARY.iter().all(|file| repo.get(file).is_some()).then_some(())?;
     }
     if repo.get(WEIGHTS).is_none() {
@@ -54,6 +55,7 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
     let hub = Hub::new(&endpoint, variable("HF_TOKEN").or_else(|| cache.token()));
     let local = cache.repo(Repo::model(id.to_owned()));
     let folder = cache.path().join(Repo::model(id.to_owned()).folder_name());
+    let is_whole = cached(id).is_some();
     // `None` where the model has no such file.
     let mut get = |file: &str| match local.get(file) {
         Some(path) => Ok(Some(path)),
@@ -69,8 +71,19 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
     // The weights last, so that a wrong name costs little.
     let config = get(CONFIG)?.ok_or_else(|| missing(CONFIG))?;
     if get(TOKENIZER)?.is_none() {
+        let mut has_vocabulary = true;
         for file in VOCABULARY {
-            get(file)?.ok_or_else(|| missing(TOKENIZER))?;
+            has_vocabulary = has_vocabulary && get(file)?.is_some();
+        }
+        if !has_vocabulary {
+            // Where it has none of them, the first is what is missing.
+            get(PIECES)?.ok_or_else(|| missing(TOKENIZER))?;
+        }
+    }
+    // Names of tokens and the chat template; what is not there was not published, and is not asked for again.
+    if !is_whole {
+        for file in tokenizer_config::FILES {
+            get(file)?;
         }
     }
     if get(WEIGHTS)?.is_none() {

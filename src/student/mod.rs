@@ -6,6 +6,7 @@
 pub mod architecture;
 mod attend;
 mod cache;
+pub mod chat;
 pub mod decoder;
 mod download;
 pub mod families;
@@ -16,8 +17,10 @@ pub mod memory;
 pub mod ops;
 mod parts;
 pub mod precision;
+mod sentencepiece;
 mod tensor_files;
 pub mod tokenizer;
+pub mod tokenizer_config;
 pub mod toy;
 pub mod weights;
 
@@ -38,10 +41,14 @@ use lora::Adapters;
 /// What can go wrong with a student.
 #[derive(Debug, thiserror::Error)]
 pub enum StudentError {
-    #[error("there is no folder {} · a student is `toy`, a folder with config.json, model.safetensors and tokenizer.json, or a hub id such as openai-community/gpt2", path.display())]
+    #[error("there is no folder {} · a student is `toy`, a folder with config.json, model.safetensors and tokenizer.json (or vocab.json with merges.txt, or tokenizer.model), or a hub id such as openai-community/gpt2", path.display())]
     NoFolder { path: PathBuf },
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
+    #[error(
+        "the student has no chat template (chat_template.jinja, or `chat_template` in tokenizer_config.json) · leave rationale.chat out to ask in plain text"
+    )]
+    NoChatTemplate,
     #[error("can't fetch {id} from the hub: {problem}")]
     Hub { id: String, problem: String },
     #[error("{problem}")]

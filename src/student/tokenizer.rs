@@ -3,23 +3,45 @@
 //! Every piece of an example (question, label, rationale …) is tokenised by itself, so that a token belongs to exactly
 //! one role. Special tokens are set by id; text that happens to spell one is read as plain text.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
+use serde_json::Value;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::wordlevel::{WordLevel, WordLevelTrainer};
 use tokenizers::normalizers::utils::Lowercase;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
-use tokenizers::{AddedToken, Tokenizer as Inner};
+use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, Tokenizer as Inner};
 
-use super::StudentError;
+use super::chat::ChatTemplate;
+use super::tokenizer_config::TokenizerConfig;
+use super::{StudentError, sentencepiece};
+use crate::text;
 
 /// A tokenizer with its special tokens.
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Inner,
     pub specials: Specials,
+    /// What the files beside it say.
+    config: Arc<TokenizerConfig>,
+}
+
+/// A special token and the bytes of a text that spell it.
+pub type Spelled = (u32, Range<usize>);
+
+/// Where a tokenizer puts a space of its own before a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    Nowhere,
+    /// Before the first word of all.
+    First,
+    /// There, and after each special token.
+    Each,
 }
 
 /// Ids of the tokens with a meaning of their own.
@@ -49,7 +71,10 @@ impl Tokenizer {
     pub fn from_file(path: &Path, specials: Specials) -> Result<Self, StudentError> {
         let failed = |error: &dyn std::fmt::Display| StudentError::File {
             path: path.to_owned(),
-            problem: format!("{error} · it must be a tokenizer.json of the Hugging Face `tokenizers` library"),
+            problem: format!(
+                "{} · it must be a whole tokenizer.json of the Hugging Face `tokenizers` library; fetch or copy it again",
+                text::excerpt(&error.to_string(), 200)
+            ),
         };
         let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
         let inner = Inner::from_bytes(bytes).map_err(|error| failed(&error))?;
@@ -57,23 +82,45 @@ impl Tokenizer {
     }
 
     /// Reads the pair of files that GPT-2, OPT and others were published with: byte-level pairs, with tokens that have a
-    /// meaning of their own among the others.
-    pub fn from_vocabulary(vocabulary: &Path, merges: &Path, specials: Specials) -> Result<Self, StudentError> {
-        let failed = |error: tokenizers::Error| StudentError::File {
+    /// meaning of their own among the others and in `config`.
+    pub fn from_vocabulary(
+        vocabulary: &Path,
+        merges: &Path,
+        specials: Specials,
+        config: &TokenizerConfig,
+    ) -> Result<Self, StudentError> {
+        let failed = |problem: String| StudentError::File {
             path: vocabulary.to_owned(),
             problem: format!(
-                "{error} · it must be the vocab.json of a byte-level tokenizer, with its merges.txt beside it"
+                "{} · it must be the whole vocab.json of a byte-level tokenizer, with its merges.txt beside it; fetch \
+                 or copy both again",
+                text::excerpt(&problem, 200)
             ),
         };
         let names = [vocabulary, merges].map(|path| path.to_string_lossy().into_owned());
-        let model = BPE::from_file(&names[0], &names[1]).build().map_err(failed)?;
+        let model = BPE::from_file(&names[0], &names[1]).build().map_err(|error| failed(error.to_string()))?;
         let mut inner = Inner::new(model);
         inner.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(false)));
         inner.with_decoder(Some(ByteLevel::default()));
         let ids = [specials.bos, Some(specials.eos)].into_iter().flatten();
         let named: Vec<AddedToken> =
             ids.filter_map(|id| inner.id_to_token(id)).map(|token| AddedToken::from(token, true)).collect();
-        inner.add_special_tokens(named).map_err(failed)?;
+        inner.add_special_tokens(named).map_err(|error| failed(error.to_string()))?;
+        add(&mut inner, config).map_err(failed)?;
+        Ok(Self::new(inner, specials))
+    }
+
+    /// Reads `tokenizer.model`, the file of SentencePiece, and the tokens that `config` adds.
+    pub fn from_sentencepiece(path: &Path, specials: Specials, config: &TokenizerConfig) -> Result<Self, StudentError> {
+        let failed = |problem: String| StudentError::File {
+            path: path.to_owned(),
+            problem: format!(
+                "{problem} · it must be the whole tokenizer.model of SentencePiece; fetch or copy it again"
+            ),
+        };
+        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let mut inner = sentencepiece::read(&bytes).map_err(failed)?;
+        add(&mut inner, config).map_err(failed)?;
         Ok(Self::new(inner, specials))
     }
 
@@ -102,7 +149,31 @@ impl Tokenizer {
         // A tokenizer file may ask for truncation or padding; lengths are ours to decide.
         let _ = inner.with_truncation(None);
         inner.with_padding(None);
-        Self { inner, specials }
+        Self { inner, specials, config: Arc::default() }
+    }
+
+    /// With what the files beside it say.
+    pub fn with_config(self, config: TokenizerConfig) -> Self {
+        Self { config: Arc::new(config), ..self }
+    }
+
+    /// How the student was taught to converse, if it was.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.config.chat.as_ref()
+    }
+
+    /// The texts of the special tokens by the names that templates know them by, such as `bos_token`.
+    pub fn named(&self) -> BTreeMap<String, String> {
+        let own = [
+            ("bos_token", self.specials.bos),
+            ("eos_token", Some(self.specials.eos)),
+            ("mask_token", self.specials.mask),
+            ("unk_token", self.specials.unknown),
+        ];
+        let own = own.into_iter().filter_map(|(key, id)| Some((key.to_owned(), self.token(id?)?)));
+        let mut named: BTreeMap<String, String> = own.collect();
+        named.extend(self.config.named.clone());
+        named
     }
 
     /// The number of ids: one more than the largest.
@@ -160,24 +231,121 @@ impl Tokenizer {
         inner.to_string(true).map_err(|error| StudentError::Vocabulary { problem: error.to_string() })
     }
 
-    /// The contents of `tokenizer_config.json`, which tells transformers the special tokens.
-    pub fn config(&self) -> serde_json::Value {
-        let name = |id: Option<u32>| id.and_then(|id| self.token(id));
-        let mut config = serde_json::Map::new();
-        config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
-        let specials = [
-            ("bos_token", self.specials.bos),
-            ("eos_token", Some(self.specials.eos)),
-            ("mask_token", self.specials.mask),
-            ("unk_token", self.specials.unknown),
-        ];
-        for (key, id) in specials {
-            if let Some(token) = name(id) {
-                config.insert(key.into(), token.into());
-            }
-        }
-        config.into()
+    /// The contents of `tokenizer_config.json`, which tells transformers the special tokens and the chat template.
+    pub fn config(&self) -> Value {
+        TokenizerConfig { named: self.named(), ..(*self.config).clone() }.to_json()
     }
+
+    /// The special tokens that each text of a template spells, and where, in order. What a token swallows beside it
+    /// belongs to it. Text of the data must never be asked for them.
+    pub fn special_tokens(&self, texts: &[&str]) -> Result<Vec<Vec<Spelled>>, StudentError> {
+        let mut recognising = self.inner.clone();
+        recognising.set_encode_special_tokens(false);
+        let special = recognising.get_added_tokens_decoder();
+        let spelled = |text: &&str| {
+            let failed = |error: tokenizers::Error| StudentError::Vocabulary { problem: error.to_string() };
+            let encoding = recognising.encode(*text, false).map_err(failed)?;
+            let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+            let own = tokens.filter(|(id, (start, end))| {
+                let token = special.get(id).filter(|token| token.special);
+                token.is_some_and(|token| text.get(*start..*end).is_some_and(|own| own.trim() == token.content.trim()))
+            });
+            Ok(own.map(|(id, (start, end))| (*id, *start..*end)).collect())
+        };
+        texts.iter().map(spelled).collect()
+    }
+
+    /// Where it puts a space of its own.
+    pub fn prefix(&self) -> Prefix {
+        self.settings().into_iter().fold(Prefix::Nowhere, |found, setting| prefix_of(&setting, found))
+    }
+
+    /// The same tokenizer for text that goes on: it puts no space of its own before it.
+    pub fn without_prefix(&self) -> Result<Self, StudentError> {
+        let failed = |problem: String| StudentError::Vocabulary { problem };
+        let mut changed = self.clone();
+        let [mut normalizer, mut splitter] = self.settings();
+        if self.prefix() == Prefix::Nowhere {
+            return Ok(changed);
+        }
+        goes_on(&mut normalizer);
+        goes_on(&mut splitter);
+        let normalizer: Option<NormalizerWrapper> =
+            serde_json::from_value(normalizer).map_err(|error| failed(error.to_string()))?;
+        let splitter: Option<PreTokenizerWrapper> =
+            serde_json::from_value(splitter).map_err(|error| failed(error.to_string()))?;
+        changed.inner.with_normalizer(normalizer).map_err(|error| failed(error.to_string()))?;
+        changed.inner.with_pre_tokenizer(splitter);
+        Ok(changed)
+    }
+
+    /// The parts that may put a space before a text, as `tokenizer.json` has them.
+    fn settings(&self) -> [Value; 2] {
+        let normalizer = serde_json::to_value(self.inner.get_normalizer());
+        let splitter = serde_json::to_value(self.inner.get_pre_tokenizer());
+        [normalizer.unwrap_or_default(), splitter.unwrap_or_default()]
+    }
+}
+
+/// The parts of a normalizer or a pre-tokenizer that is a sequence of them.
+const SEQUENCES: [&str; 2] = ["normalizers", "pretokenizers"];
+
+fn prefix_of(setting: &Value, found: Prefix) -> Prefix {
+    let kind = setting.get("type").and_then(Value::as_str).unwrap_or_default();
+    let scheme = setting.get("prepend_scheme").and_then(Value::as_str);
+    match (kind, scheme) {
+        ("Prepend", _) | ("Metaspace", Some("always")) => Prefix::Each,
+        ("Metaspace", Some("first")) if found == Prefix::Nowhere => Prefix::First,
+        ("ByteLevel", _) if setting.get("add_prefix_space") == Some(&Value::Bool(true)) => Prefix::Each,
+        _ => {
+            let parts = SEQUENCES.iter().filter_map(|key| setting.get(key)?.as_array()).flatten();
+            parts.fold(found, |found, part| prefix_of(part, found))
+        }
+    }
+}
+
+/// Takes the space out that a part would put before a text.
+fn goes_on(setting: &mut Value) {
+    let kind = setting.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match kind.as_str() {
+        "Metaspace" => setting["prepend_scheme"] = "never".into(),
+        "ByteLevel" => setting["add_prefix_space"] = false.into(),
+        // A space before what goes on is its own.
+        "Strip" => setting["strip_left"] = false.into(),
+        _ => {}
+    }
+    for key in SEQUENCES {
+        if let Some(Value::Array(parts)) = setting.get_mut(key) {
+            parts.retain(|part| part.get("type").and_then(Value::as_str) != Some("Prepend"));
+            parts.iter_mut().for_each(goes_on);
+        }
+    }
+    if kind == "Prepend" {
+        *setting = Value::Null;
+    }
+}
+
+/// Adds the tokens that the files beside a vocabulary list, each under its id.
+fn add(inner: &mut Inner, config: &TokenizerConfig) -> Result<(), String> {
+    for (id, token) in &config.added {
+        let name = text::excerpt(&token.content, 40);
+        inner.add_tokens([token.clone()]).map_err(|error| error.to_string())?;
+        match inner.token_to_id(&token.content) {
+            Some(found) if found == *id => {}
+            Some(found) => {
+                return Err(format!("the added token `{name}` has the id {id} in its list, but {found} here"));
+            }
+            None => return Err(format!("the added token `{name}` can't be added")),
+        }
+    }
+    let special: Vec<AddedToken> = config
+        .named
+        .values()
+        .filter(|token| inner.token_to_id(token).is_some() && !config.added.values().any(|own| own.content == **token))
+        .map(|token| AddedToken::from(token.clone(), true))
+        .collect();
+    inner.add_special_tokens(special).map_err(|error| error.to_string())?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -233,7 +401,8 @@ mod tests {
         let lines = pairs.map(|pair| format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()));
         let text = lines.fold("#version: 0.2".to_owned(), |text, line| format!("{text}\n{line}"));
         std::fs::write(&merges, text).unwrap();
-        let parts = Tokenizer::from_vocabulary(&vocabulary, &merges, specials).unwrap();
+        let none = TokenizerConfig::default();
+        let parts = Tokenizer::from_vocabulary(&vocabulary, &merges, specials, &none).unwrap();
         assert_eq!(parts.size(), whole.size());
         for text in ["Hello world", " naïve café — 25 °C\n\n x", "👩‍🔬 日本語", " <|endoftext|> it's"] {
             assert_eq!(parts.pieces(text).unwrap(), whole.pieces(text).unwrap(), "{text}");
@@ -241,7 +410,7 @@ mod tests {
             assert_eq!(parts.text(&ids).unwrap(), whole.text(&ids).unwrap());
         }
         assert_eq!(parts.text(&[15496, 50256]).unwrap(), "Hello");
-        let broken = Tokenizer::from_vocabulary(&vocabulary, &dir.path().join("none.txt"), specials).map(|_| ());
+        let broken = Tokenizer::from_vocabulary(&vocabulary, &dir.path().join("none.txt"), specials, &none).map(|_| ());
         assert!(broken.unwrap_err().to_string().contains("merges.txt"));
     }
 

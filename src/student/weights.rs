@@ -1,4 +1,5 @@
-//! A student on the disk: the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json`).
+//! A student on the disk: the Hugging Face layout (`config.json`, `model.safetensors`, `tokenizer.json` or what older
+//! models have in its place).
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use super::families::Family;
 use super::tensor_files::TensorFiles;
 use super::tokenizer::Specials;
+use super::tokenizer_config::TokenizerConfig;
 use super::{Architecture, StudentError, Tokenizer};
 use crate::files;
 use crate::seeds::Stream;
@@ -28,49 +30,83 @@ pub fn read_config(folder: &Path) -> Result<(&'static Family, Architecture, Valu
 }
 
 /// Reads a student's tokenizer and checks that its ids have rows in the word table.
-pub fn read_tokenizer(folder: &Path, config: &Value, architecture: &Architecture) -> Result<Tokenizer, StudentError> {
+pub fn read_tokenizer(
+    folder: &Path,
+    family: &Family,
+    config: &Value,
+    architecture: &Architecture,
+) -> Result<Tokenizer, StudentError> {
     let wrong = |problem: String| StudentError::File { path: folder.join("config.json"), problem };
-    let path = folder.join("tokenizer.json");
-    let bos = token_id(config, "bos_token_id").map_err(wrong)?;
-    let missing = || wrong("`eos_token_id` is missing: the student could not learn where to stop".into());
-    let eos = token_id(config, "eos_token_id").map_err(wrong)?.ok_or_else(missing)?;
-    let mut specials = Specials { bos: None, eos, mask: None, unknown: None };
-    let (vocabulary, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
-    let mut tokenizer = if !path.exists() && vocabulary.exists() && merges.exists() {
-        Tokenizer::from_vocabulary(&vocabulary, &merges, Specials { bos, ..specials })?
-    } else {
-        Tokenizer::from_file(&path, specials)?
+    let beside = TokenizerConfig::read(folder)?;
+    let mut bos = token_id(config, "bos_token_id").map_err(wrong)?;
+    let eos = token_id(config, "eos_token_id").map_err(wrong)?;
+    // The ids that mark tokens in a bare vocabulary; a missing eos is looked up by its name below.
+    let known = Specials { bos, eos: eos.unwrap_or(u32::MAX), mask: None, unknown: None };
+    let (path, mut tokenizer) = find_tokenizer(folder, known, &beside)?;
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let named = |key: &str| beside.named.get(key).and_then(|token| tokenizer.id_of(token));
+    let missing = || {
+        wrong(
+            "`eos_token_id` is missing, and tokenizer_config.json names no `eos_token` either: the student could not \
+             learn where to stop · write it into config.json"
+                .into(),
+        )
     };
+    let eos = eos.or_else(|| named("eos_token")).ok_or_else(missing)?;
+    if beside.adds_bos == Some(true) {
+        bos = bos.or_else(|| named("bos_token"));
+    }
     let size = tokenizer.size();
     for (key, id) in [("bos_token_id", bos), ("eos_token_id", Some(eos))] {
         if let Some(id) = id.filter(|id| *id as usize >= size) {
             return Err(wrong(format!(
-                "`{key}` is {id}, but tokenizer.json has {size} ids, from 0 · use the config.json and the \
-                 tokenizer.json that were published with this model"
+                "`{key}` is {id}, but {file} has {size} ids, from 0 · use the config.json and the {file} that were \
+                 published with this model"
             )));
         }
     }
-    // A sequence begins with bos only where the student has one of its own: GPT-2's is the same as its eos and was
-    // never put before a text in training.
-    // OPT's is the same too, and was.
-    let is_opt = config.get("model_type").and_then(Value::as_str) == Some("opt");
-    specials.bos = bos.filter(|bos| *bos != eos || is_opt);
+    // A sequence begins with bos only where the student has one of its own, unless its family says otherwise.
+    let bos = bos.filter(|bos| *bos != eos || family.bos_is_eos);
     let find = |token: &str| tokenizer.id_of(token);
-    specials.mask = find("<mask>").or_else(|| find("[MASK]"));
-    specials.unknown = find("<unk>").or_else(|| find("[UNK]"));
-    tokenizer.specials = specials;
+    let mask = find("<mask>").or_else(|| find("[MASK]"));
+    let unknown = find("<unk>").or_else(|| find("[UNK]"));
+    tokenizer.specials = Specials { bos, eos, mask, unknown };
     if tokenizer.size() > architecture.vocabulary {
         return Err(StudentError::File {
             path,
             problem: format!(
-                "the tokenizer has {} ids but the model's word table only {} rows · use the tokenizer.json that was \
-                 published with this model",
+                "the tokenizer has {} ids but the model's word table only {} rows · use the {file} that was published \
+                 with this model",
                 tokenizer.size(),
                 architecture.vocabulary
             ),
         });
     }
-    Ok(tokenizer)
+    Ok(tokenizer.with_config(beside))
+}
+
+/// The tokenizer, and the file it was read from: the first of those that students are published with.
+fn find_tokenizer(
+    folder: &Path,
+    specials: Specials,
+    beside: &TokenizerConfig,
+) -> Result<(PathBuf, Tokenizer), StudentError> {
+    let [whole, vocabulary, merges, pieces] =
+        ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model"].map(|file| folder.join(file));
+    let tokenizer = if whole.exists() {
+        Tokenizer::from_file(&whole, specials)?
+    } else if vocabulary.exists() && merges.exists() {
+        let tokenizer = Tokenizer::from_vocabulary(&vocabulary, &merges, specials, beside)?;
+        return Ok((vocabulary, tokenizer));
+    } else if pieces.exists() {
+        let tokenizer = Tokenizer::from_sentencepiece(&pieces, specials, beside)?;
+        return Ok((pieces, tokenizer));
+    } else {
+        let problem = "the file is missing, and so are vocab.json with merges.txt and tokenizer.model, which would do \
+                       as well · copy one of them from where the student was published";
+        return Err(StudentError::File { path: whole, problem: problem.into() });
+    };
+    Ok((whole, tokenizer))
 }
 
 /// A token's id in `config.json`. Newer ones list several that end a text; the first is the one that was trained.
@@ -84,14 +120,15 @@ fn token_id(config: &Value, key: &str) -> Result<Option<u32>, String> {
     whole.map(Some).ok_or_else(|| format!("`{key}` is {}, which is no token id", text::excerpt(&id.to_string(), 40)))
 }
 
-/// Whether a folder holds all that a student is made of: cheap, as the weights are only looked for.
-pub fn check(folder: &Path) -> Result<(), StudentError> {
-    let (_, architecture, config) = read_config(folder)?;
-    read_tokenizer(folder, &config, &architecture)?;
+/// Whether a folder holds all that a student is made of: cheap, as the weights are only looked for. Gives its tokenizer.
+pub fn check(folder: &Path) -> Result<Tokenizer, StudentError> {
+    let (family, architecture, config) = read_config(folder)?;
+    let tokenizer = read_tokenizer(folder, family, &config, &architecture)?;
     match folder.join(super::lora::CONFIG).exists() {
-        true => super::lora::read_config(folder).map(drop),
-        false => find_weights(folder).map(drop),
+        true => super::lora::read_config(folder).map(drop)?,
+        false => find_weights(folder).map(drop)?,
     }
+    Ok(tokenizer)
 }
 
 /// A model without its tokenizer.
@@ -111,8 +148,8 @@ pub fn read_model(folder: &Path, device: &Device) -> Result<Model, StudentError>
 
 /// Reads everything; the tokenizer first, as it is quickly found wrong.
 pub fn read(folder: &Path, device: &Device) -> Result<(Model, Tokenizer), StudentError> {
-    let (_, architecture, config) = read_config(folder)?;
-    let tokenizer = read_tokenizer(folder, &config, &architecture)?;
+    let (family, architecture, config) = read_config(folder)?;
+    let tokenizer = read_tokenizer(folder, family, &config, &architecture)?;
     Ok((read_model(folder, device)?, tokenizer))
 }
 
@@ -231,7 +268,9 @@ fn missing_weights(folder: &Path) -> String {
     if folder.join("pytorch_model.bin").exists() || folder.join("pytorch_model.bin.index.json").exists() {
         "only pytorch_model.bin is there, and unpickling it could run any code · convert it to safetensors first".into()
     } else {
-        "the file is missing · a student needs config.json, model.safetensors and tokenizer.json".into()
+        "the file is missing · a student needs config.json, model.safetensors and tokenizer.json (or vocab.json with \
+         merges.txt, or tokenizer.model)"
+            .into()
     }
 }
 

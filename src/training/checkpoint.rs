@@ -66,8 +66,8 @@ pub fn read_state(checkpoint: &Path) -> Result<State, TrainingError> {
 
 /// Whether a checkpoint is whole and its weights, words and moments are those of this student.
 pub fn check(checkpoint: &Path, student: &Student) -> Result<State, TrainingError> {
-    let (_, architecture, config) = weights::read_config(checkpoint)?;
-    let tokenizer = weights::read_tokenizer(checkpoint, &config, &architecture)?;
+    let (family, architecture, config) = weights::read_config(checkpoint)?;
+    let tokenizer = weights::read_tokenizer(checkpoint, family, &config, &architecture)?;
     if tokenizer.to_json()? != student.tokenizer.to_json()? {
         let problem = "its vocabulary is not that of this student, so its words would mean something else";
         return Err(broken(checkpoint, problem.into()));

@@ -46,10 +46,13 @@ pub const GEMMA: Family = Family {
         ],
         layout: Layout::Outputs,
     },
+    bos_is_eos: false,
 };
 
-pub const GEMMA2: Family = Family { name: "Gemma 2", model_type: "gemma2", read: gemma2, names: NAMES_2 };
-pub const GEMMA3: Family = Family { name: "Gemma 3", model_type: "gemma3_text", read: gemma3, names: NAMES_2 };
+pub const GEMMA2: Family =
+    Family { name: "Gemma 2", model_type: "gemma2", read: gemma2, names: NAMES_2, bos_is_eos: false };
+pub const GEMMA3: Family =
+    Family { name: "Gemma 3", model_type: "gemma3_text", read: gemma3, names: NAMES_2, bos_is_eos: false };
 
 fn gemma(config: Config) -> Result<Architecture, String> {
     let mut architecture = config.like_llama(10_000.0, config.needed(&["intermediate_size"], 8 * WIDEST)?)?;

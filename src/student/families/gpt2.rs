@@ -29,6 +29,7 @@ pub const GPT2: Family = Family {
         ],
         layout: Layout::Inputs,
     },
+    bos_is_eos: false,
 };
 
 fn read(config: Config) -> Result<Architecture, String> {

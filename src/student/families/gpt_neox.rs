@@ -22,6 +22,7 @@ pub const GPT_NEOX: Family = Family {
         ],
         layout: Layout::OutputsByHead,
     },
+    bos_is_eos: false,
 };
 
 fn read(config: Config) -> Result<Architecture, String> {

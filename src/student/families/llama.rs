@@ -9,7 +9,7 @@ const fn family(
     model_type: &'static str,
     read: fn(Config) -> Result<Architecture, String>,
 ) -> Family {
-    Family { name, model_type, read, names: NAMES }
+    Family { name, model_type, read, names: NAMES, bos_is_eos: false }
 }
 
 pub const LLAMA: Family = family("Llama", "llama", llama);

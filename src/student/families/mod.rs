@@ -25,6 +25,9 @@ pub struct Family {
     pub model_type: &'static str,
     read: fn(Config) -> Result<Architecture, String>,
     pub names: Names,
+    /// Whether a sequence begins with the bos token even where it is the same one as eos. GPT-2's is the same and was
+    /// never put before a text in training.
+    pub bos_is_eos: bool,
 }
 
 /// Every family that is supported.

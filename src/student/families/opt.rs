@@ -30,6 +30,8 @@ pub const OPT: Family = Family {
         ],
         layout: Layout::Outputs,
     },
+    // It was trained with `</s>` before every text.
+    bos_is_eos: true,
 };
 
 fn read(config: Config) -> Result<Architecture, String> {

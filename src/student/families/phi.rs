@@ -21,6 +21,7 @@ pub const PHI: Family = Family {
         ],
         layout: Layout::Outputs,
     },
+    bos_is_eos: false,
 };
 
 fn read(config: Config) -> Result<Architecture, String> {
