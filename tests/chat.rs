@@ -31,6 +31,7 @@ fn tokenizer(name: &str) -> Tokenizer {
 fn renderer(name: &str, recipe: Recipe) -> Renderer {
     let (chat, tokenizer) = Framing::new(&recipe.chat, tokenizer(name)).unwrap();
     Renderer {
+        begins: tokenizer.clone(),
         tokenizer,
         chat,
         template: Template { prompt: "{question}".into(), ..Template::default() },

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use afterthought::corpus::{Choice, Example, Template};
+use afterthought::rationale::{Borrowed, LossWeights, Recipe, Renderer};
 use afterthought::student::tokenizer::{Prefix, Specials};
 use afterthought::student::tokenizer_config::TokenizerConfig;
 use afterthought::student::{Tokenizer, weights};
@@ -236,4 +238,46 @@ fn broken_tokenizers_are_refused_with_the_file_and_the_next_step() {
     assert!(error.contains("`<x>` has the id 599") && error.contains("520"), "{error}");
     let error = refused(&[]);
     assert!(error.contains("tokenizer.json") && error.contains("merges.txt and tokenizer.model"), "{error}");
+}
+
+/// Pieces of an example are tokenised one by one; together they must be what the whole text would be.
+#[test]
+fn a_plain_prompt_has_the_ids_of_its_whole_text() {
+    let mut tokenizers = vec![sentencepiece(&reference("sentencepiece/llama.model"))];
+    for name in ["gpt2", "mistral", "codegen_phi"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../shared/tokenizers/{name}/tokenizer.json"));
+        match path.exists() {
+            true => tokenizers.push(Tokenizer::from_file(&path, Specials { eos: 2, ..Specials::default() }).unwrap()),
+            false => println!("skipped: {name}, as ../shared is not here"),
+        }
+    }
+    let choice = |label: &str, text: &str| Choice { label: label.into(), text: text.into() };
+    let example = Example {
+        id: "q1".into(),
+        question: "What soaks up water?".into(),
+        choices: vec![choice("A", "a mop"), choice("B", "a lamp")],
+        answer: Some("A".into()),
+        rationale: Some("A mop soaks the water up.".into()),
+        ..Example::default()
+    };
+    for tokenizer in tokenizers {
+        let renderer = Renderer {
+            tokenizer: tokenizer.without_prefix().unwrap(),
+            begins: tokenizer.clone(),
+            chat: None,
+            template: Template::default(),
+            subject: None,
+            recipe: Recipe::default(),
+            loss: LossWeights::default(),
+            max_length: 1000,
+            seed: 0,
+        };
+        let mut got = renderer.render(&example, Borrowed::default()).unwrap().ids();
+        assert_eq!(got.pop(), Some(tokenizer.specials.eos));
+        if let Some(bos) = tokenizer.specials.bos {
+            assert_eq!(got.remove(0), bos);
+        }
+        let text = "Question: What soaks up water?\nChoices: A: a mop B: a lamp\nAnswer: A\nBecause: A mop soaks the water up.";
+        assert_eq!(got, tokenizer.ids(text).unwrap(), "{:?}", tokenizer.prefix());
+    }
 }

@@ -106,7 +106,10 @@ pub enum RenderError {
 /// Everything that rendering needs beside the example.
 #[derive(Clone)]
 pub struct Renderer {
+    /// For text that goes on: it puts no space of its own before it.
     pub tokenizer: Tokenizer,
+    /// For the front of a plain prompt, where some tokenizers put one.
+    pub begins: Tokenizer,
     /// What the student's chat template puts around question and answer, where the recipe asks for it.
     pub chat: Option<Framing>,
     pub template: Template,
@@ -268,7 +271,7 @@ impl Renderer {
                 out.push(plain(bos, self.tokenizer.token(bos).unwrap_or_default(), Role::Prompt, 0.0));
             }
             let hidden = self.hidden(example, &text, question)?;
-            self.ask(&mut out, &text, &hidden, &self.tokenizer)?;
+            self.ask(&mut out, &text, &hidden, &self.begins)?;
             return Ok(out);
         };
         // A message has no white space around it; most templates would trim it themselves.
@@ -425,6 +428,7 @@ mod tests {
         });
         let tokenizer = Tokenizer::words(texts.collect::<Vec<_>>().into_iter(), 5000).unwrap();
         let renderer = Renderer {
+            begins: tokenizer.clone(),
             tokenizer,
             chat: None,
             template,

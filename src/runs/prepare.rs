@@ -165,9 +165,11 @@ pub fn renderer(
     tokenizer: Tokenizer,
     context: usize,
 ) -> Result<Renderer, StudentError> {
-    let (chat, tokenizer) = Framing::new(&spec.rationale.chat, tokenizer)?;
+    let goes_on = tokenizer.without_prefix()?;
+    let (chat, begins) = Framing::new(&spec.rationale.chat, tokenizer)?;
     Ok(Renderer {
-        tokenizer,
+        tokenizer: goes_on,
+        begins,
         chat,
         template: dataset.meta.template.clone(),
         subject: dataset.meta.subject.clone(),

@@ -74,7 +74,7 @@ impl Terminal {
         let begun = Instant::now();
         while !done(self) {
             assert!(
-                begun.elapsed() < Duration::from_secs(60),
+                begun.elapsed() < Duration::from_secs(240),
                 "waited for {what:?}; the screen is\n{}",
                 self.contents()
             );
@@ -91,7 +91,7 @@ impl Terminal {
                 std::thread::sleep(Duration::from_millis(200));
                 return status.exit_code();
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "it does not end; the screen is\n{}", self.contents());
+            assert!(begun.elapsed() < Duration::from_secs(240), "it does not end; the screen is\n{}", self.contents());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
