@@ -94,7 +94,7 @@ impl Estimate {
         };
         let layers: u64 = (0..architecture.layers.len()).map(layer).sum();
         let ends = 4 * rows * width as u64;
-        let is_fused = ops == Ops::Fused && !architecture.biases.output && architecture.logit_cap.is_none();
+        let is_fused = ops == Ops::Fused;
         let logits = if is_fused { (LOGIT_ROWS.min(batch * length) * vocabulary) as u64 } else { 10 * CHUNK as u64 };
         // The cross-entropy makes the gradient of the output matrix beside that of the word table; composed, it keeps
         // its product with the matrix and what the backward pass makes of that. A look-up's gradient is added to zeros.

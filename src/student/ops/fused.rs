@@ -3,7 +3,6 @@
 //! Every one has a composed twin in [`super`], made of candle's own operations, and a test holds the two together by
 //! value and gradient. Gradients of inputs that nobody trains are not computed.
 
-use std::sync::Mutex;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, Layout, Result, Shape, Storage, Tensor, bail};
 use gemm::Parallelism;
@@ -43,23 +42,23 @@ fn parallelism() -> Parallelism {
 
 /// A matrix for [`gemm`]: where it begins and how far its rows and columns are apart.
 #[derive(Clone, Copy)]
-struct Matrix<'a> {
+pub(super) struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
 }
 
 /// Rows one after the other.
-fn matrix(data: &[f32], width: usize) -> Matrix<'_> {
+pub(super) fn matrix(data: &[f32], width: usize) -> Matrix<'_> {
     Matrix { data, rows: width, columns: 1 }
 }
 
-fn transposed(data: &[f32], width: usize) -> Matrix<'_> {
+pub(super) fn transposed(data: &[f32], width: usize) -> Matrix<'_> {
     Matrix { data, rows: 1, columns: width }
 }
 
 /// c (m, n) = a (m, k) · b (k, n), added to what c holds when `accumulate`.
-fn product(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, c: &mut [f32], accumulate: bool) {
+pub(super) fn product(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, c: &mut [f32], accumulate: bool) {
     let reaches = |matrix: Matrix, rows: usize, columns: usize| {
         rows == 0 || columns == 0 || (rows - 1) * matrix.rows + (columns - 1) * matrix.columns < matrix.data.len()
     };
@@ -203,7 +202,7 @@ impl CustomOp2 for Product {
 }
 
 /// The sum of all rows, in blocks of a fixed size.
-fn sum_rows(x: &[f32], width: usize) -> Vec<f32> {
+pub(super) fn sum_rows(x: &[f32], width: usize) -> Vec<f32> {
     let blocks: Vec<Vec<f32>> = x
         .par_chunks(width * ROWS_PER_SUM)
         .map(|block| {
@@ -466,83 +465,6 @@ impl CustomOp2 for AddDropped {
             kernels::dropout(dr, (chunk * ELEMENTS) as u32, self.key, self.probability);
         });
         Ok((Some(dy.clone()), Some(Tensor::from_vec(dr, r.shape(), r.device())?)))
-    }
-}
-
-/// Σ weight · cross-entropy over rows, from hidden states h (rows, width) and the output matrix (vocabulary, width).
-/// The logits exist for a chunk of rows at a time, and their gradient is taken while they do: a second pass over a
-/// vocabulary of 50,000 words would cost as much as the first.
-pub struct LinearCrossEntropy {
-    pub targets: Vec<u32>,
-    pub weights: Vec<f32>,
-    /// Cross-entropy of each row in nats, unweighted: an output beside the tensor that is differentiated.
-    pub losses: std::sync::Arc<Mutex<Vec<f32>>>,
-    pub with_matrix_gradient: bool,
-    pub gradients: Mutex<(Vec<f32>, Vec<f32>)>,
-}
-
-/// Rows of logits that exist at once.
-const LOGIT_ROWS: usize = 256;
-
-impl CustomOp2 for LinearCrossEntropy {
-    fn name(&self) -> &'static str {
-        "linear-cross-entropy"
-    }
-
-    fn cpu_fwd(
-        &self,
-        h: &CpuStorage,
-        h_layout: &Layout,
-        matrix_storage: &CpuStorage,
-        matrix_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (h, output) = (slice_of(h, h_layout)?, slice_of(matrix_storage, matrix_layout)?);
-        let (vocabulary, width) = matrix_layout.shape().dims2()?;
-        let rows = h.len() / width;
-        let mut losses = vec![0f32; rows];
-        let mut dh = vec![0f32; h.len()];
-        let mut doutput = vec![0f32; if self.with_matrix_gradient { output.len() } else { 0 }];
-        let mut logits = vec![0f32; LOGIT_ROWS.min(rows) * vocabulary];
-        for first in (0..rows).step_by(LOGIT_ROWS) {
-            let count = LOGIT_ROWS.min(rows - first);
-            let h = &h[first * width..][..count * width];
-            let logits = &mut logits[..count * vocabulary];
-            product(count, vocabulary, width, matrix(h, width), transposed(output, width), logits, false);
-            logits
-                .par_chunks_mut(vocabulary)
-                .zip(&mut losses[first..first + count])
-                .zip(&self.targets[first..first + count])
-                .zip(&self.weights[first..first + count])
-                .for_each(|(((logits, loss), target), weight)| {
-                    *loss = kernels::cross_entropy(logits, *target as usize, *weight);
-                });
-            let dh = &mut dh[first * width..][..count * width];
-            product(count, width, vocabulary, matrix(logits, vocabulary), matrix(output, width), dh, false);
-            if self.with_matrix_gradient {
-                let by_word = transposed(logits, vocabulary);
-                product(vocabulary, width, count, by_word, matrix(h, width), &mut doutput, first > 0);
-            }
-        }
-        let total: f64 =
-            losses.iter().zip(&self.weights).map(|(loss, weight)| f64::from(*loss) * f64::from(*weight)).sum();
-        *self.losses.lock().unwrap_or_else(|poison| poison.into_inner()) = losses;
-        *self.gradients.lock().unwrap_or_else(|poison| poison.into_inner()) = (dh, doutput);
-        Ok((CpuStorage::F32(vec![total as f32]), Shape::from(())))
-    }
-
-    fn bwd(&self, h: &Tensor, output: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dh, doutput) = std::mem::take(&mut *self.gradients.lock().unwrap_or_else(|poison| poison.into_inner()));
-        if dh.len() != h.elem_count() {
-            bail!("linear-cross-entropy: backward was called twice");
-        }
-        let factor = f64::from(dy.to_scalar::<f32>()?);
-        let scaled = |values: Vec<f32>, like: &Tensor| -> Result<Tensor> {
-            let gradient = Tensor::from_vec(values, like.shape(), like.device())?;
-            if factor == 1.0 { Ok(gradient) } else { gradient * factor }
-        };
-        let dh = scaled(dh, h)?;
-        let doutput = self.with_matrix_gradient.then(|| scaled(doutput, output)).transpose()?;
-        Ok((Some(dh), doutput))
     }
 }
 

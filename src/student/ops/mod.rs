@@ -6,6 +6,7 @@
 //! `rope`, `slice_set`); none of them is used on a path that trains.
 
 mod attention;
+mod cross_entropy;
 mod fused;
 mod head;
 pub mod kernels;
@@ -19,6 +20,7 @@ use super::architecture::Activation;
 use super::attend::{Projected, Turn, mix};
 use attention::Attention;
 pub use attention::{Heads, Rotation};
+use cross_entropy::LinearCrossEntropy;
 pub use head::{CHUNK, Output};
 
 /// Which form of the operations to use.
@@ -186,17 +188,22 @@ impl Ops {
         targets: &[u32],
         weights: &[f32],
     ) -> Result<CrossEntropy> {
-        if self == Self::Fused && output.bias.is_none() && output.cap.is_none() {
-            let matrix = output.matrix;
+        if self == Self::Fused {
             let losses = Arc::new(Mutex::default());
-            let op = fused::LinearCrossEntropy {
+            let op = LinearCrossEntropy {
                 targets: targets.to_vec(),
                 weights: weights.to_vec(),
+                cap: output.cap.map(|cap| cap as f32),
                 losses: losses.clone(),
-                with_matrix_gradient: matrix.track_op(),
+                with_matrix_gradient: output.matrix.track_op(),
+                with_bias_gradient: output.bias.is_some_and(Tensor::track_op),
                 gradients: Mutex::default(),
             };
-            let total = h.contiguous()?.apply_op2(matrix, op)?;
+            let h = h.contiguous()?;
+            let total = match output.bias {
+                Some(bias) => h.apply_op3(output.matrix, bias, op)?,
+                None => h.apply_op2(output.matrix, op)?,
+            };
             let losses = std::mem::take(&mut *losses.lock().unwrap_or_else(|poison| poison.into_inner()));
             return Ok(CrossEntropy { total, losses });
         }
@@ -357,15 +364,19 @@ mod tests {
     fn cross_entropy_agrees_with_its_twin() {
         let targets: Vec<u32> = (0..600).map(|i| i * 7 % 31).collect();
         let weights: Vec<f32> = (0..600).map(|i| (i % 3) as f32 * 0.1).collect();
-        agree(&[&[600, 20], &[31, 20]], |ops, x| {
-            let output = Output { matrix: &x[1], bias: None, cap: None };
+        let case = |ops: Ops, x: &[Tensor], bias: Option<&Tensor>, cap| {
+            let output = Output { matrix: &x[1], bias, cap };
             let result = ops.linear_cross_entropy(&x[0], &output, &targets, &weights)?;
             // The losses beside the total are those that it sums.
             let sum: f64 = result.losses.iter().zip(&weights).map(|(loss, w)| f64::from(*loss) * f64::from(*w)).sum();
             let total = result.total.to_dtype(DType::F64)?.to_scalar::<f64>()?;
             assert!((sum / total - 1.0).abs() < 1e-5);
             Ok(result.total)
-        });
+        };
+        for cap in [None, Some(2.5)] {
+            agree(&[&[600, 20], &[31, 20]], |ops, x| case(ops, x, None, cap));
+            agree(&[&[600, 20], &[31, 20], &[31]], |ops, x| case(ops, x, Some(&x[2]), cap));
+        }
     }
 
     #[test]
