@@ -3,7 +3,6 @@
 //! Every one has a composed twin in [`super`], made of candle's own operations, and a test holds the two together by
 //! value and gradient. Gradients of inputs that nobody trains are not computed.
 
-
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, Layout, Result, Shape, Storage, Tensor, bail};
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -59,17 +58,40 @@ pub(super) fn transposed(data: &[f32], width: usize) -> Matrix<'_> {
 
 /// c (m, n) = a (m, k) · b (k, n), added to what c holds when `accumulate`.
 pub(super) fn product(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, c: &mut [f32], accumulate: bool) {
+    assert!(c.len() >= m * n, "matrix product: the result is too short");
+    // SAFETY: c has m · n numbers.
+    unsafe { multiply(m, n, k, a, b, c.as_mut_ptr(), accumulate) }
+}
+
+/// The same into memory of its own, which is not filled with zeros first.
+pub(super) fn new_product(m: usize, n: usize, k: usize, a: Matrix, b: Matrix) -> Vec<f32> {
+    if k == 0 {
+        return vec![0.0; m * n];
+    }
+    let mut c = Vec::with_capacity(m * n);
+    // SAFETY: without `accumulate` every one of the m · n numbers is written and none is read.
+    unsafe {
+        multiply(m, n, k, a, b, c.as_mut_ptr(), false);
+        c.set_len(m * n);
+    }
+    c
+}
+
+/// # Safety
+///
+/// `c` must be valid for writes of m · n numbers, and hold that many when `accumulate`.
+unsafe fn multiply(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, c: *mut f32, accumulate: bool) {
     let reaches = |matrix: Matrix, rows: usize, columns: usize| {
         rows == 0 || columns == 0 || (rows - 1) * matrix.rows + (columns - 1) * matrix.columns < matrix.data.len()
     };
-    assert!(reaches(a, m, k) && reaches(b, k, n) && c.len() >= m * n, "matrix product: a slice is too short");
-    // SAFETY: the assertion above shows that every element which gemm touches lies inside its slice.
+    assert!(reaches(a, m, k) && reaches(b, k, n), "matrix product: a slice is too short");
+    // SAFETY: the assertion above shows that every element which gemm reads lies inside its slice; c is the caller's.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            c.as_mut_ptr(),
+            c,
             1,
             n as isize,
             accumulate,
@@ -145,10 +167,9 @@ fn product_backward(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<(Option<
     let (inputs, outputs) = weight.dims2()?;
     let rows = x.elem_count() / inputs;
     let dx = if x.track_op() {
-        let mut dx = vec![0f32; rows * inputs];
-        with_slice(dy, |dy| {
+        let dx = with_slice(dy, |dy| {
             with_slice(weight, |weight| {
-                product(rows, inputs, outputs, matrix(dy, outputs), transposed(weight, outputs), &mut dx, false);
+                new_product(rows, inputs, outputs, matrix(dy, outputs), transposed(weight, outputs))
             })
         })??;
         Some(Tensor::from_vec(dx, x.shape(), x.device())?)
@@ -156,11 +177,8 @@ fn product_backward(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<(Option<
         None
     };
     let dweight = if weight.track_op() {
-        let mut dweight = vec![0f32; inputs * outputs];
-        with_slice(dy, |dy| {
-            with_slice(x, |x| {
-                product(inputs, outputs, rows, transposed(x, inputs), matrix(dy, outputs), &mut dweight, false);
-            })
+        let dweight = with_slice(dy, |dy| {
+            with_slice(x, |x| new_product(inputs, outputs, rows, transposed(x, inputs), matrix(dy, outputs)))
         })??;
         Some(Tensor::from_vec(dweight, weight.shape(), x.device())?)
     } else {
@@ -187,8 +205,7 @@ impl CustomOp2 for Product {
         let (x, weight) = (slice_of(x, x_layout)?, slice_of(weight, weight_layout)?);
         let (inputs, outputs) = weight_layout.shape().dims2()?;
         let rows = x.len() / inputs;
-        let mut y = vec![0f32; rows * outputs];
-        product(rows, outputs, inputs, matrix(x, inputs), matrix(weight, outputs), &mut y, false);
+        let y = new_product(rows, outputs, inputs, matrix(x, inputs), matrix(weight, outputs));
         let mut shape = x_layout.dims().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = outputs;
