@@ -19,6 +19,9 @@ Examples:
   afterthought student generate last --id va-0003
   afterthought student generate last --id va-0003 --temperature 0.8 --top-p 0.95 --count 3";
 
+/// Texts of one call; more are more calls.
+const MOST_TEXTS: usize = 10_000;
+
 #[derive(Args)]
 #[command(after_help = EXAMPLES, group(clap::ArgGroup::new("begin").required(true)))]
 pub struct GenerateArgs {
@@ -135,8 +138,8 @@ fn show_news(tokenizer: &Tokenizer, ids: &[u32], shown: &std::cell::Cell<usize>)
 
 impl GenerateArgs {
     fn choose(&self) -> anyhow::Result<Choose> {
-        if self.count == 0 || self.limit == 0 {
-            return Err(Usage("--count and --limit must be above 0".into()).into());
+        if !(1..=MOST_TEXTS).contains(&self.count) || self.limit == 0 {
+            return Err(Usage(format!("--count must be from 1 to {MOST_TEXTS}, and --limit above 0")).into());
         }
         let draws = self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some();
         if !draws {

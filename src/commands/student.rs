@@ -22,7 +22,8 @@ use crate::training::TrainingSettings;
 pub const EXAMPLES: &str = "\
 Examples:
   afterthought student show toy
-  afterthought student fetch openai-community/gpt2";
+  afterthought student fetch openai-community/gpt2
+  afterthought student generate last --id va-0003";
 
 #[derive(Subcommand)]
 pub enum StudentCommand {
@@ -46,11 +47,11 @@ pub struct ShowArgs {
     /// toy, a folder, or a hub id that was fetched
     student: String,
     /// Sequences in a batch
-    #[arg(long)]
-    batch: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    batch: Option<u32>,
     /// Tokens in a sequence
-    #[arg(long, default_value_t = 128)]
-    length: usize,
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    length: u32,
     /// Train adapters of this rank in place of the whole student
     #[arg(long, value_name = "RANK")]
     lora: Option<usize>,
@@ -79,7 +80,11 @@ pub fn run(command: StudentCommand, context: &Context) -> anyhow::Result<()> {
 fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let student = args.student.as_str();
     let settings = if student == "toy" { TrainingSettings::toy() } else { TrainingSettings::default() };
-    let batch = args.batch.unwrap_or(settings.batch_size);
+    let batch = args.batch.map_or(settings.batch_size, |batch| batch as usize);
+    anyhow::ensure!(
+        student != "toy" || args.lora.is_none(),
+        "the toy student is trained from scratch and has no adapters · leave --lora out"
+    );
     let (family, architecture, tokenizer, dtype) = if student == "toy" {
         let dataset = context.catalog().open(&args.dataset)?;
         let tokenizer = toy_tokenizer(&dataset, &vocabulary_examples(&dataset, "default")?)?;
@@ -98,7 +103,7 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         let base = if is_adapted { lora::read_config(&folder)?.weights } else { folder };
         (family, architecture, tokenizer, weights::stored_dtype(&base)?)
     };
-    let length = args.length.min(architecture.context);
+    let length = (args.length as usize).min(architecture.context);
     let targets = if args.targets.is_empty() { Lora::default().targets } else { args.targets.clone() };
     let lora = args.lora.map(|rank| Lora { rank, targets, ..Lora::default() });
     if let Some(lora) = &lora {
@@ -135,6 +140,7 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
             "training": memory,
             "available_bytes": available,
             "fits": available.is_none_or(|available| memory.total <= available),
+            "would_fit": available.map(|available| Estimate::that_fits(family, &architecture, &plan, available)),
             "step_seconds": seconds,
         }));
     }

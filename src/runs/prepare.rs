@@ -14,6 +14,7 @@ use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Chat, Encoded, Framing, RenderError, Rendered, Renderer};
+use crate::student::lora::{self, Lora};
 use crate::student::memory::{Estimate, Plan};
 use crate::student::ops::Ops;
 use crate::student::{Architecture, Family, Student, StudentError, Tokenizer, hub, toy, weights};
@@ -117,7 +118,10 @@ pub fn student(
         Some(folder) => {
             // The weights and their moments alone may be too much; what a batch takes is known later.
             let (family, architecture, _) = weights::read_config(&folder)?;
-            check_memory(family, &architecture, &spec.training, 1, device, false)?;
+            let adapters = adapters_of(&folder)?;
+            refuse_both(&folder, spec)?;
+            let training = TrainingSettings { lora: spec.training.lora.clone().or(adapters), ..spec.training.clone() };
+            check_memory(family, &architecture, &training, 1, device, false)?;
             let student = Student::load(&folder, device)?;
             match &spec.training.lora {
                 Some(lora) => student.with_adapters(lora, spec.seed.init, &base(project, &spec.student))?,
@@ -132,6 +136,22 @@ pub fn student(
         }
     };
     Ok(student.computing_in(spec.training.precision)?)
+}
+
+/// The settings of the adapters that a folder holds, where it does.
+fn adapters_of(folder: &Path) -> Result<Option<Lora>, StudentError> {
+    let is_adapted = folder.join(lora::CONFIG).exists();
+    is_adapted.then(|| lora::read_config(folder)).transpose().map(|config| config.map(|config| config.settings))
+}
+
+/// New adapters beside those that a student has would be on no published weights.
+fn refuse_both(folder: &Path, spec: &RunSpec) -> Result<(), StudentError> {
+    if spec.training.lora.is_none() || !folder.join(lora::CONFIG).exists() {
+        return Ok(());
+    }
+    let problem = "the student has adapters already, which would be trained on · leave training.lora out, or make a \
+                   whole student of it first (`runs export RUN --merge`)";
+    Err(StudentError::File { path: folder.join(lora::CONFIG), problem: problem.into() })
 }
 
 /// Rows of the training split from which the toy's vocabulary is made.
@@ -301,6 +321,7 @@ pub fn check(project: &Path, spec: &RunSpec) -> Result<(), RunError> {
     let folder = project.join(&spec.student);
     // A hub id that is not here is fetched by the worker, which may take long.
     if folder.is_dir() || !hub::is_id(&spec.student) {
+        refuse_both(&folder, spec)?;
         check_chat(chat, weights::check(&folder)?)?;
     } else if let Some(folder) = hub::cached(&spec.student).filter(|_| !chat.is_plain()) {
         check_chat(chat, weights::check(&folder)?)?;

@@ -17,7 +17,7 @@ use crate::journal::RunState;
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Rendered, Renderer};
-use crate::student::{StudentError, Tokenizer, hub, toy, weights};
+use crate::student::{StudentError, Tokenizer, hub, lora, toy, weights};
 
 /// A student's tokenizer and context: all of it that rendering needs.
 #[derive(Clone)]
@@ -126,8 +126,8 @@ pub enum Target {
 impl Target {
     /// Takes a run's id (its newest checkpoint), a checkpoint folder, a student folder, or a hub id that was fetched.
     pub fn find(project: &Path, wanted: &str) -> Result<Self, RunError> {
-        let path = Path::new(wanted);
-        if path.join("config.json").is_file() {
+        let path = &*project.join(wanted);
+        if ["config.json", lora::CONFIG].iter().any(|file| path.join(file).is_file()) {
             let home = path.canonicalize().ok().and_then(|path| Some(path.parent()?.parent()?.to_owned()));
             if let Some(home) = home.filter(|home| home.join("run.yaml").is_file() && path.join("state.json").is_file())
             {

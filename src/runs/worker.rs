@@ -26,7 +26,7 @@ use crate::journal::{EvaluationEvent, Event, RunState, Writer};
 use crate::rationale::{Encoded, Placement, Renderer};
 use crate::student::DropoutRates;
 use crate::training::settings::{Dropping, Unusable};
-use crate::training::{self, Reduction, Trainer};
+use crate::training::{self, Reduction, Trainer, TrainingSettings};
 
 /// Trains a run in this process, from its beginning or from its newest checkpoint, and gives the state it ends in.
 /// With a listener the process is in the foreground: Ctrl-C stops the run as the control socket would.
@@ -258,7 +258,9 @@ fn prepare_run(
     let (watched_encoded, watched_tally) = watched.encode(&renderer, Unusable::Skip)?;
     note_all(supervisor, [(&train, &tally), (&watched, &watched_tally)], renderer.max_length)?;
     let longest = encoded.iter().map(|example| example.ids.len()).max().unwrap_or(0);
-    prepare::check_memory(student.family, &student.decoder.architecture, &spec.training, longest, device, true)?;
+    let adapters = student.adapted.as_ref().map(|adapted| adapted.settings.clone());
+    let training = TrainingSettings { lora: adapters, ..spec.training.clone() };
+    prepare::check_memory(student.family, &student.decoder.architecture, &training, longest, device, true)?;
     if spec.training.dropout == Dropping::Auto {
         let DropoutRates { embedding, residual, attention } = student.dropout();
         let rates = format!("embedding {embedding}, residual {residual}, attention {attention}");

@@ -199,7 +199,10 @@ impl Hub {
             if read == 0 {
                 return Err(Failed::Because(format!("the connection ended after {there} of {size} bytes")));
             }
-            // More than was promised is found below, by the hash.
+            if there + read as u64 > size {
+                file.set_len(0)?;
+                return Err(Failed::Because(format!("the server sent more than the {size} bytes that it announced")));
+            }
             file.write_all(&piece[..read])?;
             there += read as u64;
             report(there.min(size), size);

@@ -55,7 +55,6 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
     let hub = Hub::new(&endpoint, variable("HF_TOKEN").or_else(|| cache.token()));
     let local = cache.repo(Repo::model(id.to_owned()));
     let folder = cache.path().join(Repo::model(id.to_owned()).folder_name());
-    let is_whole = cached(id).is_some();
     // `None` where the model has no such file.
     let mut get = |file: &str| match local.get(file) {
         Some(path) => Ok(Some(path)),
@@ -80,11 +79,9 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
             get(PIECES)?.ok_or_else(|| missing(TOKENIZER))?;
         }
     }
-    // Names of tokens and the chat template; what is not there was not published, and is not asked for again.
-    if !is_whole {
-        for file in tokenizer_config::FILES {
-            get(file)?;
-        }
+    // Names of tokens and the chat template, where there are some.
+    for file in tokenizer_config::FILES {
+        get(file)?;
     }
     if get(WEIGHTS)?.is_none() {
         // Large models are published in several files.

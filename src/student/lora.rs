@@ -197,7 +197,11 @@ pub fn lengths(weight: &Tensor, a: &Tensor, b: &Tensor, scale: f64) -> candle_co
 /// The linear maps of a family's layers, by the last part of their names.
 fn module_names(family: &Family) -> Vec<&'static str> {
     let parts = family.names.parts.iter().filter(|(ours, _)| PARTS.contains(ours));
-    parts.flat_map(|(_, theirs)| theirs.iter().map(|name| last_name(name))).collect()
+    let mut names: Vec<&str> = parts.flat_map(|(_, theirs)| theirs.iter().map(|name| last_name(name))).collect();
+    let mut seen = std::collections::HashSet::new();
+    // GPT-2 calls two of them alike.
+    names.retain(|name| seen.insert(*name));
+    names
 }
 
 fn last_name(name: &str) -> &str {
@@ -345,7 +349,16 @@ pub(super) fn read_weights(
             let problem = format!("`{theirs}` is of another shape than {CONFIG} makes it");
             return Err(StudentError::File { path: path.clone(), problem });
         }
+        let tensor = tensor.to_dtype(DType::F32)?;
+        if !weights::is_finite(&tensor)? {
+            let problem = format!("`{theirs}` has numbers that are none (NaN or infinite)");
+            return Err(StudentError::File { path: path.clone(), problem });
+        }
         found.insert(ours, place.to_ours(kind, &tensor, student)?);
+    }
+    if let Some(other) = published.keys().min() {
+        let problem = format!("the tensor `{}` has no place in what {CONFIG} describes", text::excerpt(other, 80));
+        return Err(StudentError::File { path, problem });
     }
     Ok(found)
 }
@@ -382,6 +395,23 @@ pub struct Config {
     pub weights: PathBuf,
 }
 
+/// Settings of PEFT that nobody has asked for yet; without them an adapter would be another one.
+const UNSUPPORTED: [&str; 13] = [
+    "bias",
+    "modules_to_save",
+    "alpha_pattern",
+    "rank_pattern",
+    "layers_to_transform",
+    "layers_pattern",
+    "exclude_modules",
+    "lora_bias",
+    "target_parameters",
+    "layer_replication",
+    "trainable_token_indices",
+    "megatron_config",
+    "use_qalora",
+];
+
 /// Reads `adapter_config.json`, and finds the published weights.
 pub fn read_config(folder: &Path) -> Result<Config, StudentError> {
     let path = folder.join(CONFIG);
@@ -391,8 +421,16 @@ pub fn read_config(folder: &Path) -> Result<Config, StudentError> {
     if config.get("peft_type").and_then(Value::as_str) != Some("LORA") {
         return Err(wrong("only adapters of the type LORA are supported".into()));
     }
-    for (key, neutral) in [("bias", json!("none")), ("modules_to_save", Value::Null)] {
-        if config.get(key).is_some_and(|value| *value != neutral && !value.is_null()) {
+    // Keys that change what an adapter does, where they are more than nothing.
+    let is_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text == "none",
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    };
+    for key in UNSUPPORTED {
+        if config.get(key).is_some_and(|value| !is_nothing(value)) {
             return Err(wrong(format!("`{key}` is not supported")));
         }
     }
@@ -405,7 +443,10 @@ pub fn read_config(folder: &Path) -> Result<Config, StudentError> {
         _ => return Err(wrong("`target_modules` is missing".into())),
     };
     let settings = Lora {
-        rank: number("r")? as usize,
+        rank: config
+            .get("r")
+            .and_then(Value::as_u64)
+            .ok_or_else(|| wrong("`r` is missing or no whole number".into()))? as usize,
         alpha: number("lora_alpha")?,
         dropout: config.get("lora_dropout").and_then(Value::as_f64).unwrap_or(0.0),
         targets,
@@ -419,6 +460,10 @@ pub fn read_config(folder: &Path) -> Result<Config, StudentError> {
     let weights = if local.is_dir() { Some(local) } else { hub::cached(base) };
     let base = base.to_owned();
     match weights {
+        Some(weights) if weights.join(CONFIG).exists() => Err(wrong(format!(
+            "{} (`base_model_name_or_path`) is a folder of adapters itself; it must be a whole student",
+            text::excerpt(&base, 80)
+        ))),
         Some(weights) => Ok(Config { settings, base, weights }),
         None if hub::is_id(&base) => {
             let base = text::line(&base).into_owned();

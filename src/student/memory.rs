@@ -7,11 +7,8 @@ use serde::Serialize;
 
 use super::architecture::{Activation, Positions};
 use super::lora::{Lora, Place};
-use super::ops::{CHUNK, Ops};
+use super::ops::{CHUNK, LOGIT_ROWS, Ops};
 use super::{Architecture, Family, Precision};
-
-/// Rows of logits that exist at once in the fused cross-entropy.
-const LOGIT_ROWS: usize = 256;
 
 /// Numbers of a student, by part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -87,28 +84,30 @@ impl Estimate {
         let places = lora.map(|lora| lora.places(family, architecture).unwrap_or_default());
         let trained = places.as_deref().map_or(all, |places| adapter_parameters(lora, places));
         let Architecture { width, vocabulary, .. } = *architecture;
-        let rows = (batch * length) as u64;
+        let rows = (batch as u64).saturating_mul(length as u64);
         let layer = |number: usize| {
             let adapters = places.as_deref().map_or(0, |places| adapter_activations(architecture, number, places));
-            rows * (layer_activations(architecture, number, length, ops) + adapters) as u64
+            rows.saturating_mul(layer_activations(architecture, number, length, ops).saturating_add(adapters) as u64)
         };
-        let layers: u64 = (0..architecture.layers.len()).map(layer).sum();
-        let ends = 4 * rows * width as u64;
+        let layers = (0..architecture.layers.len()).map(layer).fold(0, u64::saturating_add);
+        let ends = rows.saturating_mul(4 * width as u64);
         let is_fused = ops == Ops::Fused;
-        let logits = if is_fused { (LOGIT_ROWS.min(batch * length) * vocabulary) as u64 } else { 10 * CHUNK as u64 };
+        let logits = if is_fused { rows.min(LOGIT_ROWS as u64) * vocabulary as u64 } else { 10 * CHUNK as u64 };
         // The cross-entropy makes the gradient of the output matrix beside that of the word table; composed, it keeps
         // its product with the matrix and what the backward pass makes of that. A look-up's gradient is added to zeros.
         let is_embedded = ops == Ops::Fused && matches!(architecture.positions, Positions::Learned { .. });
         let tables = if is_fused { usize::from(architecture.tied) } else { 4 } + usize::from(!is_embedded);
         let tables = if lora.is_some() { 0 } else { (tables * vocabulary * width) as u64 };
-        let activations = ((layers + ends) as f64 * LOST) as u64;
+        // A number too large is the largest: it fits nowhere.
+        let activations = (layers.saturating_add(ends) as f64 * LOST) as u64;
         let bytes = precision.dtype().size_in_bytes() as u64;
         // What is trained is kept in `f32` beside its copies.
         let copied = if precision == Precision::F32 { 0 } else { trained };
         let base = if lora.is_some() { all * bytes + 4 * trained } else { 4 * all };
         let (weights, training) = (base + bytes * copied, 12 * trained + bytes * tables);
-        let (activations, logits) = (bytes * activations, 4 * logits);
-        Self { weights, training, activations, logits, total: weights + training + activations + logits }
+        let (activations, logits) = (activations.saturating_mul(bytes), 4 * logits);
+        let total = activations.saturating_add(weights + training + logits);
+        Self { weights, training, activations, logits, total }
     }
 
     /// What would fit into `free` bytes in place of a fine-tune that does not: a smaller batch, adapters, or both.
@@ -170,7 +169,7 @@ fn layer_activations(architecture: &Architecture, number: usize, length: usize, 
     }
     // Scores, scaled, masked, shifted, their exponentials, the weights, dropped out, and the gradients of two masks.
     let steps = if architecture.score_cap.is_some() { 13 } else { 10 };
-    stream + mlp + composed + parts + steps * heads * length
+    stream + mlp + composed + parts + (steps * heads).saturating_mul(length)
 }
 
 /// Numbers in the adapters.

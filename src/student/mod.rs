@@ -6,6 +6,7 @@
 pub mod architecture;
 mod attend;
 mod cache;
+mod charsmap;
 pub mod chat;
 pub mod decoder;
 mod download;

@@ -18,6 +18,7 @@ use tokenizers::normalizers::replace::{Replace, ReplacePattern};
 use tokenizers::normalizers::{NormalizerWrapper, Prepend, Sequence, Strip};
 use tokenizers::{AddedToken, Tokenizer};
 
+use super::charsmap;
 use crate::text;
 
 /// What stands for a space in a piece.
@@ -149,6 +150,7 @@ fn check(pieces: &[Piece]) -> Result<(), String> {
 fn changes(normalizer: &Normalizer, adds_space: bool) -> Result<Vec<NormalizerWrapper>, tokenizers::Error> {
     let mut changes: Vec<NormalizerWrapper> = Vec::new();
     if let Some(characters) = normalizer.characters.as_deref().filter(|characters| !characters.is_empty()) {
+        charsmap::check(characters)?;
         changes.push(Precompiled::from(characters)?.into());
     }
     if normalizer.removes_spaces() {

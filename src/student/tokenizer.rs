@@ -15,11 +15,12 @@ use tokenizers::models::wordlevel::{WordLevel, WordLevelTrainer};
 use tokenizers::normalizers::utils::Lowercase;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, Tokenizer as Inner};
 
 use super::chat::ChatTemplate;
 use super::tokenizer_config::TokenizerConfig;
-use super::{StudentError, sentencepiece};
+use super::{StudentError, charsmap, sentencepiece};
 use crate::text;
 
 /// A tokenizer with its special tokens.
@@ -77,6 +78,9 @@ impl Tokenizer {
             ),
         };
         let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
+        let json: Value = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
+        charsmap::check_json(&json).map_err(|problem| failed(&problem))?;
+        drop(json);
         let inner = Inner::from_bytes(bytes).map_err(|error| failed(&error))?;
         Ok(Self::new(inner, specials))
     }
@@ -234,6 +238,37 @@ impl Tokenizer {
     /// The contents of `tokenizer_config.json`, which tells transformers the special tokens and the chat template.
     pub fn config(&self) -> Value {
         TokenizerConfig { named: self.named(), ..(*self.config).clone() }.to_json()
+    }
+
+    /// Whether a sequence begins with a token of its own, as far as the file says: `None` where it says nothing at all.
+    pub fn puts_first(&self, token: u32) -> Option<bool> {
+        self.inner.get_post_processor()?;
+        let empty = self.inner.encode("", true).ok()?;
+        Some(empty.get_ids().first() == Some(&token))
+    }
+
+    /// Lets other programs that read what is written here begin each text with bos; our own put it there themselves.
+    pub fn put_bos_first(&mut self) -> Result<(), StudentError> {
+        let Some((bos, name)) = self.specials.bos.and_then(|bos| Some((bos, self.token(bos)?))) else { return Ok(()) };
+        let failed = |problem: String| StudentError::Vocabulary { problem };
+        let first = TemplateProcessing::builder()
+            .try_single(format!("{name} $A"))
+            .and_then(|builder| builder.try_pair(format!("{name} $A {name}:1 $B:1")))
+            .map_err(failed)?
+            .special_tokens(vec![(name, bos)])
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        self.inner.with_post_processor(Some(first));
+        Ok(())
+    }
+
+    /// One more than the largest id that a text can become. Published tokenizers add special tokens for other uses beyond
+    /// the rows of a student's word table (Gemma 3's of images); no text spells those.
+    pub fn reach(&self) -> usize {
+        let own = self.inner.get_vocab(false).into_values();
+        let added = self.inner.get_added_tokens_decoder();
+        let spelled = added.into_iter().filter(|(_, token)| !token.special).map(|(id, _)| id);
+        own.chain(spelled).max().map_or(0, |id| id as usize + 1)
     }
 
     /// The special tokens that each text of a template spells, and where, in order. What a token swallows beside it

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 
+use super::architecture::Parameter;
 use super::families::Family;
+use super::lora;
 use super::tensor_files::TensorFiles;
 use super::tokenizer::Specials;
 use super::tokenizer_config::TokenizerConfig;
@@ -18,15 +20,22 @@ use crate::text;
 
 /// Reads `config.json` alone: enough to say what a student would be.
 pub fn read_config(folder: &Path) -> Result<(&'static Family, Architecture, Value), StudentError> {
-    let path = folder.join("config.json");
-    let file = |problem: String| StudentError::File { path: path.clone(), problem };
     if !folder.is_dir() {
         return Err(StudentError::NoFolder { path: folder.to_owned() });
     }
+    let path = own_or_base(folder, &["config.json"])?.join("config.json");
+    let file = |problem: String| StudentError::File { path: path.clone(), problem };
     let text = files::read_to_string(&path)?;
     let config: Value = serde_json::from_str(&text).map_err(|error| file(error.to_string()))?;
     let (family, architecture) = Family::read(&config).map_err(file)?;
     Ok((family, architecture, config))
+}
+
+/// A folder itself where it has one of these files. PEFT writes adapters without them; they are then those of the student
+/// that the adapters belong to.
+fn own_or_base(folder: &Path, files: &[&str]) -> Result<PathBuf, StudentError> {
+    let is_bare = !files.iter().any(|file| folder.join(file).exists()) && folder.join(lora::CONFIG).exists();
+    Ok(if is_bare { lora::read_config(folder)?.weights } else { folder.to_owned() })
 }
 
 /// Reads a student's tokenizer and checks that its ids have rows in the word table.
@@ -36,6 +45,7 @@ pub fn read_tokenizer(
     config: &Value,
     architecture: &Architecture,
 ) -> Result<Tokenizer, StudentError> {
+    let folder = &*own_or_base(folder, &["tokenizer.json", "vocab.json", "tokenizer.model"])?;
     let wrong = |problem: String| StudentError::File { path: folder.join("config.json"), problem };
     let beside = TokenizerConfig::read(folder)?;
     let mut bos = token_id(config, "bos_token_id").map_err(wrong)?;
@@ -53,8 +63,12 @@ pub fn read_tokenizer(
         )
     };
     let eos = eos.or_else(|| named("eos_token")).ok_or_else(missing)?;
-    if beside.adds_bos == Some(true) {
-        bos = bos.or_else(|| named("bos_token"));
+    match beside.adds_bos {
+        Some(true) => bos = bos.or_else(|| named("bos_token")),
+        Some(false) => bos = None,
+        // Files often name a bos that no text of theirs begins with.
+        None if family.bos_is_eos => {}
+        None => bos = bos.filter(|bos| tokenizer.puts_first(*bos) != Some(false)),
     }
     let size = tokenizer.size();
     for (key, id) in [("bos_token_id", bos), ("eos_token_id", Some(eos))] {
@@ -71,16 +85,20 @@ pub fn read_tokenizer(
     let mask = find("<mask>").or_else(|| find("[MASK]"));
     let unknown = find("<unk>").or_else(|| find("[UNK]"));
     tokenizer.specials = Specials { bos, eos, mask, unknown };
-    if tokenizer.size() > architecture.vocabulary {
+    let used = [bos, Some(eos), mask, unknown].into_iter().flatten().max().map_or(0, |id| id as usize + 1);
+    let reach = tokenizer.reach().max(used);
+    if reach > architecture.vocabulary {
         return Err(StudentError::File {
             path,
             problem: format!(
-                "the tokenizer has {} ids but the model's word table only {} rows · use the {file} that was published \
-                 with this model",
-                tokenizer.size(),
+                "the tokenizer has {reach} ids but the model's word table only {} rows · use the {file} that was \
+                 published with this model",
                 architecture.vocabulary
             ),
         });
+    }
+    if path.extension().is_some_and(|extension| extension == "model") {
+        tokenizer.put_bos_first()?;
     }
     Ok(tokenizer.with_config(beside))
 }
@@ -120,13 +138,23 @@ fn token_id(config: &Value, key: &str) -> Result<Option<u32>, String> {
     whole.map(Some).ok_or_else(|| format!("`{key}` is {}, which is no token id", text::excerpt(&id.to_string(), 40)))
 }
 
-/// Whether a folder holds all that a student is made of: cheap, as the weights are only looked for. Gives its tokenizer.
+/// Whether a folder holds a student that can be trained: its words, and weights of the right names and shapes, all of them
+/// numbers. They are read once, one by one, and none is kept.
 pub fn check(folder: &Path) -> Result<Tokenizer, StudentError> {
     let (family, architecture, config) = read_config(folder)?;
     let tokenizer = read_tokenizer(folder, family, &config, &architecture)?;
-    match folder.join(super::lora::CONFIG).exists() {
-        true => super::lora::read_config(folder).map(drop)?,
-        false => find_weights(folder).map(drop)?,
+    if folder.join(lora::CONFIG).exists() {
+        // The adapters themselves are small: whoever loads them says what is wrong with them.
+        let base = lora::read_config(folder)?.weights;
+        find_tensors(&base, family, &architecture)?;
+        read_tensors(&folder.join(lora::WEIGHTS), &Device::Cpu)?;
+        return Ok(tokenizer);
+    }
+    let stored = find_tensors(folder, family, &architecture)?;
+    for name in stored.wanted.iter().flat_map(|(_, names)| names) {
+        if !is_finite(&stored.files.load(name, &Device::Cpu)?.to_dtype(DType::F32)?)? {
+            return Err(not_finite(stored.path, name));
+        }
     }
     Ok(tokenizer)
 }
@@ -153,13 +181,17 @@ pub fn read(folder: &Path, device: &Device) -> Result<(Model, Tokenizer), Studen
     Ok((read_model(folder, device)?, tokenizer))
 }
 
-/// Reads the weights under our names, in `f32`. Shapes are checked before anything is joined or copied.
-fn read_weights(
-    folder: &Path,
-    family: &Family,
-    architecture: &Architecture,
-    device: &Device,
-) -> Result<HashMap<String, Tensor>, StudentError> {
+/// The tensors of a folder, each where it is wanted, before any number is read.
+struct Stored {
+    files: TensorFiles,
+    /// The file that is named in errors.
+    path: PathBuf,
+    /// Our parameters, and the published names behind each.
+    wanted: Vec<(Parameter, Vec<String>)>,
+}
+
+/// Finds the weights of a folder and checks that they have the names and shapes that `config.json` makes them.
+fn find_tensors(folder: &Path, family: &Family, architecture: &Architecture) -> Result<Stored, StudentError> {
     let paths = find_weights(folder)?;
     let files = TensorFiles::open(&paths)?;
     let path = paths.first().cloned().unwrap_or_default();
@@ -189,20 +221,35 @@ fn read_weights(
         let name = text::excerpt(name, 80);
         return Err(wrong(format!("the tensor `{name}` has no place in a {} model of this config.json", family.name)));
     }
+    Ok(Stored { files, path, wanted })
+}
+
+/// Reads the weights under our names, in `f32`.
+fn read_weights(
+    folder: &Path,
+    family: &Family,
+    architecture: &Architecture,
+    device: &Device,
+) -> Result<HashMap<String, Tensor>, StudentError> {
+    let Stored { files, path, wanted } = find_tensors(folder, family, architecture)?;
     let mut weights = HashMap::new();
     for (parameter, names) in wanted {
         let parts: Vec<Tensor> = names.iter().map(|name| files.load(name, device)).collect::<Result<_, _>>()?;
         let tensor = family.names.join(architecture, &parameter, &parts)?.to_dtype(DType::F32)?;
         if !is_finite(&tensor)? {
-            return Err(wrong(format!("`{}` has numbers that are none (NaN or infinite)", names.join("`, `"))));
+            return Err(not_finite(path, &names.join("`, `")));
         }
         weights.insert(parameter.name, tensor);
     }
     Ok(weights)
 }
 
+fn not_finite(path: PathBuf, names: &str) -> StudentError {
+    StudentError::File { path, problem: format!("`{names}` has numbers that are none (NaN or infinite)") }
+}
+
 /// Whether every number is one, looked at in pieces: a copy of a large table would cost more than reading it.
-fn is_finite(tensor: &Tensor) -> Result<bool, StudentError> {
+pub(super) fn is_finite(tensor: &Tensor) -> Result<bool, StudentError> {
     const PIECE: usize = 1 << 20;
     let flat = tensor.flatten_all()?;
     for first in (0..flat.elem_count()).step_by(PIECE) {

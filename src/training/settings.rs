@@ -284,6 +284,12 @@ impl TrainingSettings {
             }
         }
         let dropout = self.dropout.rates(DropoutRates::default());
+        let most = 1 << 20;
+        for (name, number) in [("batch_size", self.batch_size), ("accumulate", self.accumulate)] {
+            if number > most {
+                return Err(format!("training.{name} is {number}; it must be at most {most}"));
+            }
+        }
         let shares = [
             ("dropout.embedding", dropout.embedding),
             ("dropout.residual", dropout.residual),

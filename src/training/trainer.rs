@@ -165,7 +165,7 @@ impl Trainer {
 
     /// The dropout of a batch: a function of the seed, the step and the batch's place in it.
     fn dropout(&self, place: usize) -> Option<Dropout> {
-        let adapters = self.settings.lora.as_ref().map_or(0.0, |lora| lora.dropout);
+        let adapters = self.student.adapted.as_ref().map_or(0.0, |adapted| adapted.settings.dropout);
         let rates = self.settings.dropout.rates(self.student.dropout());
         let key = Stream::new(self.order_seed, &["dropout", &self.step.to_string(), &place.to_string()]).bits() as u32;
         (rates != Default::default() || adapters > 0.0).then_some(Dropout { rates, adapters, key })

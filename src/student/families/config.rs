@@ -12,6 +12,13 @@ pub const LONGEST_CONTEXT: usize = 1 << 24;
 pub const WIDEST: usize = 1 << 17;
 pub const MOST_LAYERS: usize = 1000;
 
+/// What transformers takes where a file does not name it.
+#[derive(Clone, Copy, Default)]
+pub struct PublishedHeads {
+    pub kv_heads: Option<usize>,
+    pub head: Option<usize>,
+}
+
 /// A `config.json`.
 #[derive(Clone, Copy)]
 pub struct Config<'a>(pub &'a Value);
@@ -57,17 +64,36 @@ impl<'a> Config<'a> {
         }
     }
 
-    pub fn flag(self, key: &str, default: bool) -> bool {
-        self.get(key).and_then(Value::as_bool).unwrap_or(default)
+    /// A number from 1 to `most` that has a value where the file does not name it; `None` where it says null.
+    pub fn number_or(self, key: &str, most: usize, default: usize) -> Result<Option<usize>, String> {
+        match self.0.get(key) {
+            None => Ok(Some(default)),
+            Some(_) => self.number(&[key], most),
+        }
     }
 
-    pub fn text(self, key: &str) -> Option<&'a str> {
-        self.get(key).and_then(Value::as_str)
+    /// The same for a number above 0.
+    pub fn positive_or(self, key: &str, default: f64) -> Result<Option<f64>, String> {
+        match self.0.get(key) {
+            None => Ok(Some(default)),
+            Some(_) => self.positive(key),
+        }
+    }
+
+    pub fn flag(self, key: &str, default: bool) -> Result<bool, String> {
+        let wrong =
+            |value: &Value| format!("`{key}` is {}; it must be true or false", text::excerpt(&value.to_string(), 40));
+        self.get(key).map_or(Ok(default), |value| value.as_bool().ok_or_else(|| wrong(value)))
+    }
+
+    pub fn text(self, key: &str) -> Result<Option<&'a str>, String> {
+        let wrong = |value: &Value| format!("`{key}` is {}; it must be a text", text::excerpt(&value.to_string(), 40));
+        self.get(key).map(|value| value.as_str().ok_or_else(|| wrong(value))).transpose()
     }
 
     /// A setting that is supported with one value only.
     pub fn only(self, key: &str, supported: bool) -> Result<(), String> {
-        match self.flag(key, supported) == supported {
+        match self.flag(key, supported)? == supported {
             true => Ok(()),
             false => Err(format!("`{key}: {}` is not supported", !supported)),
         }
@@ -75,8 +101,8 @@ impl<'a> Config<'a> {
 
     /// The first of these settings that is there, as an activation.
     pub fn activation(self, keys: &[&str], default: Activation) -> Result<Activation, String> {
-        let Some((key, name)) = keys.iter().find_map(|key| Some((key, self.text(key)?))) else { return Ok(default) };
-        match name {
+        let Some(key) = keys.iter().find(|key| self.get(key).is_some()) else { return Ok(default) };
+        match self.text(key)?.unwrap_or_default() {
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
             "gelu" => Ok(Activation::Gelu),
             "silu" | "swish" => Ok(Activation::Silu),
@@ -85,14 +111,18 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// The heads: of queries, of keys and values, and the length of each.
-    pub fn heads(self, width: usize) -> Result<(usize, usize, usize), String> {
+    /// The heads: of queries, of keys and values, and the length of each. `published` is what a family has in place of as
+    /// many heads of keys and of a share of the width, where the file does not say.
+    pub fn heads(self, width: usize, published: PublishedHeads) -> Result<(usize, usize, usize), String> {
         let heads = self.needed(&["num_attention_heads"], WIDEST)?;
-        let kv_heads = self.number(&["num_key_value_heads"], WIDEST)?.unwrap_or(heads);
+        let absent = |key: &str, number: Option<usize>| number.filter(|_| self.0.get(key).is_none());
+        let kv_heads = self.number(&["num_key_value_heads"], WIDEST)?;
+        let kv_heads = kv_heads.or(absent("num_key_value_heads", published.kv_heads)).unwrap_or(heads);
         if !heads.is_multiple_of(kv_heads) {
             return Err(format!("{heads} heads (`num_attention_heads`) can't share {kv_heads} heads of keys"));
         }
-        let head = match self.number(&["head_dim"], WIDEST)? {
+        let head = self.number(&["head_dim"], WIDEST)?.or(absent("head_dim", published.head));
+        let head = match head {
             Some(head) => head,
             None if width.is_multiple_of(heads) => width / heads,
             None => return Err(format!("`hidden_size` is {width}, which can't be split into {heads} heads")),
@@ -126,10 +156,15 @@ impl<'a> Config<'a> {
 
     /// A decoder with rotary positions built as most of today's are, after Llama; a family changes what it does otherwise.
     /// `inner` is the length of the vector inside the MLP.
-    pub fn like_llama(self, default_base: f64, inner: usize) -> Result<Architecture, String> {
+    pub fn like_llama(
+        self,
+        default_base: f64,
+        inner: usize,
+        published: PublishedHeads,
+    ) -> Result<Architecture, String> {
         let width = self.needed(&["hidden_size"], WIDEST)?;
         let layers = self.needed(&["num_hidden_layers"], MOST_LAYERS)?;
-        let (heads, kv_heads, head) = self.heads(width)?;
+        let (heads, kv_heads, head) = self.heads(width, published)?;
         let rotary = self.rotary("full_attention", head, default_base)?;
         Ok(Architecture {
             vocabulary: self.needed(&["vocab_size"], LARGEST_VOCABULARY)?,
@@ -152,13 +187,13 @@ impl<'a> Config<'a> {
             score_cap: None,
             logit_cap: None,
             word_scale: 1.0,
-            tied: self.flag("tie_word_embeddings", false),
+            tied: self.flag("tie_word_embeddings", false)?,
         })
     }
 
     fn scaling(self, settings: Config) -> Result<Scaling, String> {
         let needed = |key: &str| settings.positive(key)?.ok_or_else(|| format!("rope scaling has no `{key}`"));
-        match settings.text("rope_type").or_else(|| settings.text("type")).unwrap_or("default") {
+        match settings.text("rope_type")?.or(settings.text("type")?).unwrap_or("default") {
             "default" => Ok(Scaling::None),
             "linear" => Ok(Scaling::Linear(needed("factor")?)),
             "llama3" => Ok(Scaling::Llama3 {

@@ -1,6 +1,6 @@
 //! Gemma 1, 2 and 3 (text): a norm of 1 + weight, scaled word vectors, heads of a length of their own.
 
-use super::config::{Config, LONGEST_CONTEXT, MOST_LAYERS, WIDEST};
+use super::config::{Config, LONGEST_CONTEXT, MOST_LAYERS, PublishedHeads, WIDEST};
 use super::{Family, Layout, Names};
 use crate::student::Architecture;
 use crate::student::architecture::{Activation, Biases, Layer, NormKind, Rotary, Scaling};
@@ -55,27 +55,33 @@ pub const GEMMA3: Family =
     Family { name: "Gemma 3", model_type: "gemma3_text", read: gemma3, names: NAMES_2, bos_is_eos: false };
 
 fn gemma(config: Config) -> Result<Architecture, String> {
-    let mut architecture = config.like_llama(10_000.0, config.needed(&["intermediate_size"], 8 * WIDEST)?)?;
+    let mut architecture = common(config, 16)?;
+    // Files of the first Gemma say `gelu`; it was trained with the tanh form.
+    if architecture.activation == Activation::Gelu {
+        architecture.activation = Activation::GeluTanh;
+    }
+    Ok(architecture)
+}
+
+/// What all of them share; `kv_heads` where the file does not say.
+fn common(config: Config, kv_heads: usize) -> Result<Architecture, String> {
+    // What reads in both directions is made for embeddings, and would be trained here as something else.
+    config.only("use_bidirectional_attention", false)?;
+    let published = PublishedHeads { kv_heads: Some(kv_heads), head: Some(256) };
+    let inner = config.needed(&["intermediate_size"], 8 * WIDEST)?;
+    let mut architecture = config.like_llama(10_000.0, inner, published)?;
     architecture.norm.kind = NormKind::RmsOffset;
-    // Published files of the first Gemma say `gelu`, and were trained with the tanh form, which transformers uses.
-    architecture.activation = match config.activation(&["hidden_activation", "hidden_act"], Activation::GeluTanh)? {
-        Activation::Gelu => Activation::GeluTanh,
-        other => other,
-    };
-    let attention = config.flag("attention_bias", false);
+    architecture.activation = config.activation(&["hidden_activation", "hidden_act"], Activation::GeluTanh)?;
+    let attention = config.flag("attention_bias", false)?;
     architecture.biases = Biases { attention_in: attention, attention_out: attention, ..Biases::NONE };
     architecture.word_scale = (architecture.width as f64).sqrt();
-    architecture.tied = config.flag("tie_word_embeddings", true);
+    architecture.tied = config.flag("tie_word_embeddings", true)?;
     Ok(architecture)
 }
 
 fn gemma2(config: Config) -> Result<Architecture, String> {
-    let mut architecture = gemma(config)?;
-    architecture.after_norms = true;
-    architecture.score_scale = 1.0 / config.positive("query_pre_attn_scalar")?.unwrap_or(256.0).sqrt();
-    architecture.score_cap = config.positive("attn_logit_softcapping")?;
-    architecture.logit_cap = config.positive("final_logit_softcapping")?;
-    let window = config.number(&["sliding_window"], LONGEST_CONTEXT)?;
+    let mut architecture = with_caps(config, Some(50.0), Some(30.0))?;
+    let window = config.number_or("sliding_window", LONGEST_CONTEXT, 4096)?;
     let kinds = config.layer_types(architecture.layers.len())?;
     for (place, layer) in architecture.layers.iter_mut().enumerate() {
         // The first layer slides, the second does not, and so on.
@@ -85,12 +91,26 @@ fn gemma2(config: Config) -> Result<Architecture, String> {
     Ok(architecture)
 }
 
+/// What Gemma 2 and 3 share, with the caps of scores and of logits that the family has where the file does not say.
+fn with_caps(config: Config, scores: Option<f64>, logits: Option<f64>) -> Result<Architecture, String> {
+    let mut architecture = common(config, 4)?;
+    let cap = |key: &str, default: Option<f64>| match default {
+        Some(default) => config.positive_or(key, default),
+        None => config.positive(key),
+    };
+    architecture.after_norms = true;
+    architecture.score_scale = 1.0 / config.positive("query_pre_attn_scalar")?.unwrap_or(256.0).sqrt();
+    architecture.score_cap = cap("attn_logit_softcapping", scores)?;
+    architecture.logit_cap = cap("final_logit_softcapping", logits)?;
+    Ok(architecture)
+}
+
 fn gemma3(config: Config) -> Result<Architecture, String> {
-    let mut architecture = gemma2(config)?;
+    let mut architecture = with_caps(config, None, None)?;
     architecture.head_norms = true;
     let global = config.rotary("full_attention", architecture.head, 1_000_000.0)?;
     let local = local_rotary(config, architecture.head)?;
-    let window = config.number(&["sliding_window"], LONGEST_CONTEXT)?;
+    let window = config.number_or("sliding_window", LONGEST_CONTEXT, 4096)?;
     let kinds = config.layer_types(architecture.layers.len())?;
     let every = config.number(&["sliding_window_pattern", "_sliding_window_pattern"], MOST_LAYERS)?.unwrap_or(6);
     for (place, layer) in architecture.layers.iter_mut().enumerate() {

@@ -53,7 +53,7 @@ fn read(config: Config) -> Result<Architecture, String> {
     );
     architecture.activation = activation;
     architecture.norm.epsilon = config.epsilon("layer_norm_epsilon", 1e-5)?;
-    architecture.tied = config.flag("tie_word_embeddings", true);
+    architecture.tied = config.flag("tie_word_embeddings", true)?;
     Ok(architecture)
 }
 

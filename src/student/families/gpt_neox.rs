@@ -1,6 +1,6 @@
 //! GPT-NeoX and Pythia: attention and MLP side by side under norms of their own, a quarter of each head turned.
 
-use super::config::{Config, WIDEST};
+use super::config::{Config, PublishedHeads, WIDEST};
 use super::{Family, Layout, Names};
 use crate::student::Architecture;
 use crate::student::architecture::{Activation, Biases, Norm, NormKind, Residual};
@@ -26,16 +26,17 @@ pub const GPT_NEOX: Family = Family {
 };
 
 fn read(config: Config) -> Result<Architecture, String> {
-    let mut architecture = config.like_llama(10_000.0, config.needed(&["intermediate_size"], 8 * WIDEST)?)?;
+    let mut architecture =
+        config.like_llama(10_000.0, config.needed(&["intermediate_size"], 8 * WIDEST)?, PublishedHeads::default())?;
     if config.says_nothing_of("partial_rotary_factor") && config.says_nothing_of("rotary_pct") {
         architecture.turn(architecture.head / 8 * 2);
     }
     architecture.norm = Norm { kind: NormKind::Layer, epsilon: config.epsilon("layer_norm_eps", 1e-5)? };
     architecture.residual =
-        if config.flag("use_parallel_residual", true) { Residual::Parallel } else { Residual::Sequential };
+        if config.flag("use_parallel_residual", true)? { Residual::Parallel } else { Residual::Sequential };
     architecture.activation = config.activation(&["hidden_act"], Activation::Gelu)?;
     architecture.gated = false;
-    let attention = config.flag("attention_bias", true);
+    let attention = config.flag("attention_bias", true)?;
     architecture.biases = Biases { attention_in: attention, attention_out: attention, ..Biases::INSIDE };
     Ok(architecture)
 }

@@ -1,6 +1,6 @@
 //! Llama and what is built like it: Mistral, Qwen 2 and 3, SmolLM 2 (which says it is Llama) and 3.
 
-use super::config::{Config, LONGEST_CONTEXT, MOST_LAYERS, WIDEST};
+use super::config::{Config, LONGEST_CONTEXT, MOST_LAYERS, PublishedHeads, WIDEST};
 use super::{Family, Layout, Names};
 use crate::student::Architecture;
 
@@ -35,37 +35,37 @@ const NAMES: Names = Names {
 };
 
 /// What all of them share.
-fn common(config: Config, default_base: f64) -> Result<Architecture, String> {
-    config.like_llama(default_base, config.needed(&["intermediate_size"], 8 * WIDEST)?)
+fn common(config: Config, default_base: f64, published: PublishedHeads) -> Result<Architecture, String> {
+    config.like_llama(default_base, config.needed(&["intermediate_size"], 8 * WIDEST)?, published)
 }
 
 fn llama(config: Config) -> Result<Architecture, String> {
-    let mut architecture = common(config, 10_000.0)?;
-    let attention = config.flag("attention_bias", false);
+    let mut architecture = common(config, 10_000.0, PublishedHeads::default())?;
+    let attention = config.flag("attention_bias", false)?;
     architecture.biases.attention_in = attention;
     architecture.biases.attention_out = attention;
-    architecture.biases.mlp = config.flag("mlp_bias", false);
+    architecture.biases.mlp = config.flag("mlp_bias", false)?;
     Ok(architecture)
 }
 
 fn mistral(config: Config) -> Result<Architecture, String> {
-    let mut architecture = common(config, 10_000.0)?;
-    let window = config.number(&["sliding_window"], LONGEST_CONTEXT)?;
+    let mut architecture = common(config, 10_000.0, PublishedHeads { kv_heads: Some(8), head: None })?;
+    let window = config.number_or("sliding_window", LONGEST_CONTEXT, 4096)?;
     architecture.layers.iter_mut().for_each(|layer| layer.window = window);
     Ok(architecture)
 }
 
 fn qwen2(config: Config) -> Result<Architecture, String> {
-    let mut architecture = common(config, 10_000.0)?;
+    let mut architecture = common(config, 10_000.0, PublishedHeads { kv_heads: Some(32), head: None })?;
     architecture.biases.attention_in = true;
     windows_from(config, &mut architecture)?;
     Ok(architecture)
 }
 
 fn qwen3(config: Config) -> Result<Architecture, String> {
-    let mut architecture = common(config, 10_000.0)?;
+    let mut architecture = common(config, 10_000.0, PublishedHeads { kv_heads: Some(32), head: Some(128) })?;
     // The published default, where the file says nothing.
-    let attention = config.flag("attention_bias", false);
+    let attention = config.flag("attention_bias", false)?;
     architecture.biases.attention_in = attention;
     architecture.biases.attention_out = attention;
     architecture.head_norms = true;
@@ -74,12 +74,12 @@ fn qwen3(config: Config) -> Result<Architecture, String> {
 }
 
 fn smollm3(config: Config) -> Result<Architecture, String> {
-    let mut architecture = common(config, 2_000_000.0)?;
-    architecture.tied = config.flag("tie_word_embeddings", true);
-    let attention = config.flag("attention_bias", false);
+    let mut architecture = common(config, 2_000_000.0, PublishedHeads { kv_heads: Some(4), head: None })?;
+    architecture.tied = config.flag("tie_word_embeddings", true)?;
+    let attention = config.flag("attention_bias", false)?;
     architecture.biases.attention_in = attention;
     architecture.biases.attention_out = attention;
-    architecture.biases.mlp = config.flag("mlp_bias", false);
+    architecture.biases.mlp = config.flag("mlp_bias", false)?;
     let layers = architecture.layers.len();
     let listed = config.per_layer("no_rope_layers", layers)?;
     let interval = config.number(&["no_rope_layer_interval"], MOST_LAYERS)?.unwrap_or(4);
@@ -90,22 +90,38 @@ fn smollm3(config: Config) -> Result<Architecture, String> {
             layer.rotary = None;
         }
     }
-    windows_from(config, &mut architecture)?;
+    let window = config.number(&["sliding_window"], LONGEST_CONTEXT)?;
+    let turns: Vec<bool> = architecture.layers.iter().map(|layer| layer.rotary.is_some()).collect();
+    // Only layers without rotary positions slide.
+    windows(config, &mut architecture, window, |place| !turns[place])?;
     Ok(architecture)
 }
 
-/// Sliding windows, where they are switched on: in the layers that are listed, or from a given one on.
+/// Sliding windows of Qwen: from a given layer on.
 fn windows_from(config: Config, architecture: &mut Architecture) -> Result<(), String> {
-    let layers = architecture.layers.len();
-    let Some(window) = config.number(&["sliding_window"], LONGEST_CONTEXT)? else { return Ok(()) };
-    if !config.flag("use_sliding_window", false) {
+    let window = config.number_or("sliding_window", LONGEST_CONTEXT, 4096)?;
+    let first = match config.0.get("max_window_layers") {
+        // Null and 0 mean from the first layer on.
+        Some(from) if from.as_u64() == Some(0) => 0,
+        _ => config.number_or("max_window_layers", MOST_LAYERS, 28)?.unwrap_or(0),
+    };
+    windows(config, architecture, window, |place| place >= first)
+}
+
+/// Sliding windows, where they are switched on: in the layers that are listed, or else where `slides` says.
+fn windows(
+    config: Config,
+    architecture: &mut Architecture,
+    window: Option<usize>,
+    slides: impl Fn(usize) -> bool,
+) -> Result<(), String> {
+    if !config.flag("use_sliding_window", false)? {
         return Ok(());
     }
-    let kinds = config.layer_types(layers)?;
-    let first = config.number(&["max_window_layers"], MOST_LAYERS)?.unwrap_or(0);
+    let kinds = config.layer_types(architecture.layers.len())?;
     for (place, layer) in architecture.layers.iter_mut().enumerate() {
-        let slides = kinds.as_ref().map_or(place >= first, |kinds| kinds[place] == "sliding_attention");
-        layer.window = slides.then_some(window);
+        let slides = kinds.as_ref().map_or_else(|| slides(place), |kinds| kinds[place] == "sliding_attention");
+        layer.window = window.filter(|_| slides);
     }
     Ok(())
 }

@@ -57,10 +57,10 @@ fn read(config: Config) -> Result<Architecture, String> {
         heads,
         config.needed(&["ffn_dim"], 8 * WIDEST)?,
     );
-    let biased = config.flag("enable_bias", true);
+    let biased = config.flag("enable_bias", true)?;
     architecture.biases = if biased { Biases::INSIDE } else { Biases::NONE };
     architecture.positions = Positions::Learned { skipped: SKIPPED };
     architecture.activation = config.activation(&["activation_function"], Activation::Relu)?;
-    architecture.tied = config.flag("tie_word_embeddings", true);
+    architecture.tied = config.flag("tie_word_embeddings", true)?;
     Ok(architecture)
 }

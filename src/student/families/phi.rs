@@ -1,6 +1,6 @@
 //! Phi 1, 1.5 and 2: attention and MLP side by side under one norm, partly turned heads, a head with a bias.
 
-use super::config::{Config, WIDEST};
+use super::config::{Config, PublishedHeads, WIDEST};
 use super::{Family, Layout, Names};
 use crate::student::Architecture;
 use crate::student::architecture::{Activation, Biases, Norm, NormKind, Residual};
@@ -30,7 +30,7 @@ fn read(config: Config) -> Result<Architecture, String> {
         Some(inner) => inner,
         None => 4 * config.needed(&["hidden_size"], WIDEST)?,
     };
-    let mut architecture = config.like_llama(10_000.0, inner)?;
+    let mut architecture = config.like_llama(10_000.0, inner, PublishedHeads::default())?;
     if config.says_nothing_of("partial_rotary_factor") {
         architecture.turn(architecture.head / 4 * 2);
     }

@@ -12,7 +12,7 @@ use super::fused::{matrix, product, slice_of, sum_rows, transposed};
 use super::kernels;
 
 /// Rows of logits that exist at once.
-const LOGIT_ROWS: usize = 256;
+pub const LOGIT_ROWS: usize = 256;
 
 /// Σ weight · cross-entropy over rows, from hidden vectors (rows, width), the output matrix (vocabulary, width) and, as
 /// an operation of three inputs, its bias (vocabulary).

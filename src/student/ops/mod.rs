@@ -20,6 +20,7 @@ use super::architecture::Activation;
 use super::attend::{Projected, Turn, mix};
 use attention::Attention;
 pub use attention::{Heads, Rotation};
+pub use cross_entropy::LOGIT_ROWS;
 use cross_entropy::LinearCrossEntropy;
 pub use head::{CHUNK, Output};
 
