@@ -281,3 +281,30 @@ fn a_plain_prompt_has_the_ids_of_its_whole_text() {
         assert_eq!(got, tokenizer.ids(text).unwrap(), "{:?}", tokenizer.prefix());
     }
 }
+
+#[test]
+fn a_sequence_begins_with_bos_only_where_the_student_was_published_so() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/families/llama");
+    let begins = |name: &str, config: Option<Value>| {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(fixture.join("config.json"), dir.path().join("config.json")).unwrap();
+        let mut tokenizer = Tokenizer::words(["a b c"].into_iter().map(str::to_owned), 30).unwrap();
+        if name == "puts it" {
+            tokenizer.put_bos_first().unwrap();
+        }
+        let mut json: Value = serde_json::from_str(&tokenizer.to_json().unwrap()).unwrap();
+        if name == "puts nothing" {
+            json["post_processor"] = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true,
+                                            "use_regex": true});
+        }
+        std::fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+        if let Some(config) = config {
+            std::fs::write(dir.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+        }
+        let (family, architecture, config) = weights::read_config(dir.path()).unwrap();
+        weights::read_tokenizer(dir.path(), family, &config, &architecture).unwrap().specials.bos.is_some()
+    };
+    assert!(begins("says nothing", None) && begins("puts it", None) && !begins("puts nothing", None));
+    assert!(!begins("says nothing", Some(json!({"add_bos_token": false}))));
+    assert!(begins("puts nothing", Some(json!({"add_bos_token": true}))));
+}
