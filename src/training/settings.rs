@@ -44,12 +44,20 @@ pub struct TrainingSettings {
     /// Whether examples of like length go into one batch.
     pub bucket: bool,
     pub checkpoint: CheckpointSettings,
-    /// What to do with rows that can't be used (no answer, label cut off): stop, or leave them out.
     /// Adapters in place of the whole student.
     pub lora: Option<Lora>,
+    /// What to do with rows that can't be used (no answer, label cut off): stop, or leave them out.
     pub unusable: Unusable,
     /// CPU threads; all cores when absent, and never more than there are.
     pub threads: Option<usize>,
+    /// Whether the run writes event files for TensorBoard beside its journal.
+    #[serde(skip_serializing_if = "is_no")]
+    pub tensorboard: bool,
+}
+
+/// What is not switched on is not written, so that hashes of older runs hold.
+fn is_no(switch: &bool) -> bool {
+    !switch
 }
 
 /// More cores than one machine has; a larger number is a slip.
@@ -112,6 +120,7 @@ impl Default for TrainingSettings {
             lora: None,
             unusable: Unusable::Stop,
             threads: None,
+            tensorboard: false,
         }
     }
 }
