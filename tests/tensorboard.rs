@@ -7,7 +7,9 @@ fn train(project: &Path, settings: &[&str]) -> PathBuf {
     let mut command = Command::new(env!("CARGO_BIN_EXE_afterthought"));
     command.arg("-C").arg(project).args(["train", "--set", "training.steps=4", "--set", "evaluation.every=end"]);
     command.args(["--set", "evaluation.examples=5", "--set", "evaluation.final=validation"]);
-    settings.iter().for_each(|setting| drop(command.args(["--set", setting])));
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let id = String::from_utf8(output.stdout).unwrap();

@@ -240,7 +240,10 @@ impl RunSpec {
     /// with the same student.
     pub fn identity(&self) -> String {
         let mut decisive = Self { tags: BTreeMap::new(), record: None, device: String::new(), ..self.clone() };
+        // These decide how it is computed and shown, as the device does.
         decisive.training.tensorboard = false;
+        decisive.training.recompute = false;
+        decisive.training.ops = Default::default();
         let text = serde_json::to_string(&decisive).unwrap_or_default();
         hex(&Sha256::digest(text.as_bytes()))
     }
@@ -345,7 +348,7 @@ fn is_toyworld(dataset: &str) -> bool {
 }
 
 /// Training settings of how a run computes, saves and shows.
-const NO_DIFFERENCE: [&str; 3] = ["threads", "checkpoint", "tensorboard"];
+const NO_DIFFERENCE: [&str; 5] = ["threads", "checkpoint", "tensorboard", "recompute", "ops"];
 
 /// `steps=1600` for every value that differs and makes a difference.
 fn differences(usual: &Value, own: &Value, path: &str, out: &mut Vec<String>) {
@@ -507,8 +510,9 @@ seed: {init: 0, order: 0, ablation: 0}
         let seeded = RunSpec { seed: Seeds { order: 1, ..Seeds::default() }, ..spec.clone() };
         assert_ne!(spec.identity(), seeded.identity());
         assert_eq!(spec.condition(), seeded.condition());
-        let shown = parse("training: {tensorboard: true}", &[]).unwrap();
-        assert_eq!((shown.identity(), shown.title()), (spec.identity(), spec.title()));
+        let shown = parse("training: {tensorboard: true, recompute: true, ops: composed}", &[]).unwrap();
+        let plain = parse("", &[]).unwrap();
+        assert_eq!((shown.identity(), shown.title()), (plain.identity(), plain.title()));
         assert_eq!(parse(&shown.to_yaml(), &[]).unwrap(), shown);
         // Runs made before there were chats keep their hashes; a chat is not compared with a plain prompt.
         assert!(!spec.to_yaml().contains("chat"));

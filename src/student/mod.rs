@@ -17,6 +17,7 @@ pub mod memory;
 pub mod ops;
 mod parts;
 pub mod precision;
+mod recompute;
 mod sentencepiece;
 mod tensor_files;
 pub mod tokenizer;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::schedule::{Schedule, Shape};
 use crate::rationale::LossWeights;
 use crate::student::lora::Lora;
+use crate::student::ops::Ops;
 use crate::student::{DropoutRates, Precision};
 
 /// How a student is trained; every value is written out. The default suits a pretrained student.
@@ -46,6 +47,13 @@ pub struct TrainingSettings {
     pub checkpoint: CheckpointSettings,
     /// Adapters in place of the whole student.
     pub lora: Option<Lora>,
+    /// The form of the student's operations; the composed one helps to tell where a doubtful number comes from.
+    #[serde(skip_serializing_if = "is_fast")]
+    pub ops: Ops,
+    /// Whether layers are run again for the backward pass in place of keeping what they made: less memory, more time, and
+    /// the same result.
+    #[serde(skip_serializing_if = "is_no")]
+    pub recompute: bool,
     /// What to do with rows that can't be used (no answer, label cut off): stop, or leave them out.
     pub unusable: Unusable,
     /// CPU threads; all cores when absent, and never more than there are.
@@ -58,6 +66,10 @@ pub struct TrainingSettings {
 /// What is not switched on is not written, so that hashes of older runs hold.
 fn is_no(switch: &bool) -> bool {
     !switch
+}
+
+fn is_fast(ops: &Ops) -> bool {
+    *ops == Ops::default()
 }
 
 /// More cores than one machine has; a larger number is a slip.
@@ -118,6 +130,8 @@ impl Default for TrainingSettings {
             bucket: true,
             checkpoint: CheckpointSettings::default(),
             lora: None,
+            ops: Ops::default(),
+            recompute: false,
             unusable: Unusable::Stop,
             threads: None,
             tensorboard: false,
