@@ -3,7 +3,7 @@
 //!     cargo bench --bench step -- gpt2 --batch 4 --time 128 --steps 8 --share 1.0
 //!
 //! `gpt2` is the 124M shape, `toy` the toy student, `llama` a 110M Llama shape. `--share` is how much of each sequence counts
-//! in the loss. Prints one line of JSON; `benches/step.py` sets it against PyTorch.
+//! in the loss, `--recompute` is `training.recompute`. Prints one line of JSON; `benches/step.py` sets it against PyTorch.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,6 +49,7 @@ fn main() {
         batch_size: batch,
         learning_rate: 1e-4,
         clip: 0.0,
+        recompute: arguments.iter().any(|argument| argument == "--recompute"),
         dropout: Dropping::Rates(DropoutRates::default()),
         ..TrainingSettings::default()
     };

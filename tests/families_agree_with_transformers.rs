@@ -13,7 +13,7 @@ use afterthought::student::decoder::{self, Decoder};
 use afterthought::student::families::Family;
 use afterthought::student::generate::{Choose, generate};
 use afterthought::student::ops::Ops;
-use afterthought::student::{Supervised, weights};
+use afterthought::student::{Dropout, DropoutRates, Supervised, weights};
 use afterthought::training::optimizer::{AdamW, AdamWSettings, global_norm};
 use candle_core::{DType, Device, Tensor, Var};
 use measure::{gap, largest};
@@ -216,6 +216,42 @@ fn half_as_many_bits_are_no_worse_than_those_of_transformers() {
         }
     }
     assert!(too_far.is_empty(), "{}", too_far.join("\n"));
+}
+
+#[test]
+fn layers_that_are_run_again_have_the_same_gradients() {
+    let rates = DropoutRates { embedding: 0.1, residual: 0.2, attention: 0.1 };
+    let dropout = Some(Dropout { rates, adapters: 0.0, key: 7 });
+    for fixture in fixtures() {
+        for (ops, dtype) in [
+            (Ops::Fused, DType::F32),
+            (Ops::Composed, DType::F32),
+            (Ops::Composed, DType::F64),
+            (Ops::Composed, DType::BF16),
+        ] {
+            let case = Case::read_as(&fixture, dtype);
+            let batch = case.batch();
+            let decoder = case.decoder.clone().with_ops(ops);
+            let weights: Vec<&Var> = case.parameters.iter().map(|(_, variable)| variable).collect();
+            let run = |recompute| {
+                let (result, found) =
+                    decoder.loss_with_gradients(&batch.supervised(), dropout, &weights, recompute).unwrap();
+                (result.losses, found.into_iter().map(Option::unwrap).collect::<Vec<Tensor>>())
+            };
+            let ((losses, gradients), (again, recomputed)) = (run(false), run(true));
+            assert_eq!(losses, again, "{} {ops:?} {dtype:?}", case.name);
+            for ((name, _), (one, other)) in case.parameters.iter().zip(gradients.iter().zip(&recomputed)) {
+                let far = gap(other, one);
+                // A table that words are looked up in and logits are made with is summed up in another order.
+                let bar = match (name.as_str(), dtype) {
+                    ("words", DType::BF16) => 1e-2,
+                    ("words", _) => 1e-6,
+                    _ => 0.0,
+                };
+                assert!(far <= bar, "{} {ops:?} {dtype:?} {name}: {far:e}", case.name);
+            }
+        }
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use afterthought::student::lora::{self, Lora};
-use afterthought::student::{Student, Supervised, Tokenizer};
-use candle_core::{DType, Device, Tensor};
+use afterthought::student::{Dropout, DropoutRates, Precision, Student, Supervised, Tokenizer};
+use candle_core::{DType, Device, Tensor, Var};
 use measure::gap;
 
 fn reference(path: &str) -> PathBuf {
@@ -101,6 +101,32 @@ fn adapted_logits_and_the_gradient_of_every_adapter_agree() {
             .map(|(name, _)| name)
             .collect();
         assert!(learns.is_empty(), "{name}: {learns:?}");
+    }
+}
+
+#[test]
+fn layers_that_are_run_again_give_adapters_the_same_gradients() {
+    for name in CASES {
+        let dir = tempfile::tempdir().unwrap();
+        let (student, _) = adapted(name, dir.path());
+        let ids: Vec<u32> = (0..24).map(|place| place * 7 % 20).collect();
+        let (rows, targets, weights) = ([3, 9, 17, 22], [1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]);
+        let batch = Supervised { ids: &ids, batch: 3, rows: &rows, targets: &targets, weights: &weights };
+        let rates = DropoutRates { residual: 0.2, ..DropoutRates::default() };
+        let dropout = Some(Dropout { rates, adapters: 0.3, key: 7 });
+        let narrow = adapted(name, dir.path()).0.computing_in(Precision::Bf16).unwrap();
+        for student in [student, narrow] {
+            let wanted: Vec<&Var> = student.working().map(|(_, variable)| variable).collect();
+            let run = |recompute| {
+                let (result, found) = student.decoder.loss_with_gradients(&batch, dropout, &wanted, recompute).unwrap();
+                (result.losses, found.into_iter().map(Option::unwrap).collect::<Vec<Tensor>>())
+            };
+            let ((losses, gradients), (again, recomputed)) = (run(false), run(true));
+            assert_eq!(losses, again, "{name}");
+            for ((ours, _), (one, other)) in student.working().zip(gradients.iter().zip(&recomputed)) {
+                assert_eq!(gap(other, one), 0.0, "{name} {ours} in {:?}", one.dtype());
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::rationale::Role;
 use crate::rationale::recipe::Baseline;
 use crate::runs::prepare::{self, load_split};
 use crate::runs::preview::Target;
+use crate::student::ops::Ops;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,6 +45,9 @@ pub struct AttributeArgs {
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
+    /// The form of the student's operations; that of the run when left out
+    #[arg(long, value_enum)]
+    ops: Option<Ops>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -69,7 +73,8 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
         return Err(Usage("--steps must be above 0".into()).into());
     }
     let target = Target::find(&context.project, &args.target)?;
-    let spec = target.spec()?;
+    let mut spec = target.spec()?;
+    spec.training.ops = args.ops.unwrap_or(spec.training.ops);
     let dataset = context.catalog().open(&args.dataset)?;
     let student = target.load(&spec, &dataset, &prepare::device(&args.device)?)?;
     let baseline = match args.baseline {

@@ -10,6 +10,7 @@ use crate::evaluation::{Accuracy, merge_predictions, predict};
 use crate::runs::RunSpec;
 use crate::runs::prepare::{self, load_split};
 use crate::runs::preview::Target;
+use crate::student::ops::Ops;
 use crate::text;
 
 const EXAMPLES: &str = "\
@@ -35,6 +36,9 @@ pub struct EvaluateArgs {
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long)]
     device: Option<String>,
+    /// The form of the student's operations; that of the run when left out
+    #[arg(long, value_enum)]
+    ops: Option<Ops>,
     /// Look at this many examples only
     #[arg(long)]
     limit: Option<usize>,
@@ -49,6 +53,7 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
     if let Some(dataset) = args.dataset {
         spec.dataset = dataset;
     }
+    spec.training.ops = args.ops.unwrap_or(spec.training.ops);
     let device = prepare::device(args.device.as_deref().unwrap_or(&spec.device))?;
     let dataset = context.catalog().open(&spec.dataset)?;
     let split = args.split.unwrap_or_else(|| spec.evaluation.last_split().to_owned());

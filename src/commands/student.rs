@@ -61,6 +61,9 @@ pub struct ShowArgs {
     /// The type to compute in; bf16 is for GPUs
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
+    /// Run layers again for the backward pass in place of keeping what they made (training.recompute)
+    #[arg(long)]
+    recompute: bool,
     /// Where the fine-tune would run: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
@@ -114,9 +117,9 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     // What bf16 takes can be asked about where there is no GPU; it then runs as it would on one.
     let is_here = precision.check(&device).is_ok();
     let ops = if is_here { Ops::for_device(&device, precision.dtype()) } else { Ops::Composed };
-    let plan = Plan { batch, length, lora: lora.as_ref(), precision, ops };
+    let plan = Plan { batch, length, lora: lora.as_ref(), precision, recompute: args.recompute, ops };
     let memory = Estimate::of(family, &architecture, &plan);
-    let time = || memory::step_seconds(&architecture, batch * length, lora.is_some(), &device, precision);
+    let time = || memory::step_seconds(&architecture, &plan, &device);
     let seconds = is_here.then(time).transpose()?;
     let available = prepare::free_memory(&device).filter(|_| is_here);
     if context.json {
@@ -136,6 +139,7 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
             "kv_heads": architecture.kv_heads,
             "batch": batch,
             "length": length,
+            "recompute": args.recompute,
             "training_bytes": memory.total,
             "training": memory,
             "available_bytes": available,

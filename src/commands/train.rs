@@ -9,6 +9,7 @@ use super::output::{Context, Interrupted, print, print_json_line, say};
 use crate::journal::{Event, RunState};
 use crate::runs::supervisor::Listener;
 use crate::runs::{RunDirectory, RunSpec, prepare, worker};
+use crate::student::ops::Ops;
 use crate::text;
 
 const EXAMPLES: &str = "\
@@ -27,7 +28,7 @@ pub struct TrainArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Go on with a run that was stopped or interrupted, from its newest checkpoint
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["file", "overrides", "name"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["file", "overrides", "name", "ops"])]
     resume: Option<String>,
     /// Train in a process of its own that outlives this terminal
     #[arg(long)]
@@ -35,6 +36,9 @@ pub struct TrainArgs {
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long)]
     device: Option<String>,
+    /// The form of the student's operations (training.ops)
+    #[arg(long, value_enum)]
+    ops: Option<Ops>,
     /// A name that becomes part of the run's id
     #[arg(long)]
     name: Option<String>,
@@ -50,6 +54,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         None => {
             let mut overrides = args.overrides;
             overrides.extend(args.device.map(|device| format!("device={device}")));
+            overrides.extend(args.ops.map(|ops| format!("training.ops={}", ops.name())));
             let spec = match &args.file {
                 Some(file) => RunSpec::read(file, &overrides)?,
                 None => super::settings::read(None, &overrides)?,

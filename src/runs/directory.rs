@@ -131,6 +131,11 @@ impl RunDirectory {
         self.path.join("journal.jsonl")
     }
 
+    /// Event files for TensorBoard.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }

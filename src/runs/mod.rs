@@ -12,6 +12,7 @@ pub mod scorer;
 pub mod slots;
 pub mod spec;
 pub mod supervisor;
+mod tensorboard;
 pub mod tour;
 pub mod worker;
 

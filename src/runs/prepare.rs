@@ -16,7 +16,6 @@ use crate::rationale::recipe::READER;
 use crate::rationale::{Borrowed, Chat, Encoded, Framing, RenderError, Rendered, Renderer};
 use crate::student::lora::{self, Lora};
 use crate::student::memory::{Estimate, Plan};
-use crate::student::ops::Ops;
 use crate::student::{Architecture, Family, Student, StudentError, Tokenizer, hub, toy, weights};
 use crate::training::TrainingSettings;
 use crate::training::settings::Unusable;
@@ -135,7 +134,10 @@ pub fn student(
             Student::fresh(architecture, tokenizer, spec.seed.init, device)?
         }
     };
-    Ok(student.computing_in(spec.training.precision)?)
+    let mut student = student.computing_in(spec.training.precision)?;
+    let ops = spec.training.ops.available(device, student.decoder.dtype());
+    student.decoder = student.decoder.with_ops(ops);
+    Ok(student)
 }
 
 /// The settings of the adapters that a folder holds, where it does.
@@ -383,7 +385,8 @@ pub fn check_memory(
         length: longest,
         lora: training.lora.as_ref(),
         precision: training.precision,
-        ops: Ops::for_device(device, training.precision.dtype()),
+        recompute: training.recompute,
+        ops: training.ops.available(device, training.precision.dtype()),
     };
     let estimate = Estimate::of(family, architecture, &plan);
     let loaded = if is_loaded { estimate.weights } else { 0 };

@@ -144,22 +144,26 @@ impl Target {
         Ok(Self::Run { run, checkpoint })
     }
 
-    /// Loads the student, rendering examples of `dataset`; for a bare folder under the settings of `spec`.
+    /// Loads the student, rendering examples of `dataset`; for a bare folder under the settings of `spec`, which
+    /// also says in which form it computes.
     pub fn load(&self, spec: &RunSpec, dataset: &Dataset, device: &Device) -> Result<TrainedRun, RunError> {
-        match self {
-            Self::Run { run, checkpoint } => TrainedRun::load_checkpoint(run, checkpoint.clone(), dataset, device),
+        let mut found = match self {
+            Self::Run { run, checkpoint } => TrainedRun::load_checkpoint(run, checkpoint.clone(), dataset, device)?,
             Self::Folder(folder) => {
                 let student = crate::student::Student::load(folder, device)?;
                 let renderer = renderer(spec, dataset, student.tokenizer, student.decoder.architecture.context)?;
-                Ok(TrainedRun {
+                TrainedRun {
                     run: RunDirectory::open(folder),
                     spec: spec.clone(),
                     decoder: student.decoder.frozen(),
                     renderer,
                     checkpoint: folder.clone(),
-                })
+                }
             }
-        }
+        };
+        let ops = spec.training.ops.available(device, found.decoder.dtype());
+        found.decoder = found.decoder.with_ops(ops);
+        Ok(found)
     }
 
     /// Where the student lies.

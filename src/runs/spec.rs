@@ -239,7 +239,11 @@ impl RunSpec {
     /// A hash of everything that decides the result but the data: two runs with the same one over the same rows end
     /// with the same student.
     pub fn identity(&self) -> String {
-        let decisive = Self { tags: BTreeMap::new(), record: None, device: String::new(), ..self.clone() };
+        let mut decisive = Self { tags: BTreeMap::new(), record: None, device: String::new(), ..self.clone() };
+        // These decide how it is computed and shown, as the device does.
+        decisive.training.tensorboard = false;
+        decisive.training.recompute = false;
+        decisive.training.ops = Default::default();
         let text = serde_json::to_string(&decisive).unwrap_or_default();
         hex(&Sha256::digest(text.as_bytes()))
     }
@@ -343,11 +347,14 @@ fn is_toyworld(dataset: &str) -> bool {
     matches!(family, "toyworld" | "toyworld-noisy")
 }
 
-/// `steps=1600` for every value that differs; how a run computes and saves makes no difference.
+/// Training settings of how a run computes, saves and shows.
+const NO_DIFFERENCE: [&str; 5] = ["threads", "checkpoint", "tensorboard", "recompute", "ops"];
+
+/// `steps=1600` for every value that differs and makes a difference.
 fn differences(usual: &Value, own: &Value, path: &str, out: &mut Vec<String>) {
     match (usual, own) {
         (Value::Object(usual), Value::Object(own)) => {
-            for (key, value) in own.iter().filter(|(key, _)| !matches!(key.as_str(), "threads" | "checkpoint")) {
+            for (key, value) in own.iter().filter(|(key, _)| !NO_DIFFERENCE.contains(&key.as_str())) {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 differences(usual.get(key).unwrap_or(&Value::Null), value, &path, out);
             }
@@ -503,6 +510,10 @@ seed: {init: 0, order: 0, ablation: 0}
         let seeded = RunSpec { seed: Seeds { order: 1, ..Seeds::default() }, ..spec.clone() };
         assert_ne!(spec.identity(), seeded.identity());
         assert_eq!(spec.condition(), seeded.condition());
+        let shown = parse("training: {tensorboard: true, recompute: true, ops: composed}", &[]).unwrap();
+        let plain = parse("", &[]).unwrap();
+        assert_eq!((shown.identity(), shown.title()), (plain.identity(), plain.title()));
+        assert_eq!(parse(&shown.to_yaml(), &[]).unwrap(), shown);
         // Runs made before there were chats keep their hashes; a chat is not compared with a plain prompt.
         assert!(!spec.to_yaml().contains("chat"));
         let chat = parse("rationale: {chat: user}", &[]).unwrap();

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::RunError;
 use super::control::{Control, Wanted};
-use crate::journal::{Event, RunState, Writer};
+use super::directory::RunDirectory;
+use super::tensorboard::Board;
+use crate::files::FileError;
+use crate::journal::{self, Event, RunState, Writer};
 
 /// How often progress is worth a line.
 const PROGRESS: Duration = Duration::from_millis(300);
@@ -18,12 +21,32 @@ pub struct Supervisor {
     journal: Writer,
     pub(super) control: Arc<Control>,
     listener: Option<Listener>,
+    /// Where TensorBoard looks, if it is wanted.
+    board: Option<Board>,
     last_progress: Option<Instant>,
 }
 
 impl Supervisor {
     pub fn new(journal: Writer, control: Arc<Control>, listener: Option<Listener>) -> Self {
-        Self { journal, control, listener, last_progress: None }
+        Self { journal, control, listener, board: None, last_progress: None }
+    }
+
+    /// From now on every step and evaluation also goes into an event file for TensorBoard, after those that the journal has.
+    pub fn show_in_tensorboard(&mut self, run: &RunDirectory) -> Result<(), RunError> {
+        match journal::read(&run.journal()).and_then(|entries| Board::open(&run.tensorboard(), entries)) {
+            Ok(board) => {
+                self.board = Some(board);
+                Ok(())
+            }
+            Err(error) => self.without_tensorboard(&error),
+        }
+    }
+
+    /// The curves are in the journal as well: no reason to stop a run.
+    fn without_tensorboard(&mut self, error: &FileError) -> Result<(), RunError> {
+        self.board = None;
+        let next = "training goes on without; `train --resume` writes them anew";
+        self.note(&format!("the curves for TensorBoard could not be written: {error} · {next}"))
     }
 
     /// Writes an event to the journal and to whoever listens.
@@ -31,7 +54,10 @@ impl Supervisor {
         if let Some(listener) = &mut self.listener {
             listener(&event);
         }
-        Ok(self.journal.append(event)?)
+        let shown = self.board.as_mut().map_or(Ok(()), |board| board.write(&event));
+        self.journal.append(event)?;
+        // Told once: without a board nothing can fail again.
+        shown.or_else(|error| self.without_tensorboard(&error))
     }
 
     /// Says something that a person should know.
@@ -69,5 +95,35 @@ impl Supervisor {
     pub fn state(&mut self, state: RunState, reason: Option<String>) -> Result<(), RunError> {
         self.event(Event::State { state, reason })?;
         Ok(self.journal.sync()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::tensorboard::tests::{full, step};
+
+    fn notes(run: &RunDirectory) -> Vec<String> {
+        journal::History::read(&run.journal()).unwrap().notes
+    }
+
+    #[test]
+    fn curves_that_can_not_be_written_are_noted_once_and_stop_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDirectory::open(dir.path());
+        let mut supervisor = Supervisor::new(Writer::open(&run.journal()).unwrap(), Arc::default(), None);
+        // Someone's file stands where the folder should be.
+        std::fs::write(run.tensorboard(), "mine").unwrap();
+        supervisor.show_in_tensorboard(&run).unwrap();
+        assert!(notes(&run)[0].contains("TensorBoard could not be written: can't create"), "{:?}", notes(&run));
+        if cfg!(target_os = "linux") {
+            supervisor.board = Some(full());
+            for number in 1..4 {
+                supervisor.event(step(number, 1.0)).unwrap();
+            }
+            assert_eq!(notes(&run).len(), 2);
+            assert!(notes(&run)[1].contains("free some space"), "{:?}", notes(&run));
+            assert_eq!(journal::History::read(&run.journal()).unwrap().step(), 3);
+        }
     }
 }

@@ -188,6 +188,9 @@ fn execute(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor) -> R
     if resumed.is_some() || begun > 0 {
         supervisor.event(Event::Resume { step: resumed.unwrap_or(0) })?;
     }
+    if spec.training.tensorboard {
+        supervisor.show_in_tensorboard(run)?;
+    }
     train(run, &spec, &mut trainer, &material, supervisor)
 }
 

@@ -82,6 +82,13 @@ pub struct Supervised<'a> {
     pub weights: &'a [f32],
 }
 
+/// What layers read beside the residual stream, layer by layer.
+pub(super) struct Tables {
+    turns: Vec<Option<Arc<Turn>>>,
+    /// Of the composed operations.
+    masks: Vec<Arc<Tensor>>,
+}
+
 impl Decoder {
     /// Builds a decoder over weights under our names, as [`Architecture::parameters`] lists them.
     pub fn new(architecture: Architecture, weights: &HashMap<String, Tensor>) -> Result<Self> {
@@ -137,6 +144,11 @@ impl Decoder {
     /// (places, width). After the last layer's attention nothing mixes places, so the rest of that layer runs on
     /// the wanted ones alone: for a label of one token this saves nearly the whole layer.
     pub fn hidden(&self, ids: &[u32], batch: usize, rows: Option<&[u32]>, dropout: Option<Dropout>) -> Result<Tensor> {
+        self.through_layers(self.embedded(ids, batch, dropout)?, rows, dropout)
+    }
+
+    /// What the first layer reads of ids: (batch, time, width).
+    pub(super) fn embedded(&self, ids: &[u32], batch: usize, dropout: Option<Dropout>) -> Result<Tensor> {
         let time = ids.len() / batch;
         let x = match (&self.positions, &self.architecture.positions) {
             (Some(positions), Positions::Learned { skipped }) if self.architecture.word_scale == 1.0 => {
@@ -146,8 +158,7 @@ impl Decoder {
             }
             _ => self.at_positions(&self.ops.look_up(ids, &self.words)?.reshape((batch, time, ()))?)?,
         };
-        let x = self.ops.dropped(&x, Dropout::at(dropout, Site::Embedding))?;
-        self.through_layers(x, rows, dropout)
+        self.ops.dropped(&x, Dropout::at(dropout, Site::Embedding))
     }
 
     /// Like [`Decoder::hidden`], from word vectors (batch, time, width) in place of ids.
@@ -204,44 +215,61 @@ impl Decoder {
         each.collect()
     }
 
-    fn through_layers(&self, mut x: Tensor, rows: Option<&[u32]>, dropout: Option<Dropout>) -> Result<Tensor> {
-        let (_, time, _) = x.dims3()?;
-        let (device, dtype) = (self.device().clone(), self.dtype());
+    /// What all layers read of the places 0 to `time`.
+    pub(super) fn tables(&self, time: usize) -> Result<Tables> {
+        let (device, dtype) = (self.device(), self.dtype());
         let places: Vec<usize> = (0..time).collect();
-        let turns = self.per_rotary(|rotary| Turn::new(rotary, &places, &[time], &device, dtype))?;
+        let turns = self.per_rotary(|rotary| Turn::new(rotary, &places, &[time], device, dtype))?;
         let masks = match self.ops {
             Ops::Fused => vec![],
-            Ops::Composed => self.per_window(|window| causal_mask(time, window, &device, dtype))?,
+            Ops::Composed => self.per_window(|window| causal_mask(time, window, device, dtype))?,
         };
+        Ok(Tables { turns, masks })
+    }
+
+    fn through_layers(&self, mut x: Tensor, rows: Option<&[u32]>, dropout: Option<Dropout>) -> Result<Tensor> {
+        let tables = self.tables(x.dim(1)?)?;
         let last = self.layers.len().wrapping_sub(1);
-        let mut flat = false;
-        for (number, layer) in self.layers.iter().enumerate() {
-            let mut normed = layer.attention_norm.apply(self.ops, &x)?; // (batch, time, width)
-            let adapters = Dropout::at(dropout, Site::Adapters(number, 0));
-            let packed = layer.attention_in.apply(self.ops, &normed, adapters)?; // (batch, time, queries, keys and values)
-            let drop = Dropout::at(dropout, Site::Attention(number));
-            let heads = self.architecture.heads_of(number);
-            let packed = layer.norm_heads(self.ops, packed, &heads)?;
-            let (turn, mask) = (turns[number].as_deref(), masks.get(number).map(|mask| &**mask));
-            let mut mixed = self.ops.attention(&packed, &heads, turn, mask, drop)?; // (batch, time, heads · head)
-            if let (true, Some(rows)) = (number == last, rows) {
-                let rows = Tensor::from_slice(rows, rows.len(), &device)?;
-                x = x.flatten(0, 1)?.index_select(&rows, 0)?; // (rows, width)
-                mixed = mixed.flatten(0, 1)?.index_select(&rows, 0)?;
-                if self.architecture.residual == Residual::ParallelSharedNorm {
-                    normed = normed.flatten(0, 1)?.index_select(&rows, 0)?;
-                }
-                flat = true;
-            }
-            x = self.join(number, x, &normed, &mixed, dropout)?;
+        for number in 0..self.layers.len() {
+            x = self.layer(number, x, &tables, rows.filter(|_| number == last), dropout)?;
         }
-        if !flat {
+        if x.rank() == 3 {
             x = x.flatten(0, 1)?;
             if let Some(rows) = rows {
                 x = x.index_select(&Tensor::from_slice(rows, rows.len(), x.device())?, 0)?;
             }
         }
         self.norm.apply(self.ops, &x)
+    }
+
+    /// One layer of the residual stream x (batch, time, width). After its attention it goes on with the places `rows` alone,
+    /// as (places, width), where they are given.
+    pub(super) fn layer(
+        &self,
+        number: usize,
+        mut x: Tensor,
+        tables: &Tables,
+        rows: Option<&[u32]>,
+        dropout: Option<Dropout>,
+    ) -> Result<Tensor> {
+        let layer = &self.layers[number];
+        let mut normed = layer.attention_norm.apply(self.ops, &x)?; // (batch, time, width)
+        let adapters = Dropout::at(dropout, Site::Adapters(number, 0));
+        let packed = layer.attention_in.apply(self.ops, &normed, adapters)?; // (batch, time, queries, keys and values)
+        let drop = Dropout::at(dropout, Site::Attention(number));
+        let heads = self.architecture.heads_of(number);
+        let packed = layer.norm_heads(self.ops, packed, &heads)?;
+        let (turn, mask) = (tables.turns[number].as_deref(), tables.masks.get(number).map(|mask| &**mask));
+        let mut mixed = self.ops.attention(&packed, &heads, turn, mask, drop)?; // (batch, time, heads · head)
+        if let Some(rows) = rows {
+            let rows = Tensor::from_slice(rows, rows.len(), x.device())?;
+            x = x.flatten(0, 1)?.index_select(&rows, 0)?; // (rows, width)
+            mixed = mixed.flatten(0, 1)?.index_select(&rows, 0)?;
+            if self.architecture.residual == Residual::ParallelSharedNorm {
+                normed = normed.flatten(0, 1)?.index_select(&rows, 0)?;
+            }
+        }
+        self.join(number, x, &normed, &mixed, dropout)
     }
 
     /// The rest of a layer: what attention mixed and the MLP join the residual stream x (…, width). `normed` is what
@@ -281,8 +309,12 @@ impl Decoder {
 
     /// Σ weight · cross-entropy over the supervised places.
     pub fn loss(&self, batch: &Supervised, dropout: Option<Dropout>) -> Result<CrossEntropy> {
-        let hidden = self.hidden(batch.ids, batch.batch, Some(batch.rows), dropout)?;
-        self.ops.linear_cross_entropy(&hidden, &self.output(), batch.targets, batch.weights)
+        self.loss_of(&self.hidden(batch.ids, batch.batch, Some(batch.rows), dropout)?, batch)
+    }
+
+    /// The same from the hidden vectors of the supervised places.
+    pub(super) fn loss_of(&self, hidden: &Tensor, batch: &Supervised) -> Result<CrossEntropy> {
+        self.ops.linear_cross_entropy(hidden, &self.output(), batch.targets, batch.weights)
     }
 
     /// Logits for hidden vectors (n, width): (n, vocabulary).

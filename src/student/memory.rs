@@ -72,13 +72,15 @@ pub struct Plan<'a> {
     pub length: usize,
     pub lora: Option<&'a Lora>,
     pub precision: Precision,
+    /// Whether layers are run again for the backward pass.
+    pub recompute: bool,
     /// The form of the operations: the composed ones keep more.
     pub ops: Ops,
 }
 
 impl Estimate {
     pub fn of(family: &Family, architecture: &Architecture, plan: &Plan) -> Self {
-        let Plan { batch, length, lora, precision, ops } = *plan;
+        let Plan { batch, length, lora, precision, recompute, ops } = *plan;
         let all = architecture.parameter_count() as u64;
         // A target that the family does not have is refused elsewhere.
         let places = lora.map(|lora| lora.places(family, architecture).unwrap_or_default());
@@ -89,7 +91,14 @@ impl Estimate {
             let adapters = places.as_deref().map_or(0, |places| adapter_activations(architecture, number, places));
             rows.saturating_mul(layer_activations(architecture, number, length, ops).saturating_add(adapters) as u64)
         };
-        let layers = (0..architecture.layers.len()).map(layer).fold(0, u64::saturating_add);
+        let layers = 0..architecture.layers.len();
+        let layers = if recompute {
+            // What each layer reads, one layer at a time, and the gradients on their way to the one before it.
+            let read = rows.saturating_mul((width * (layers.len() + 4)) as u64);
+            layers.map(layer).max().unwrap_or(0).saturating_add(read)
+        } else {
+            layers.map(layer).fold(0, u64::saturating_add)
+        };
         let ends = rows.saturating_mul(4 * width as u64);
         let is_fused = ops == Ops::Fused;
         let logits = if is_fused { rows.min(LOGIT_ROWS as u64) * vocabulary as u64 } else { 10 * CHUNK as u64 };
@@ -110,25 +119,30 @@ impl Estimate {
         Self { weights, training, activations, logits, total }
     }
 
-    /// What would fit into `free` bytes in place of a fine-tune that does not: a smaller batch, adapters, or both.
+    /// What would fit into `free` bytes in place of a fine-tune that does not: a smaller batch, layers that are run again,
+    /// adapters.
     pub fn that_fits(family: &Family, architecture: &Architecture, plan: &Plan, free: u64) -> Vec<String> {
-        let sizes = |lora| {
+        let largest = |lora, recompute| {
             let batches = std::iter::successors(Some(plan.batch), |batch| Some(batch / 2).filter(|batch| *batch > 0));
-            batches.map(move |batch| Plan { batch, lora, ..*plan })
-        };
-        let largest = |lora| {
-            let mut all = sizes(lora).map(|plan| (plan.batch, Self::of(family, architecture, &plan).total));
+            let plans = batches.map(|batch| Plan { batch, lora, recompute, ..*plan });
+            let mut all = plans.map(|plan| (plan.batch, Self::of(family, architecture, &plan).total));
             all.find(|(_, bytes)| *bytes <= free)
         };
         let lora = plan.lora;
         let bytes = |bytes: u64| indicatif::HumanBytes(bytes).to_string();
         let mut found = Vec::new();
-        if let Some((batch, size)) = largest(lora) {
+        let as_it_is = largest(lora, plan.recompute);
+        if let Some((batch, size)) = as_it_is {
             let accumulate = "with training.accumulate for the same step";
             found.push(format!("training.batch_size: {batch} ({}), {accumulate}", bytes(size)));
         }
+        // Where it helps: less is kept of a batch, the weights take what they take.
+        let again = largest(lora, true).filter(|(batch, _)| as_it_is.is_none_or(|(other, _)| *batch > other));
+        if let Some((batch, size)) = again {
+            found.push(format!("training.recompute: true with batch_size: {batch} ({})", bytes(size)));
+        }
         let adapters = Lora::default();
-        if let (None, Some((batch, size))) = (lora, largest(Some(&adapters))) {
+        if let (None, Some((batch, size))) = (lora, largest(Some(&adapters), plan.recompute)) {
             found.push(format!(
                 "training.lora: {{rank: {}}} with batch_size: {batch} ({})",
                 adapters.rank,
@@ -197,17 +211,11 @@ fn adapter_activations(architecture: &Architecture, number: usize, places: &[Pla
 
 /// Seconds that a step over `tokens` tokens takes, from the number of multiplications and how fast this machine does
 /// them now. Rough: a factor of two either way.
-pub fn step_seconds(
-    architecture: &Architecture,
-    tokens: usize,
-    lora: bool,
-    device: &Device,
-    precision: Precision,
-) -> Result<f64> {
+pub fn step_seconds(architecture: &Architecture, plan: &Plan, device: &Device) -> Result<f64> {
     /// A step reaches about this share of the speed of a large matrix product.
     const SHARE: f64 = 0.6;
     let side = if device.is_cpu() { 768 } else { 4096 };
-    let matrix = Tensor::ones((side, side), precision.dtype(), device)?;
+    let matrix = Tensor::ones((side, side), plan.precision.dtype(), device)?;
     matrix.matmul(&matrix)?;
     device.synchronize()?;
     let (begun, mut done) = (Instant::now(), 0u32);
@@ -218,8 +226,10 @@ pub fn step_seconds(
     }
     let speed = 2.0 * (side as f64).powi(3) * f64::from(done) / begun.elapsed().as_secs_f64();
     // Forward, and backward to inputs and to weights, which are not wanted where they stay as they are.
-    let passes = if lora { 4.0 } else { 6.0 };
-    Ok(passes * architecture.parameter_count() as f64 * tokens as f64 / (speed * SHARE))
+    let passes = if plan.lora.is_some() { 4.0 } else { 6.0 };
+    let again = if plan.recompute { 2.0 } else { 0.0 };
+    let tokens = plan.batch * plan.length;
+    Ok((passes + again) * architecture.parameter_count() as f64 * tokens as f64 / (speed * SHARE))
 }
 
 #[cfg(test)]
@@ -227,7 +237,8 @@ mod tests {
     use super::*;
     use crate::student::families::gpt2::GPT2;
 
-    const PLAN: Plan = Plan { batch: 8, length: 128, lora: None, precision: Precision::F32, ops: Ops::Fused };
+    const PLAN: Plan =
+        Plan { batch: 8, length: 128, lora: None, precision: Precision::F32, recompute: false, ops: Ops::Fused };
 
     #[test]
     fn parts_add_up_and_adapters_take_less() {
@@ -246,6 +257,8 @@ mod tests {
         let in_bf16 = |lora| Estimate::of(&GPT2, &gpt2, &Plan { lora, ..narrow });
         assert_eq!(in_bf16(None).activations, of(8, None).activations / 2);
         assert_eq!(in_bf16(None).weights, of(8, None).weights / 2 * 3, "the copies lie beside the weights");
+        let again = Estimate::of(&GPT2, &gpt2, &Plan { recompute: true, ..PLAN });
+        assert!(again.activations * 5 < of(8, None).activations && again.training == of(8, None).training);
         assert!(in_bf16(Some(&few)).weights < of(8, Some(&few)).weights * 6 / 10, "frozen ones have copies alone");
     }
 
@@ -254,7 +267,10 @@ mod tests {
         let gpt2 = Architecture::gpt2(50257, 1024, 768, 12, 12, 3072);
         let fits = |free: u64| Estimate::that_fits(&GPT2, &gpt2, &PLAN, free << 20);
         let found = fits(2300);
-        assert!(found[0].contains("batch_size: ") && found[1].contains("lora: {rank: 8}"), "{found:?}");
+        assert!(found[0].contains("batch_size: ") && found[1].contains("recompute: true"), "{found:?}");
+        assert!(found[2].contains("lora: {rank: 8}"), "{found:?}");
+        let again = Estimate::that_fits(&GPT2, &gpt2, &Plan { recompute: true, ..PLAN }, 2300 << 20);
+        assert!(again.len() == 2 && !again[1].contains("recompute"), "it is switched on already: {again:?}");
         assert!(fits(1200)[0].contains("lora"), "the moments alone are too much");
         assert!(fits(100).is_empty());
     }

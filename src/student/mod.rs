@@ -18,6 +18,7 @@ pub mod memory;
 pub mod ops;
 mod parts;
 pub mod precision;
+mod recompute;
 mod sentencepiece;
 mod tensor_files;
 pub mod tokenizer;

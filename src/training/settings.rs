@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::schedule::{Schedule, Shape};
 use crate::rationale::LossWeights;
 use crate::student::lora::Lora;
+use crate::student::ops::Ops;
 use crate::student::{DropoutRates, Precision};
 
 /// How a student is trained; every value is written out. The default suits a pretrained student.
@@ -44,12 +45,31 @@ pub struct TrainingSettings {
     /// Whether examples of like length go into one batch.
     pub bucket: bool,
     pub checkpoint: CheckpointSettings,
-    /// What to do with rows that can't be used (no answer, label cut off): stop, or leave them out.
     /// Adapters in place of the whole student.
     pub lora: Option<Lora>,
+    /// The form of the student's operations; the composed one helps to tell where a doubtful number comes from.
+    #[serde(skip_serializing_if = "is_fast")]
+    pub ops: Ops,
+    /// Whether layers are run again for the backward pass in place of keeping what they made: less memory, more time, and
+    /// the same result.
+    #[serde(skip_serializing_if = "is_no")]
+    pub recompute: bool,
+    /// What to do with rows that can't be used (no answer, label cut off): stop, or leave them out.
     pub unusable: Unusable,
     /// CPU threads; all cores when absent, and never more than there are.
     pub threads: Option<usize>,
+    /// Whether the run writes event files for TensorBoard beside its journal.
+    #[serde(skip_serializing_if = "is_no")]
+    pub tensorboard: bool,
+}
+
+/// What is not switched on is not written, so that hashes of older runs hold.
+fn is_no(switch: &bool) -> bool {
+    !switch
+}
+
+fn is_fast(ops: &Ops) -> bool {
+    *ops == Ops::default()
 }
 
 /// More cores than one machine has; a larger number is a slip.
@@ -110,8 +130,11 @@ impl Default for TrainingSettings {
             bucket: true,
             checkpoint: CheckpointSettings::default(),
             lora: None,
+            ops: Ops::default(),
+            recompute: false,
             unusable: Unusable::Stop,
             threads: None,
+            tensorboard: false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 
 use super::TrainingError;
 use super::optimizer::{AdamW, AdamWSettings, global_norm};
@@ -119,11 +119,14 @@ impl Trainer {
                 targets: &batch.targets,
                 weights: &weights,
             };
-            let result = self.student.decoder.loss(&supervised, self.dropout(place))?;
+            let working: Vec<&Var> = self.student.working().map(|(_, variable)| variable).collect();
+            let decoder = &self.student.decoder;
+            let (result, found) =
+                decoder.loss_with_gradients(&supervised, self.dropout(place), &working, self.settings.recompute)?;
             loss += f64::from(result.total.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
             label = label.and(batch.mean_loss(Role::Label, &result.losses));
             rationale = rationale.and(batch.mean_loss(Role::Rationale, &result.losses));
-            self.add_gradients(&mut gradients, &result.total)?;
+            self.add_gradients(&mut gradients, found)?;
         }
         if !loss.is_finite() {
             return Err(TrainingError::Diverged { step: self.step + 1, what: "loss" });
@@ -173,11 +176,10 @@ impl Trainer {
 
     /// Adds the gradient of every parameter. Candle leaves a gradient out, without an error, where an operation has no
     /// backward pass; a parameter that would silently stay as it is must stop the run.
-    fn add_gradients(&self, sums: &mut Vec<Tensor>, loss: &Tensor) -> Result<(), TrainingError> {
-        let mut gradients = loss.backward()?;
+    fn add_gradients(&self, sums: &mut Vec<Tensor>, found: Vec<Option<Tensor>>) -> Result<(), TrainingError> {
         let first = sums.is_empty();
-        for (place, (name, variable)) in self.student.working().enumerate() {
-            let gradient = gradients.remove(variable).ok_or_else(|| TrainingError::NoGradient { name: name.into() })?;
+        for (place, (gradient, (name, _))) in found.into_iter().zip(self.student.working()).enumerate() {
+            let gradient = gradient.ok_or_else(|| TrainingError::NoGradient { name: name.into() })?;
             let gradient = gradient.to_dtype(candle_core::DType::F32)?;
             if first {
                 sums.push(gradient);

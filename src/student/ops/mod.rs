@@ -25,9 +25,13 @@ use cross_entropy::LinearCrossEntropy;
 pub use head::{CHUNK, Output};
 
 /// Which form of the operations to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Ops {
+    /// The fast form, where it exists
+    #[default]
     Fused,
+    /// Candle's own operations throughout: slower, for comparison
     Composed,
 }
 
@@ -50,6 +54,22 @@ impl Ops {
     /// The fast form where it exists, else the composed one.
     pub fn for_device(device: &Device, dtype: DType) -> Self {
         if device.is_cpu() && dtype == DType::F32 { Self::Fused } else { Self::Composed }
+    }
+
+    /// The word used in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fused => "fused",
+            Self::Composed => "composed",
+        }
+    }
+
+    /// This form where a device has it, else the composed one.
+    pub fn available(self, device: &Device, dtype: DType) -> Self {
+        match self {
+            Self::Fused => Self::for_device(device, dtype),
+            Self::Composed => Self::Composed,
+        }
     }
 
     /// y = x W + b, with x (…, inputs), W (inputs, outputs), b (outputs) where there is one.
