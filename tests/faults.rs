@@ -173,7 +173,7 @@ fn a_full_disk_pauses_a_run_until_there_is_room() {
 #[test]
 fn a_journal_that_can_not_be_written_loses_no_event() {
     let dir = tempfile::tempdir().unwrap();
-    let mut child = train(dir.path(), &["training.steps=300", "evaluation.every=end"]).spawn().unwrap();
+    let mut child = train(dir.path(), &["training.steps=200", "evaluation.every=end"]).spawn().unwrap();
     wait("the first steps", || {
         RunDirectory::find(dir.path(), "last").is_ok_and(|run| run.read().is_ok_and(|run| run.history.step() > 20))
     });
