@@ -24,6 +24,14 @@ impl FileError {
     }
 }
 
+impl FileError {
+    /// Whether it failed for want of room: more of it, and the same would work.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self.source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    }
+}
+
 /// The next step for the errors that a user can do something about.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -46,12 +54,25 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(FileError::on("create", path))
 }
 
+/// What stands before the names of files that are being written.
+const NEW: &str = ".new-";
+
+/// Removes what a process that was killed left half written in a folder. Nobody else may be writing there.
+pub fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(NEW) {
+            // It is in nobody's way; the next start tries again.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Replaces `path` with what `write` writes: readers see the old file or the new one, whatever happens in between.
 pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
     let folder = parent(path);
     let failed = |source| FileError { action: "write", path: path.to_owned(), source };
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".new-");
+    builder.prefix(NEW);
     // Temporary files are private to their owner; a data set or a run is as readable as the umask says.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

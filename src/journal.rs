@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,16 @@ pub struct EvaluationEvent {
     pub last: bool,
 }
 
+/// A step without an update.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SkippedEvent {
+    pub step: usize,
+    /// What was no number: "loss" or "gradient".
+    pub what: String,
+    /// The ids of the step's examples.
+    pub examples: Vec<String>,
+}
+
 /// What can stand in a journal line beside `seq` and `time`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -104,6 +114,8 @@ pub enum Event {
         step: usize,
         path: PathBuf,
     },
+    /// A step that changed nothing, because its loss or gradient was no number.
+    Skipped(SkippedEvent),
     State {
         state: RunState,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,12 +155,15 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// Appends events. Each line is written whole; the operating system has it when [`Writer::append`] returns, so a
-/// `kill -9` loses nothing. [`Writer::sync`] makes it survive a power cut as well.
+/// Appends events. The operating system has a line when [`Writer::append`] returns, so a `kill -9` loses nothing.
+/// [`Writer::sync`] makes it survive a power cut as well. What can't be written, as on a full disk, is kept and written
+/// first the next time.
 pub struct Writer {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
     seq: u64,
+    /// What the file does not have yet; a part of a line, where the disk became full in the middle of it.
+    pending: Vec<u8>,
 }
 
 impl Writer {
@@ -156,32 +171,55 @@ impl Writer {
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let open = || -> io::Result<(File, u64)> {
             let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
-            let mut text = String::new();
-            file.read_to_string(&mut text).or(Ok::<_, io::Error>(0))?;
+            // A crash may have cut the last line in the middle of a character.
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let text = String::from_utf8_lossy(&bytes);
             if !files::ends_in_newline(&mut file)? {
                 file.write_all(b"\n")?;
             }
             Ok((file, parse(&text).last().map_or(0, |entry| entry.seq)))
         };
         let (file, seq) = open().map_err(FileError::on("write", path))?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), seq })
+        Ok(Self { path: path.to_owned(), file, seq, pending: Vec::new() })
     }
 
-    /// Writes one event with the next number and the present time.
+    /// Writes one event with the next number and the present time. When it fails, the event is kept for the next time.
     pub fn append(&mut self, event: Event) -> Result<(), FileError> {
+        self.keep(event);
+        self.flush()
+    }
+
+    /// Numbers an event and keeps it for the next [`Writer::flush`].
+    pub fn keep(&mut self, event: Event) {
         self.seq += 1;
         let entry = Entry { seq: self.seq, time: now(), event };
-        let write = |file: &mut BufWriter<File>| -> io::Result<()> {
-            serde_json::to_writer(&mut *file, &entry)?;
-            file.write_all(b"\n")?;
-            file.flush()
-        };
-        write(&mut self.file).map_err(FileError::on("write", &self.path))
+        self.pending.extend(serde_json::to_vec(&entry).unwrap_or_default());
+        self.pending.push(b'\n');
+    }
+
+    /// Writes what was kept. Byte by byte nothing is lost or written twice, wherever it fails.
+    pub fn flush(&mut self) -> Result<(), FileError> {
+        while !self.pending.is_empty() {
+            match self.file.write(&self.pending) {
+                Ok(0) => return Err(FileError::on("write", &self.path)(io::ErrorKind::WriteZero.into())),
+                Ok(written) => drop(self.pending.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(FileError::on("write", &self.path)(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Waits until everything is on the disk.
     pub fn sync(&mut self) -> Result<(), FileError> {
-        self.file.get_ref().sync_data().map_err(FileError::on("write", &self.path))
+        self.flush()?;
+        self.file.sync_data().map_err(FileError::on("write", &self.path))
+    }
+
+    /// The file, for whoever must wait until what was written so far is on the disk.
+    pub fn file(&self) -> Result<File, FileError> {
+        self.file.try_clone().map_err(FileError::on("write", &self.path))
     }
 }
 
@@ -245,6 +283,8 @@ pub struct History {
     /// Likewise.
     pub evaluations: Vec<EvaluationEvent>,
     pub checkpoints: BTreeMap<usize, PathBuf>,
+    /// Steps that changed nothing, likewise.
+    pub skipped: Vec<SkippedEvent>,
     /// Steps at which training went on after an interruption.
     pub resumes: Vec<usize>,
     pub notes: Vec<String>,
@@ -283,6 +323,7 @@ impl History {
             Event::Checkpoint { step, path } => {
                 self.checkpoints.insert(step, path);
             }
+            Event::Skipped(skipped) => self.skipped.push(skipped),
             Event::State { state, reason } => {
                 self.state = Some(state);
                 self.reason = reason;
@@ -291,6 +332,7 @@ impl History {
                 self.steps.retain(|event| event.step <= step);
                 self.evaluations.retain(|event| event.step <= step);
                 self.checkpoints.retain(|at, _| *at <= step);
+                self.skipped.retain(|event| event.step <= step);
                 self.resumes.retain(|at| *at < step);
                 self.resumes.push(step);
             }
@@ -301,7 +343,23 @@ impl History {
 
     /// The last step taken, 0 before the first.
     pub fn step(&self) -> usize {
-        self.steps.last().map_or(0, |event| event.step)
+        let skipped = self.skipped.last().map_or(0, |event| event.step);
+        self.steps.last().map_or(0, |event| event.step).max(skipped)
+    }
+
+    /// The steps at which a split was evaluated, best first: by accuracy, then by the loss of the labels. Of equals the
+    /// earlier one is better, so that nothing is kept anew that is no better.
+    pub fn ranking(&self, split: &str) -> Vec<usize> {
+        let mut found: Vec<&EvaluationEvent> = self.evaluations.iter().filter(|event| event.split == split).collect();
+        let loss = |event: &EvaluationEvent| event.loss_label.unwrap_or(f64::INFINITY);
+        found.sort_by(|one, other| {
+            let by_accuracy = other.accuracy.total_cmp(&one.accuracy);
+            by_accuracy.then(loss(one).total_cmp(&loss(other))).then(one.step.cmp(&other.step))
+        });
+        let mut steps: Vec<usize> = found.iter().map(|event| event.step).collect();
+        let mut seen = std::collections::HashSet::new();
+        steps.retain(|step| seen.insert(*step));
+        steps
     }
 
     /// The run's last word on its final split, else its latest evaluation.

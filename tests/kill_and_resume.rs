@@ -132,32 +132,3 @@ fn a_detached_run_outlives_its_starter_and_obeys_from_elsewhere() {
     wait("the end", || read().state == RunState::Stopped);
     assert_eq!(read().history.reason.as_deref(), Some("SIGTERM"));
 }
-
-#[test]
-fn a_full_disk_fails_the_run_with_its_name_and_loses_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    // Two checkpoints fit, more do not: a limit on the size of files stands for the disk.
-    let mut command = train(dir.path());
-    command.args(["--set", "training.steps=60"]);
-    assert!(command.status().unwrap().success());
-    let first = only_run(dir.path());
-    let whole = std::fs::read(first.checkpoints().join("step-60/model.safetensors")).unwrap();
-    let limit = whole.len() / 1024 / 2;
-    let program = env!("CARGO_BIN_EXE_afterthought");
-    let script = format!(
-        "ulimit -f {limit}; exec '{program}' -C '{}' train --set training.steps=60 --set training.checkpoint.every=20",
-        dir.path().display()
-    );
-    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(message.contains("model.safetensors"), "{message}");
-    let run = RunDirectory::list(dir.path()).pop().unwrap();
-    let read = run.read().unwrap();
-    assert_eq!(read.state, RunState::Failed);
-    assert!(read.history.reason.unwrap().contains("model.safetensors"));
-    assert!(run.newest_checkpoint().is_none(), "no half checkpoint is taken for one");
-    // With room again it goes on.
-    assert!(afterthought(dir.path()).args(["train", "--resume", run.id()]).status().unwrap().success());
-    assert_eq!(std::fs::read(run.checkpoints().join("step-60/model.safetensors")).unwrap(), whole);
-}

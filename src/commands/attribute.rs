@@ -24,7 +24,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES, group(clap::ArgGroup::new("examples").required(true)))]
 pub struct AttributeArgs {
-    /// A run's id (or `last`), a checkpoint folder, or a student folder
+    /// A run's id (or `last`) or one of its checkpoints (RUN@best, RUN@STEP), a checkpoint folder, or a student folder
     target: String,
     dataset: String,
     /// One example

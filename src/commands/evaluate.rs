@@ -1,28 +1,30 @@
 //! `afterthought evaluate`: the accuracy of a trained student on a split.
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use super::output::{Context, print, say};
 use crate::evaluation::{Accuracy, merge_predictions, predict};
-use crate::runs::RunSpec;
 use crate::runs::prepare::{self, load_split};
 use crate::runs::preview::Target;
+use crate::runs::{RunDirectory, RunSpec};
 use crate::student::ops::Ops;
 use crate::text;
 
 const EXAMPLES: &str = "\
 Examples:
   afterthought evaluate last --split test
+  afterthought evaluate last@best
   afterthought evaluate 20261120-post --dataset toyworld-noisy --json
   afterthought evaluate runs/20261120-post/checkpoints/step-800 --set evaluation.answer=generate";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EvaluateArgs {
-    /// A run's id (or `last`), a checkpoint folder, or a student folder
+    /// A run's id (or `last`) or one of its checkpoints (RUN@best, RUN@STEP), a checkpoint folder, or a student folder
     target: String,
     /// Another data set than the run's own
     #[arg(long)]
@@ -93,13 +95,23 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
     }
     show(&Accuracy::of(&predictions), &spec, &split, context)?;
     // Last, so that the numbers are seen where the run's folder can't be written.
-    if let Target::Run { run, .. } = &target
+    if let Target::Run { run, checkpoint } = &target
         && args.limit.is_none()
     {
+        if !is_newest(run, checkpoint) {
+            // The board counts those of the run as it ended.
+            say("the predictions are not kept: they are not those of the run's newest checkpoint");
+            return Ok(());
+        }
         merge_predictions(&run.predictions(), &spec.dataset, &split, &predictions)?;
         say(&format!("predictions: {}", run.predictions().display()));
     }
     Ok(())
+}
+
+fn is_newest(run: &RunDirectory, checkpoint: &Path) -> bool {
+    let same = |newest: PathBuf| newest.file_name() == checkpoint.file_name();
+    run.newest_checkpoint().is_some_and(same)
 }
 
 fn show(accuracy: &Accuracy, spec: &RunSpec, split: &str, context: &Context) -> anyhow::Result<()> {

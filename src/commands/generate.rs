@@ -25,7 +25,7 @@ const MOST_TEXTS: usize = 10_000;
 #[derive(Args)]
 #[command(after_help = EXAMPLES, group(clap::ArgGroup::new("begin").required(true)))]
 pub struct GenerateArgs {
-    /// A run's id (or `last`), a checkpoint folder, or a student folder
+    /// A run's id (or `last`) or one of its checkpoints (RUN@best, RUN@STEP), a checkpoint folder, or a student folder
     target: String,
     /// The text to go on from
     #[arg(long, group = "begin")]

@@ -2,7 +2,7 @@
 //!
 //! Results go to standard output, as text for people or, with `--json`, as one JSON document (JSON lines where a
 //! command streams). Messages and progress go to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage,
-//! 130 interrupted.
+//! 75 saved on a signal and to be resumed, 130 interrupted.
 
 pub mod attribute;
 pub mod data;

@@ -25,6 +25,14 @@ pub struct Context {
 #[error("interrupted")]
 pub struct Interrupted;
 
+/// A run was saved because a signal asked for it; whoever sent that may start it again.
+#[derive(Debug, thiserror::Error)]
+#[error("saved on a signal")]
+pub struct Resumable;
+
+/// What the program ends with then: `EX_TEMPFAIL` of sysexits.h, "try again later".
+const SAVED: u8 = 75;
+
 /// The command can't mean what was typed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -134,6 +142,9 @@ pub fn say(message: &str) {
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<Interrupted>().is_some() {
         return ExitCode::from(130);
+    }
+    if error.downcast_ref::<Resumable>().is_some() {
+        return ExitCode::from(SAVED);
     }
     let mut message = format!("error: {error}");
     for cause in error.chain().skip(1) {

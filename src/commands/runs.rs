@@ -83,10 +83,12 @@ Examples:
         #[arg(long = "set", value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
-    /// Copy a run's newest checkpoint, settings, predictions and metrics to a folder
-    #[command(after_help = "Example:\n  afterthought runs export last --to my-student")]
+    /// Copy a checkpoint of a run, its settings, predictions and metrics to a folder
+    #[command(
+        after_help = "Examples:\n  afterthought runs export last --to my-student\n  afterthought runs export last@best --to my-best"
+    )]
     Export {
-        /// The run's id, a part of it, or `last`
+        /// The run's id, a part of it, or `last`; its newest checkpoint, or RUN@best, RUN@STEP
         run: String,
         /// The folder to make
         #[arg(long, value_name = "DIR")]
@@ -122,7 +124,16 @@ pub fn run(command: RunsCommand, context: &Context) -> anyhow::Result<()> {
             say(&format!("the fork trains by itself · `afterthought runs follow {}` watches it", new.id()));
             done(context, &new, RunState::Queued)
         }
-        RunsCommand::Export { run, to, merge } => export(context, &find(&run)?, &to, merge),
+        RunsCommand::Export { run, to, merge } => match run.rsplit_once('@') {
+            None => {
+                let run = find(&run)?;
+                export(context, &run, run.newest_checkpoint(), &to, merge)
+            }
+            Some(_) => {
+                let (run, checkpoint) = RunDirectory::find_checkpoint(&context.project, &run)?;
+                export(context, &run, Some(checkpoint), &to, merge)
+            }
+        },
         RunsCommand::Remove { run, yes } => remove(context, &find(&run)?, yes),
     }
 }
@@ -190,6 +201,8 @@ fn show(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
         value["notes"] = json!(read.history.notes);
         value["evaluations"] = serde_json::to_value(&read.history.evaluations)?;
         value["worker"] = json!(run.worker());
+        value["best"] = json!(run.best_step(&read.spec, &read.history));
+        value["skipped"] = serde_json::to_value(&read.history.skipped)?;
         value["checkpoints"] = json!(crate::training::checkpoint::list(&run.checkpoints()));
         return context.print_json(&value);
     }
@@ -211,9 +224,21 @@ fn show(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
     if let Some(step) = history.steps.last() {
         out.push_str(&format!(" · loss {:.4} · {:.0} tokens/s", step.loss, step.tokens_per_second));
     }
+    if let Some(process) = run.worker() {
+        let alive = control::status(run).map(|status| format!(", heard of {:.0} s ago", status.quiet));
+        out.push_str(&format!("\nworker {process}{}", alive.unwrap_or_else(|| ", which does not answer".into())));
+    }
+    let best = run.best_step(&read.spec, history);
     for found in &history.evaluations {
         let split = text::line(&found.split);
-        out.push_str(&format!("\nstep {:>6}  {split} {:.1} % right", found.step, found.accuracy * 100.0));
+        let is_best = best == Some(found.step) && found.split == read.spec.evaluation.split;
+        let mark = if is_best { " · the best checkpoint" } else { "" };
+        out.push_str(&format!("\nstep {:>6}  {split} {:.1} % right{mark}", found.step, found.accuracy * 100.0));
+    }
+    if let Some(last) = history.skipped.last() {
+        let count = history.skipped.len();
+        let steps = if count == 1 { "step was" } else { "steps were" };
+        out.push_str(&format!("\n{count} {steps} skipped, step {} last: its {} is no number", last.step, last.what));
     }
     for note in &history.notes {
         out.push_str(&format!("\nnote: {}", text::line(note)));
@@ -257,6 +282,7 @@ pub fn table(rows: &[BoardRow]) -> String {
 
 fn follow(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
     let mut tail = Tail::new(run.journal());
+    let mut waits = None;
     let bar = context.progress("", 0);
     let tell = |message: &str| {
         if bar.is_hidden() { say(&text::line(message)) } else { bar.println(text::line(message)) }
@@ -281,10 +307,21 @@ fn follow(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
                     tell(&format!("step {}: {} {share:.1} % right", found.step, found.split));
                 }
                 Event::Note { text: note } => tell(note),
+                Event::Skipped(skipped) => {
+                    tell(&format!("step {} was skipped: its {} is no number", skipped.step, skipped.what));
+                }
                 _ => {}
             }
         }
         let read = run.read()?;
+        // From the worker itself, where the journal is what it can't write.
+        let trouble = read.history.reason.clone().filter(|_| read.state == RunState::Paused);
+        if trouble != waits {
+            if let (Some(reason), false) = (&trouble, context.json) {
+                tell(&format!("paused: {reason}"));
+            }
+            waits = trouble;
+        }
         if !read.state.is_active() {
             bar.finish_and_clear();
             if !context.json {
@@ -324,7 +361,13 @@ fn done(context: &Context, run: &RunDirectory, state: RunState) -> anyhow::Resul
     print(&format!("{} {}\n", text::line(run.id()), state.name()))
 }
 
-fn export(context: &Context, run: &RunDirectory, to: &std::path::Path, merge: bool) -> anyhow::Result<()> {
+fn export(
+    context: &Context,
+    run: &RunDirectory,
+    checkpoint: Option<PathBuf>,
+    to: &std::path::Path,
+    merge: bool,
+) -> anyhow::Result<()> {
     anyhow::ensure!(!to.exists(), "{} is there already; export into a new folder", to.display());
     let read = run.read()?;
     files::create_dir(to)?;
@@ -334,7 +377,7 @@ fn export(context: &Context, run: &RunDirectory, to: &std::path::Path, merge: bo
         }
         Ok(())
     };
-    match run.newest_checkpoint() {
+    match checkpoint {
         Some(checkpoint) if merge && checkpoint.join(lora::CONFIG).exists() => {
             Student::load(&checkpoint, &candle_core::Device::Cpu)?.save_whole(to)?;
         }

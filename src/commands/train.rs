@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::output::{Context, Interrupted, print, print_json_line, say};
+use super::output::{Context, Interrupted, Resumable, print, print_json_line, say};
 use crate::journal::{Event, RunState};
 use crate::runs::supervisor::Listener;
 use crate::runs::{RunDirectory, RunSpec, prepare, worker};
@@ -79,15 +79,13 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         let mut meter = Meter { bar: context.progress("", 0), plain: !super::output::is_interactive() };
         Box::new(move |event| meter.show(event))
     };
-    let state = worker::work(&context.project, &run, Some(listener))?;
-    finish(context, &run, state)?;
-    match state {
-        RunState::Stopped => {
-            say(&format!("stopped; `afterthought train --resume {}` goes on", run.id()));
-            Err(Interrupted.into())
-        }
-        _ => Ok(()),
+    let ending = worker::work(&context.project, &run, Some(listener))?;
+    finish(context, &run, ending.state)?;
+    if ending.state != RunState::Stopped {
+        return Ok(());
     }
+    say(&format!("stopped; `afterthought train --resume {}` goes on", run.id()));
+    if ending.by_signal { Err(Resumable.into()) } else { Err(Interrupted.into()) }
 }
 
 /// The run's id is the last thing printed.
@@ -136,6 +134,10 @@ impl Meter {
                 ));
             }
             Event::Note { text } => self.line(text),
+            Event::Skipped(skipped) => {
+                self.line(&format!("step {} was skipped: its {} is no number", skipped.step, skipped.what));
+            }
+            Event::State { state: RunState::Paused, reason: Some(reason) } => self.line(&format!("paused: {reason}")),
             Event::State { state, .. } if !state.is_active() => self.bar.finish_and_clear(),
             _ => {}
         }
@@ -155,6 +157,6 @@ pub struct WorkerArgs {
 pub fn work(args: WorkerArgs, context: &Context) -> anyhow::Result<()> {
     let run = RunDirectory::find(&context.project, &args.run)?;
     worker::limit_threads(worker::threads(&run.spec()?));
-    worker::work(&context.project, &run, None)?;
-    Ok(())
+    let ending = worker::work(&context.project, &run, None)?;
+    if ending.by_signal { Err(Resumable.into()) } else { Ok(()) }
 }

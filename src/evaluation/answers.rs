@@ -1,5 +1,7 @@
 //! The student's answers: written and read, or chosen by likelihood.
 
+use std::cell::{Cell, RefCell};
+
 use candle_core::D;
 use serde::{Deserialize, Serialize};
 
@@ -108,16 +110,31 @@ pub fn predict<'a>(
     on_progress: OnProgress,
 ) -> Result<Vec<Prediction>, EvaluationError> {
     let mut predictions = Vec::with_capacity(examples.len());
+    let on_progress = RefCell::new(on_progress);
     // In pieces, each example's answer being its own, so that a large student can be watched and stopped.
     for (number, piece) in examples.chunks(BATCH).enumerate() {
         let first = number * BATCH;
-        if on_progress(first).is_break() {
+        let is_over = Cell::new(false);
+        // Once over it stays so: whoever asks to stop asks once.
+        let ends = || {
+            is_over.set(is_over.get() || (*on_progress.borrow_mut())(first).is_break());
+            is_over.get()
+        };
+        if ends() {
             return Err(EvaluationError::Interrupted);
         }
-        predictions.extend(predict_piece(decoder, renderer, piece, asking, &|place| borrow(first + place))?);
+        let answered = predict_piece(decoder, renderer, piece, asking, &|place| borrow(first + place), &ends);
+        // What was cut short is no answer.
+        if is_over.get() {
+            return Err(EvaluationError::Interrupted);
+        }
+        predictions.extend(answered?);
     }
     Ok(predictions)
 }
+
+/// Whether the work is to end where it is; asked often, as a large student takes long over a piece.
+type Ends<'a> = &'a dyn Fn() -> bool;
 
 fn predict_piece<'a>(
     decoder: &Decoder,
@@ -125,6 +142,7 @@ fn predict_piece<'a>(
     examples: &'a [Example],
     asking: &Asking,
     borrow: &dyn Fn(usize) -> Borrowed<'a>,
+    ends: Ends,
 ) -> Result<Vec<Prediction>, EvaluationError> {
     let writes_rationale = renderer.recipe.placement == Placement::Pre && asking.rationale == Given::Own;
     let mut questions = Vec::with_capacity(examples.len());
@@ -136,12 +154,12 @@ fn predict_piece<'a>(
         questions.push(Question { example, context, text: String::new(), reached: true });
     }
     match asking.answer {
-        Answer::Generate => read_answers(decoder, renderer, &questions, asking, writes_rationale),
+        Answer::Generate => read_answers(decoder, renderer, &questions, asking, writes_rationale, ends),
         Answer::Likelihood => {
             if writes_rationale {
-                write_rationales(decoder, renderer, &mut questions, asking.limit)?;
+                write_rationales(decoder, renderer, &mut questions, asking.limit, ends)?;
             }
-            score_choices(decoder, renderer, &questions, asking.score)
+            score_choices(decoder, renderer, &questions, asking.score, ends)
         }
     }
 }
@@ -152,11 +170,12 @@ fn write_rationales(
     renderer: &Renderer,
     questions: &mut [Question],
     limit: usize,
+    ends: Ends,
 ) -> Result<(), EvaluationError> {
     let separator = renderer.answer_ids()?;
     let is_end = |id: &u32| renderer.is_end(*id);
     let prompts: Vec<Vec<u32>> = questions.iter().map(|question| question.context.clone()).collect();
-    let done = |_: usize, text: &[u32]| text.ends_with(&separator) || text.last().is_some_and(is_end);
+    let done = |_: usize, text: &[u32]| ends() || text.ends_with(&separator) || text.last().is_some_and(is_end);
     let texts = generate(decoder, &prompts, limit + separator.len(), Choose::Greedy, &done)?;
     for (question, text) in questions.iter_mut().zip(texts) {
         question.text = renderer.tokenizer.text(&text)?;
@@ -173,6 +192,7 @@ fn read_answers(
     questions: &[Question],
     asking: &Asking,
     writes_rationale: bool,
+    ends: Ends,
 ) -> Result<Vec<Prediction>, EvaluationError> {
     let before = if writes_rationale { renderer.answer_ids()? } else { vec![] };
     let after = renderer.rationale_ids()?;
@@ -190,9 +210,12 @@ fn read_answers(
         let end = ends.into_iter().flatten().min().map_or(text.len(), |end| start + end);
         Some((start, end))
     };
-    let done = |_: usize, text: &[u32]| match label(text) {
-        Some((start, end)) => end < text.len() || text.len() - start > longest,
-        None => text.last().is_some_and(is_end),
+    let done = |_: usize, text: &[u32]| {
+        ends()
+            || match label(text) {
+                Some((start, end)) => end < text.len() || text.len() - start > longest,
+                None => text.last().is_some_and(is_end),
+            }
     };
     let limit = if writes_rationale { asking.limit + before.len() } else { 0 } + longest + 1;
     let prompts: Vec<Vec<u32>> = questions.iter().map(|question| question.context.clone()).collect();
@@ -251,6 +274,7 @@ fn score_choices(
     renderer: &Renderer,
     questions: &[Question],
     score: Score,
+    ends: Ends,
 ) -> Result<Vec<Prediction>, EvaluationError> {
     let mut sequences: Vec<Sequence> = Vec::new();
     let mut labels: Vec<Vec<Vec<u32>>> = Vec::with_capacity(questions.len());
@@ -274,6 +298,9 @@ fn score_choices(
     sequences.sort_by_key(|sequence| sequence.ids.len());
     let mut scores: Vec<Vec<Option<f64>>> = labels.iter().map(|labels| vec![None; labels.len()]).collect();
     for batch in sequences.chunks(BATCH) {
+        if ends() {
+            break;
+        }
         score_batch(decoder, batch, &labels, &mut scores)?;
     }
     Ok(questions
@@ -312,7 +339,7 @@ pub fn score_choices_in_context(
 ) -> Result<Vec<ChoiceScore>, EvaluationError> {
     let context = renderer.prompt_with_rationale(example, Borrowed::default())?.ids();
     let question = Question { example, context, text: String::new(), reached: true };
-    let predictions = score_choices(decoder, renderer, &[question], Score::Sum)?;
+    let predictions = score_choices(decoder, renderer, &[question], Score::Sum, &|| false)?;
     Ok(predictions.into_iter().next().and_then(|prediction| prediction.choices).unwrap_or_default())
 }
 

@@ -214,6 +214,10 @@ fn sentence(run: &Run, accuracy: Option<f64>, none: Option<&Difference>, plain: 
     if accuracy.is_none() {
         return match run.state {
             RunState::Failed => format!("failed: {}", run.history.reason.as_deref().unwrap_or("see worker.log")),
+            state @ (RunState::Paused | RunState::Interrupted) => match &run.history.reason {
+                Some(reason) => format!("{}: {reason}", state.name()),
+                None => state.name().into(),
+            },
             state => state.name().into(),
         };
     }

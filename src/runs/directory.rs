@@ -1,18 +1,25 @@
 //! A run on the disk: `runs/ID/`. Opening it needs nothing else.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::RunError;
 use super::spec::{Record, RunSpec};
+use super::{RunError, control};
 use crate::corpus::{did_you_mean, nearest};
 use crate::files::{self, FileError};
 use crate::journal::{Event, History, RunState, Writer};
 use crate::text;
+use crate::training::checkpoint;
 
 /// How long a new run may wait for its worker before it counts as interrupted.
 const START: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
+
+/// How long a journal may be silent before its worker is asked how it is.
+const QUIET: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
+
+/// What a line of `worker.log` begins with that marks the beginning of a worker.
+const BEGIN: &str = "# worker ";
 
 /// The folder of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +161,43 @@ impl RunDirectory {
 
     /// The newest checkpoint.
     pub fn newest_checkpoint(&self) -> Option<PathBuf> {
-        crate::training::checkpoint::list(&self.checkpoints()).pop().map(|(_, path)| path)
+        checkpoint::list(&self.checkpoints()).pop().map(|(_, path)| path)
+    }
+
+    /// The step of the best checkpoint that is there, by the evaluations in `history`.
+    pub fn best_step(&self, spec: &RunSpec, history: &History) -> Option<usize> {
+        let there = checkpoint::list(&self.checkpoints());
+        let ranking = history.ranking(&spec.evaluation.split);
+        ranking.into_iter().find(|step| there.iter().any(|(other, _)| other == step))
+    }
+
+    /// A checkpoint by its name: `last`, `best` or a step.
+    pub fn checkpoint(&self, name: &str) -> Result<PathBuf, RunError> {
+        let there = checkpoint::list(&self.checkpoints());
+        let Some((last, _)) = there.last() else { return Err(RunError::NoCheckpoint { id: self.id().to_owned() }) };
+        let step = match name {
+            "last" => *last,
+            "best" => {
+                let best = self.best_step(&self.spec()?, &History::read(&self.journal())?);
+                best.ok_or_else(|| RunError::NoBest { id: self.id().to_owned() })?
+            }
+            // No run has that many steps, so that the error says which there are.
+            step => step.parse().unwrap_or(usize::MAX),
+        };
+        let found = there.iter().find(|(other, _)| *other == step).map(|(_, path)| path.clone());
+        found.ok_or_else(|| {
+            let known: Vec<String> = there.iter().map(|(step, _)| step.to_string()).collect();
+            let (id, wanted) = (self.id().to_owned(), text::line(name).into_owned());
+            RunError::NoSuchCheckpoint { id, step: wanted, known: known.join(", ") }
+        })
+    }
+
+    /// Finds a run and one of its checkpoints: `RUN` for the newest, `RUN@best`, `RUN@STEP`.
+    pub fn find_checkpoint(project: &Path, wanted: &str) -> Result<(Self, PathBuf), RunError> {
+        let (run, name) = wanted.rsplit_once('@').unwrap_or((wanted, "last"));
+        let run = Self::find(project, run)?;
+        let checkpoint = run.checkpoint(name)?;
+        Ok((run, checkpoint))
     }
 
     /// What the run is.
@@ -169,8 +212,9 @@ impl RunDirectory {
     /// Reads everything that is known of the run.
     pub fn read(&self) -> Result<Run, RunError> {
         let spec = self.spec()?;
-        let history = History::read(&self.journal())?;
-        let state = self.state(&history);
+        let mut history = History::read(&self.journal())?;
+        let (state, reason) = self.standing(&history);
+        history.reason = reason.or(history.reason);
         let has_checkpoint = self.newest_checkpoint().is_some();
         Ok(Run { id: self.id().to_owned(), spec, history, state, has_checkpoint })
     }
@@ -182,8 +226,56 @@ impl RunDirectory {
             return written;
         }
         let updated = history.updated.as_deref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
-        let fresh = updated.is_some_and(|time| jiff::Timestamp::now().duration_since(time) < START);
+        // The clock may have been set back since.
+        let fresh = updated.is_some_and(|time| jiff::Timestamp::now().duration_since(time).abs() < START);
         if written == RunState::Queued && fresh { written } else { RunState::Interrupted }
+    }
+
+    /// Where the run stands, and why, where its journal does not say it: what a dead worker said last, and what a living
+    /// one says that can't write.
+    pub fn standing(&self, history: &History) -> (RunState, Option<String>) {
+        let state = self.state(history);
+        if state == RunState::Interrupted {
+            return (state, Some(self.last_words()));
+        }
+        let updated = history.updated.as_deref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+        let quiet = updated.is_none_or(|time| jiff::Timestamp::now().duration_since(time).abs() > QUIET);
+        if !state.is_active() || !quiet {
+            return (state, None);
+        }
+        match control::status(self) {
+            Some(control::Status { state, reason: Some(reason), .. }) => (state, Some(reason)),
+            _ => (state, None),
+        }
+    }
+
+    /// Marks in the log that a worker begins, so that its words are told from those of earlier ones.
+    pub fn begin_log(&self) {
+        let line = format!("{BEGIN}{} begins, {}\n", std::process::id(), crate::journal::now());
+        // The log is a help, and its want no reason not to train.
+        let _ = files::append_lines(&self.log(), &line);
+    }
+
+    /// The end of what the last worker said.
+    fn last_words(&self) -> String {
+        const MOST: u64 = 4096;
+        let tail = || -> io::Result<Vec<u8>> {
+            let mut file = File::open(self.log())?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
+            let mut bytes = Vec::new();
+            file.take(MOST).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = tail().unwrap_or_default();
+        let all = String::from_utf8_lossy(&bytes);
+        let own = all.lines().rev().take_while(|line| !line.starts_with(BEGIN));
+        let mut words: Vec<&str> = own.map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+        words.reverse();
+        match words[..] {
+            [] => "its worker is gone without a word, as after `kill -9` or a power cut".into(),
+            _ => format!("its worker is gone; its last words: {}", text::excerpt(&words.join(" / "), 400)),
+        }
     }
 
     /// Where a run stands that can go on; a finished one can't, and its numbers are kept from being trained over.
@@ -215,7 +307,8 @@ impl RunDirectory {
                 Ok(()) => {
                     let write = |file: &mut File| {
                         file.set_len(0)?;
-                        writeln!(file, "{}", std::process::id())
+                        let own = std::process::id();
+                        writeln!(file, "{own} {}", started(own).unwrap_or_default())
                     };
                     write(&mut file).map_err(FileError::on("write", &path))?;
                     return Ok(file);
@@ -230,7 +323,14 @@ impl RunDirectory {
     /// The process that works on the run, if one does.
     pub fn worker(&self) -> Option<u32> {
         let text = fs::read_to_string(self.lock_path()).ok()?;
-        if self.is_locked() { text.trim().parse().ok() } else { None }
+        if !self.is_locked() {
+            return None;
+        }
+        let mut words = text.split_whitespace();
+        let number = words.next()?.parse().ok()?;
+        // On another machine that shares the disk the number means another process, or none.
+        let is_same = words.next().is_none_or(|begun| started(number).as_deref() == Some(begun));
+        is_same.then_some(number)
     }
 
     fn lock_path(&self) -> PathBuf {
@@ -249,6 +349,14 @@ impl RunDirectory {
         let line = text.lines().find_map(|line| line.trim().strip_prefix("created: "));
         line.unwrap_or_default().trim_matches(['\'', '"']).to_owned()
     }
+}
+
+/// When a process began, in the system's own count, where it says: numbers of processes are used again.
+fn started(process: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_whitespace().nth(19).map(str::to_owned)
 }
 
 /// Letters, digits and single hyphens.
@@ -296,8 +404,17 @@ mod tests {
         journal.append(Event::State { state: RunState::Running, reason: None }).unwrap();
         assert_eq!(run.read().unwrap().state, RunState::Running);
         assert!(run.is_locked());
+        assert_eq!(run.worker(), Some(std::process::id()));
+        run.begin_log();
         drop(lock);
-        assert_eq!(run.read().unwrap().state, RunState::Interrupted);
+        let read = run.read().unwrap();
+        assert_eq!((read.state, run.worker()), (RunState::Interrupted, None));
+        assert!(read.history.reason.unwrap().contains("without a word"));
+        files::append_lines(&run.log(), "memory allocation of 9 bytes failed\n").unwrap();
+        let reason = run.read().unwrap().history.reason.unwrap();
+        assert!(reason.ends_with("its last words: memory allocation of 9 bytes failed"), "{reason}");
+        run.begin_log();
+        assert!(run.read().unwrap().history.reason.unwrap().contains("without a word"), "those were another's");
         assert_eq!(run.unfinished().unwrap(), RunState::Interrupted);
         journal.append(Event::State { state: RunState::Finished, reason: None }).unwrap();
         assert_eq!(run.read().unwrap().state, RunState::Finished);

@@ -25,7 +25,8 @@ pub fn fork(
         let steps: Vec<String> = known.iter().map(|(step, _)| step.to_string()).collect();
         return match (step, steps.is_empty()) {
             (Some(step), false) => {
-                Err(RunError::NoSuchCheckpoint { id: run.id().to_owned(), step, known: steps.join(", ") })
+                let (id, step) = (run.id().to_owned(), step.to_string());
+                Err(RunError::NoSuchCheckpoint { id, step, known: steps.join(", ") })
             }
             _ => Err(RunError::NoCheckpoint { id: run.id().to_owned() }),
         };
@@ -47,13 +48,16 @@ pub fn fork(
     spec.record = Some(Record { forked_from: Some((run.id().to_owned(), *step)), ..Record::new(run.id()) });
     let new = RunDirectory::create(project, spec.clone(), &format!("{} fork", spec.rationale))?;
     let to = new.checkpoints().join(checkpoint::folder_name(*step));
-    files::create_dir(&to)?;
+    // It has its name when it is whole.
+    let hidden = new.checkpoints().join(format!(".{}", checkpoint::folder_name(*step)));
+    files::create_dir(&hidden)?;
     let entries = std::fs::read_dir(from).map_err(FileError::on("read", from))?;
     for entry in entries.flatten() {
-        let path = to.join(entry.file_name());
+        let path = hidden.join(entry.file_name());
         std::fs::copy(entry.path(), &path).map_err(FileError::on("write", &path))?;
     }
-    checkpoint::adopt(&to, spec.seed.order)?;
+    checkpoint::adopt(&hidden, spec.seed.order)?;
+    files::publish_dir(&hidden, &to)?;
     Ok(new)
 }
 

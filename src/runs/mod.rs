@@ -8,6 +8,7 @@ pub mod directory;
 pub mod fork;
 pub mod prepare;
 pub mod preview;
+mod saving;
 pub mod scorer;
 pub mod slots;
 pub mod spec;
@@ -55,7 +56,7 @@ pub enum RunError {
     #[error("run {id} has no checkpoint to load · it was stopped before its first one, or is a recording")]
     NoCheckpoint { id: String },
     #[error("run {id} has no checkpoint of step {step} · it has those of {known}")]
-    NoSuchCheckpoint { id: String, step: usize, known: String },
+    NoSuchCheckpoint { id: String, step: String, known: String },
     #[error("a fork of {id} must keep its student (and the toy its data set): its words would mean something else")]
     ForkOfOther { id: String },
     #[error("run {id} can't be forked at step {step}: {problem}{others}")]
@@ -82,6 +83,10 @@ pub enum RunError {
     Unusable { split: String, count: usize, reasons: String },
     #[error("device `{name}`: {problem}")]
     Device { name: String, problem: String },
+    #[error("{error} · the last checkpoint is {checkpoint} · `afterthought runs resume {id}` goes on from there")]
+    Failed { id: String, checkpoint: String, error: Box<RunError> },
+    #[error("run {id} has no evaluation of a checkpoint that it kept, so none is its best")]
+    NoBest { id: String },
     #[error("the worker broke down: {message}")]
     Panic { message: String },
     #[error("the worker's runtime did not start: {source}")]
@@ -100,4 +105,18 @@ pub enum RunError {
     Attribution(#[from] AttributionError),
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl RunError {
+    /// The file that could not be written for want of room, if that is what went wrong.
+    pub fn full_disk(&self) -> Option<&FileError> {
+        match self {
+            Self::File(error)
+            | Self::Student(StudentError::Io(error))
+            | Self::Evaluation(EvaluationError::File(error)) => Some(error).filter(|error| error.is_full()),
+            Self::Training(error) => error.full_disk(),
+            Self::Failed { error, .. } => error.full_disk(),
+            _ => None,
+        }
+    }
 }

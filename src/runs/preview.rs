@@ -124,7 +124,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Takes a run's id (its newest checkpoint), a checkpoint folder, a student folder, or a hub id that was fetched.
+    /// Takes a run's id (its newest checkpoint, or `ID@best`, `ID@STEP`), a checkpoint folder, a student folder, or a hub id that was fetched.
     pub fn find(project: &Path, wanted: &str) -> Result<Self, RunError> {
         let path = &*project.join(wanted);
         if ["config.json", lora::CONFIG].iter().any(|file| path.join(file).is_file()) {
@@ -139,8 +139,7 @@ impl Target {
         if let Some(folder) = hub::is_id(wanted).then(|| hub::cached(wanted)).flatten() {
             return Ok(Self::Folder(folder));
         }
-        let run = RunDirectory::find(project, wanted)?;
-        let checkpoint = run.newest_checkpoint().ok_or_else(|| RunError::NoCheckpoint { id: run.id().to_owned() })?;
+        let (run, checkpoint) = RunDirectory::find_checkpoint(project, wanted)?;
         Ok(Self::Run { run, checkpoint })
     }
 

@@ -169,8 +169,7 @@ fn scores(
             Err(error) => return Err(error.into()),
         }
     }
-    files::create_dir(&folder)?;
-    files::replace(&path, |out| {
+    let write = |out: &mut dyn std::io::Write| {
         serde_json::to_writer(&mut *out, &header)?;
         out.write_all(b"\n")?;
         for line in &lines {
@@ -178,7 +177,8 @@ fn scores(
             out.write_all(b"\n")?;
         }
         Ok(())
-    })?;
+    };
+    supervisor.with_room(|| files::create_dir(&folder).and_then(|()| files::replace(&path, write)))?;
     supervisor.event(Event::Progress {
         what: format!("attributing {}", split.name),
         done: split.examples.len(),

@@ -257,6 +257,7 @@ impl RunSpec {
         setting.dataset = self.family();
         setting.training.loss = Default::default();
         setting.training.threads = None;
+        setting.training.checkpoint = Default::default();
         setting.evaluation = EvaluationSettings {
             split: String::new(),
             last: Some(self.evaluation.last_split().to_owned()),

@@ -12,6 +12,8 @@ use crate::journal::{self, Event, RunState, Writer};
 
 /// How often progress is worth a line.
 const PROGRESS: Duration = Duration::from_millis(300);
+/// How often it is tried whether a full disk has room again.
+const ROOM: Duration = Duration::from_secs(2);
 
 /// Who is told of every event, beside the journal.
 pub type Listener = Box<dyn FnMut(&Event) + Send>;
@@ -49,15 +51,105 @@ impl Supervisor {
         self.note(&format!("the curves for TensorBoard could not be written: {error} · {next}"))
     }
 
-    /// Writes an event to the journal and to whoever listens.
+    /// Writes an event to the journal and to whoever listens. On a full disk it waits for room, and nothing is lost: the
+    /// journal keeps what it could not write.
     pub fn event(&mut self, event: Event) -> Result<(), RunError> {
+        let shown = self.board.as_mut().map_or(Ok(()), |board| board.write(&event));
+        self.keep(event);
+        let flushed = self.journal.flush();
+        self.unless_full(flushed, |journal| journal.flush())?;
+        // Told once: without a board nothing can fail again.
+        shown.or_else(|error| self.without_tensorboard(&error))
+    }
+
+    /// Tells whoever listens, and leaves the event to the next flush of the journal.
+    fn keep(&mut self, event: Event) {
+        self.control.beat(match &event {
+            Event::Step(step) => Some(step.step),
+            _ => None,
+        });
         if let Some(listener) = &mut self.listener {
             listener(&event);
         }
-        let shown = self.board.as_mut().map_or(Ok(()), |board| board.write(&event));
-        self.journal.append(event)?;
-        // Told once: without a board nothing can fail again.
-        shown.or_else(|error| self.without_tensorboard(&error))
+        self.journal.keep(event);
+    }
+
+    /// Tries again what a full disk kept from being written to the journal, until there is room.
+    fn unless_full(
+        &mut self,
+        tried: Result<(), FileError>,
+        again: impl Fn(&mut Writer) -> Result<(), FileError>,
+    ) -> Result<(), RunError> {
+        match tried {
+            Err(error) if error.is_full() => {
+                self.begin_waiting(&error);
+                let result = loop {
+                    self.control.wait_for_stop(ROOM);
+                    match again(&mut self.journal) {
+                        Err(error) if error.is_full() && !self.is_stopping() => self.control.beat(None),
+                        result => break result,
+                    }
+                };
+                result?;
+                self.end_waiting()
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Does something that writes to the disk. Where that is full the run pauses, with all it has in memory, and tries
+    /// again until there is room or the run is told to stop.
+    pub fn with_room<T, E>(&mut self, mut write: impl FnMut() -> Result<T, E>) -> Result<T, RunError>
+    where
+        RunError: From<E>,
+    {
+        let mut waits = false;
+        loop {
+            let error = match write().map_err(RunError::from) {
+                Ok(done) => {
+                    if waits {
+                        self.end_waiting()?;
+                    }
+                    return Ok(done);
+                }
+                Err(error) => error,
+            };
+            match error.full_disk() {
+                Some(full) if !self.is_stopping() => {
+                    if !waits {
+                        self.begin_waiting(full);
+                    }
+                    waits = true;
+                }
+                _ => {
+                    self.control.set_trouble(None);
+                    return Err(error);
+                }
+            }
+            self.control.wait_for_stop(ROOM);
+            self.control.beat(None);
+        }
+    }
+
+    /// Shows that the run waits for room. The journal may be what has none, so that this is told over the control socket
+    /// as well.
+    fn begin_waiting(&mut self, full: &FileError) {
+        let reason = format!("the disk is full: {} · make room and it goes on by itself", full.path.display());
+        self.control.set_trouble(Some(reason.clone()));
+        self.keep(Event::State { state: RunState::Paused, reason: Some(reason) });
+        // What is kept is written when there is room.
+        let _ = self.journal.flush();
+    }
+
+    /// Shows that there is room again.
+    fn end_waiting(&mut self) -> Result<(), RunError> {
+        self.control.set_trouble(None);
+        self.event(Event::State { state: RunState::Running, reason: None })
+    }
+
+    /// The journal's file, for whoever must wait until what it says is on the disk.
+    pub fn journal_file(&self) -> Result<std::fs::File, RunError> {
+        Ok(self.journal.file()?)
     }
 
     /// Says something that a person should know.
@@ -94,7 +186,8 @@ impl Supervisor {
     /// Writes where the run stands, and waits until that is on the disk.
     pub fn state(&mut self, state: RunState, reason: Option<String>) -> Result<(), RunError> {
         self.event(Event::State { state, reason })?;
-        Ok(self.journal.sync()?)
+        let synced = self.journal.sync();
+        self.unless_full(synced, Writer::sync)
     }
 }
 

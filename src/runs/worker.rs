@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::control::{self, Control, Wanted};
 use super::directory::RunDirectory;
 use super::prepare::{self, LoadedSplit, TRAIN, Tally};
+use super::saving::Saving;
 use super::scorer::Scoring;
 use super::spec::RunSpec;
 use super::supervisor::{Listener, Supervisor};
@@ -22,18 +23,31 @@ use super::{RunError, slots};
 use crate::corpus::Dataset;
 use crate::evaluation::{self, Accuracy, EvaluationError, Given, Prediction};
 use crate::files;
-use crate::journal::{EvaluationEvent, Event, RunState, Writer};
+use crate::journal::{EvaluationEvent, Event, History, RunState, SkippedEvent, StepEvent, Writer};
 use crate::rationale::{Encoded, Placement, Renderer};
 use crate::student::DropoutRates;
 use crate::training::settings::{Dropping, Unusable};
-use crate::training::{self, Reduction, Trainer, TrainingSettings};
+use crate::training::{self, OnNonfinite, Reduction, Trainer, TrainingError, TrainingSettings};
 
-/// Trains a run in this process, from its beginning or from its newest checkpoint, and gives the state it ends in.
+/// How a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    pub state: RunState,
+    /// A signal asked for it, such as batch systems send; the run waits to be resumed.
+    pub by_signal: bool,
+}
+
+/// Trains a run in this process, from its beginning or from its newest checkpoint, and says how it ended.
 /// With a listener the process is in the foreground: Ctrl-C stops the run as the control socket would.
-pub fn work(project: &Path, run: &RunDirectory, listener: Option<Listener>) -> Result<RunState, RunError> {
+pub fn work(project: &Path, run: &RunDirectory, listener: Option<Listener>) -> Result<Ending, RunError> {
     training::tune_allocator();
     let lock = run.lock()?;
     run.unfinished()?;
+    run.begin_log();
+    for folder in [run.path(), &run.attributions()] {
+        files::sweep(folder);
+    }
+    training::checkpoint::sweep(&run.checkpoints());
     let control = Arc::new(Control::default());
     let foreground = listener.is_some();
     let mut supervisor = Supervisor::new(Writer::open(&run.journal())?, control.clone(), listener);
@@ -52,9 +66,14 @@ pub fn work(project: &Path, run: &RunDirectory, listener: Option<Listener>) -> R
         }
         tokio::spawn(obey_signals(control.clone(), foreground));
         let training = tokio::task::spawn_blocking(move || guarded(&project, &run, &mut supervisor, lock));
-        training.await.map_err(|error| RunError::Panic { message: error.to_string() })?
+        let state = training.await.map_err(|error| RunError::Panic { message: error.to_string() })??;
+        let by_signal = matches!(control.wanted(), Wanted::Stop(reason) if SIGNALS.contains(&reason.as_str()));
+        Ok(Ending { state, by_signal: by_signal && state == RunState::Stopped })
     })
 }
+
+/// What batch systems send to a job whose time is up, and shutdowns to all.
+const SIGNALS: [&str; 3] = ["SIGTERM", "SIGUSR1", "SIGUSR2"];
 
 /// Trains a run that another one needs, inside that one's process and slot.
 fn train_nested(project: &Path, run: &RunDirectory, outer: &mut Supervisor) -> Result<(), RunError> {
@@ -102,11 +121,7 @@ fn guarded(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor, lock
         drop(slot);
         result
     }));
-    let outcome = outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(RunError::Panic { message: text.unwrap_or_else(|| "no message".into()) })
-    });
+    let outcome = outcome.unwrap_or_else(|panic| Err(RunError::Panic { message: training::words(&*panic) }));
     let state = conclude(supervisor, outcome, run);
     drop(lock);
     state
@@ -131,10 +146,37 @@ fn conclude(
             }
         },
         Err(error) => {
-            // On a full disk this fails as well; the first error is the one to show.
+            if let (Wanted::Stop(reason), Some(_)) = (supervisor.control.wanted(), error.full_disk()) {
+                // The run did as it was told, but for its last checkpoint.
+                let reason = format!("{reason}, while {error}; {}", saved(run));
+                let _ = supervisor.state(RunState::Stopped, Some(reason));
+                return Ok(RunState::Stopped);
+            }
+            let error = match error {
+                error @ (RunError::Training(_) | RunError::Panic { .. }) => match run.newest_checkpoint() {
+                    Some(path) => RunError::Failed {
+                        id: run.id().to_owned(),
+                        checkpoint: path.strip_prefix(run.path()).unwrap_or(&path).display().to_string(),
+                        error: Box::new(error),
+                    },
+                    None => error,
+                },
+                error => error,
+            };
+            // Where this fails as well, the first error is the one to show.
             let _ = supervisor.state(RunState::Failed, Some(error.to_string()));
             Err(error)
         }
+    }
+}
+
+/// What a run can go on from.
+fn saved(run: &RunDirectory) -> String {
+    match run.newest_checkpoint() {
+        Some(path) => {
+            format!("it goes on from {} when there is room", path.strip_prefix(run.path()).unwrap_or(&path).display())
+        }
+        None => "it has no checkpoint yet".into(),
     }
 }
 
@@ -184,14 +226,16 @@ fn execute(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor) -> R
         threads: rayon::current_num_threads(),
     })?;
     // Also for a run without a checkpoint: what its journal says of earlier steps is void.
-    let begun = crate::journal::History::read(&run.journal())?.step();
+    let begun = History::read(&run.journal())?.step();
     if resumed.is_some() || begun > 0 {
         supervisor.event(Event::Resume { step: resumed.unwrap_or(0) })?;
     }
     if spec.training.tensorboard {
         supervisor.show_in_tensorboard(run)?;
     }
-    train(run, &spec, &mut trainer, &material, supervisor)
+    let seen = History::read(&run.journal())?;
+    let mut saving = Saving::new(run, spec.training.checkpoint.keep, &spec.evaluation.split, seen);
+    train(run, &spec, &mut trainer, &material, &mut saving, supervisor)
 }
 
 /// Goes back to the newest checkpoint that can be used; newer ones are set aside. A fork without one must not train from
@@ -236,7 +280,8 @@ fn prepare_run(
         let split = spec.evaluation.last_split().to_owned();
         return Err(RunError::NoAnswers { dataset: dataset.name().into(), split });
     }
-    check_data(run, spec, prepare::hashes([&train, &watched].into_iter().chain(&last)))?;
+    let hashes = prepare::hashes([&train, &watched].into_iter().chain(&last));
+    supervisor.with_room(|| check_data(run, spec, hashes.clone()))?;
 
     let mut meter = FetchMeter::default();
     let mut fetched = |file: &str, done: u64, total: u64| {
@@ -320,10 +365,10 @@ fn check_data(
     hashes: std::collections::BTreeMap<String, String>,
 ) -> Result<(), RunError> {
     let Some(record) = &mut spec.record else { return Ok(()) };
-    if record.data == hashes {
+    if record.data == hashes && run.spec()?.record.is_some_and(|stored| stored.data == hashes) {
         return Ok(());
     }
-    if !record.data.is_empty() && run.newest_checkpoint().is_some() {
+    if record.data != hashes && !record.data.is_empty() && run.newest_checkpoint().is_some() {
         return Err(RunError::DataChanged { id: run.id().to_owned(), dataset: spec.dataset.clone() });
     }
     record.data = hashes;
@@ -336,56 +381,87 @@ fn train(
     spec: &RunSpec,
     trainer: &mut Trainer,
     material: &Material,
+    saving: &mut Saving,
     supervisor: &mut Supervisor,
 ) -> Result<(), RunError> {
     let (steps, per_epoch) = (trainer.steps(), trainer.steps_per_epoch());
-    let keep = spec.training.checkpoint.keep;
+    let mut skipped = 0;
     while !trainer.is_finished() {
+        saving.look(supervisor)?;
         match supervisor.control.wanted() {
             Wanted::Run => {}
-            Wanted::Stop(_) => return save(run, trainer, keep, supervisor),
+            Wanted::Stop(_) => return saving.save(trainer, supervisor),
             Wanted::Pause => {
-                save(run, trainer, keep, supervisor)?;
+                saving.save(trainer, supervisor)?;
                 supervisor.goes_on()?;
                 continue;
             }
         }
-        let event = trainer.step()?;
-        let step = event.step;
-        supervisor.event(Event::Step(event))?;
+        match take_step(trainer, spec.training.on_nonfinite, &mut skipped)? {
+            Ok(event) => supervisor.event(Event::Step(event))?,
+            Err(event) => supervisor.event(Event::Skipped(event))?,
+        }
+        let step = trainer.steps_done();
         // The checkpoint first: what is evaluated next may take longer than what was trained.
         if spec.training.checkpoint.every.is_due(step, steps, per_epoch) {
-            save(run, trainer, keep, supervisor)?;
+            saving.begin(trainer, supervisor)?;
         }
         if step < steps && spec.evaluation.every.is_due(step, steps, per_epoch) {
-            evaluate(spec, trainer, material, supervisor, false)?;
+            evaluate(spec, trainer, material, saving, supervisor, false)?;
         }
     }
-    let mut predictions = evaluate(spec, trainer, material, supervisor, false)?;
+    let mut predictions = evaluate(spec, trainer, material, saving, supervisor, false)?;
     if material.last.is_some() {
-        predictions = evaluate(spec, trainer, material, supervisor, true)?;
+        predictions = evaluate(spec, trainer, material, saving, supervisor, true)?;
     }
+    saving.save(trainer, supervisor)?;
     // Told to stop: asked again when the run is resumed.
-    let Some(predictions) = predictions else { return save(run, trainer, keep, supervisor) };
+    let Some(predictions) = predictions else { return Ok(()) };
+    saving.tidy()?;
     let split = spec.evaluation.last_split();
-    evaluation::merge_predictions(&run.predictions(), &spec.dataset, split, &predictions)?;
-    Ok(())
+    supervisor.with_room(|| evaluation::merge_predictions(&run.predictions(), &spec.dataset, split, &predictions))
 }
 
-fn save(run: &RunDirectory, trainer: &Trainer, keep: usize, supervisor: &mut Supervisor) -> Result<(), RunError> {
-    if trainer.steps_done() == 0 {
-        return Ok(());
+/// More steps in a row than this without an update, and the run has nothing to go on for.
+const MOST_SKIPPED: usize = 20;
+
+/// Takes a step, or goes past one whose loss or gradient is no number. `skipped` counts those in a row.
+fn take_step(
+    trainer: &mut Trainer,
+    on_nonfinite: OnNonfinite,
+    skipped: &mut usize,
+) -> Result<Result<StepEvent, SkippedEvent>, RunError> {
+    let error = match trainer.step() {
+        Ok(event) => {
+            *skipped = 0;
+            return Ok(Ok(event));
+        }
+        Err(error) => error,
+    };
+    match error {
+        TrainingError::Step { step, examples, problem } if on_nonfinite == OnNonfinite::Skip => match *problem {
+            TrainingError::Diverged { what } if *skipped < MOST_SKIPPED => {
+                *skipped += 1;
+                trainer.skip();
+                Ok(Err(SkippedEvent { step, what: what.into(), examples }))
+            }
+            problem @ TrainingError::Diverged { .. } => {
+                let last = TrainingError::Step { step, examples, problem: Box::new(problem) };
+                Err(TrainingError::AllSkipped { count: *skipped + 1, last: Box::new(last) }.into())
+            }
+            problem => Err(TrainingError::Step { step, examples, problem: Box::new(problem) }.into()),
+        },
+        error => Err(error.into()),
     }
-    let path = trainer.save(&run.checkpoints(), keep)?;
-    let path = path.strip_prefix(run.path()).unwrap_or(&path).to_owned();
-    supervisor.event(Event::Checkpoint { step: trainer.steps_done(), path })
 }
 
-/// Measures accuracy and loss on the watched split, or accuracy on the last one. `None` when told to stop meanwhile.
+/// Measures accuracy and loss on the watched split, or accuracy on the last one. `None` when told to stop meanwhile. A
+/// step that is among the best is saved, if such are to be kept.
 fn evaluate(
     spec: &RunSpec,
     trainer: &Trainer,
     material: &Material,
+    saving: &mut Saving,
     supervisor: &mut Supervisor,
     last: bool,
 ) -> Result<Option<Vec<Prediction>>, RunError> {
@@ -424,7 +500,7 @@ fn evaluate(
         (None, measured) => measured?,
     };
     let accuracy = Accuracy::of(&predictions);
-    supervisor.event(Event::Evaluation(EvaluationEvent {
+    let event = EvaluationEvent {
         step: trainer.steps_done(),
         epoch: trainer.epoch(),
         split: split.name.clone(),
@@ -439,16 +515,24 @@ fn evaluate(
         loss_label: losses.label,
         loss_rationale: losses.rationale,
         last: is_final && split.name == spec.evaluation.last_split(),
-    }))?;
+    };
+    supervisor.event(Event::Evaluation(event.clone()))?;
+    if saving.evaluated(&event) {
+        saving.begin(trainer, supervisor)?;
+    }
     Ok(Some(predictions))
 }
 
-/// SIGTERM stops a run with its checkpoint, and so does Ctrl-C on one in the foreground. A closed terminal is nothing
-/// to a run.
+/// SIGTERM, SIGUSR1 and SIGUSR2 stop a run with its checkpoint, and so does Ctrl-C on one in the foreground. A closed
+/// terminal is nothing to a run.
 async fn obey_signals(control: Arc<Control>, foreground: bool) {
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup), Ok(mut first), Ok(mut second)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+        signal(SignalKind::user_defined1()),
+        signal(SignalKind::user_defined2()),
+    ) else {
         return;
     };
     loop {
@@ -456,6 +540,8 @@ async fn obey_signals(control: Arc<Control>, foreground: bool) {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "Ctrl-C",
             _ = hangup.recv() => "SIGHUP",
+            _ = first.recv() => "SIGUSR1",
+            _ = second.recv() => "SIGUSR2",
         };
         match reason {
             "SIGHUP" if !foreground => {}

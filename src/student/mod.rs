@@ -125,6 +125,23 @@ impl Student {
         self.family.dropout(&self.config)
     }
 
+    /// A copy of what [`Student::save`] writes, in the memory of the CPU, which training does not change.
+    pub fn snapshot(&self) -> Result<Self, StudentError> {
+        let copy = |(name, variable): &(String, Var)| {
+            // A new variable has values of its own; training changes the old ones where they lie.
+            Ok((name.clone(), Var::from_tensor(&variable.as_tensor().detach().to_device(&Device::Cpu)?)?))
+        };
+        Ok(Self {
+            family: self.family,
+            config: self.config.clone(),
+            tokenizer: self.tokenizer.clone(),
+            decoder: self.decoder.frozen(),
+            parameters: self.parameters.iter().map(copy).collect::<candle_core::Result<_>>()?,
+            working: None,
+            adapted: self.adapted.clone(),
+        })
+    }
+
     /// Writes the student into a folder that transformers opens: whole, or the adapters alone for PEFT.
     pub fn save(&self, folder: &Path) -> Result<(), StudentError> {
         match &self.adapted {

@@ -23,12 +23,21 @@ pub struct State {
     pub tokens: u64,
     /// The `order` seed, which also seeds the dropout.
     pub order_seed: u64,
+    /// Of the steps, those that changed nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// What stands before the name of a checkpoint that was set aside.
 const BROKEN: &str = "broken-";
+/// And before one that is about to be removed.
+const OLD: &str = ".old-";
 
 /// The folder of a checkpoint within `checkpoints/`.
 pub fn folder_name(step: usize) -> String {
@@ -114,48 +123,154 @@ fn write_state(path: &Path, state: &State) -> Result<(), FileError> {
     files::replace(path, |out| out.write_all(text.as_bytes()))
 }
 
-impl Trainer {
-    /// Writes a checkpoint under `checkpoints/` and removes all but the newest `keep`. One of this step that is there
-    /// stays if it is whole, and is replaced if it isn't.
-    pub fn save(&self, checkpoints: &Path, keep: usize) -> Result<PathBuf, TrainingError> {
-        let name = folder_name(self.steps_done());
-        let to = checkpoints.join(&name);
-        if to.exists() && self.open(&to).is_ok_and(|saved| saved.state.step == self.step) {
-            return Ok(to);
+/// Removes all checkpoints but the newest `last` and those of the steps in `best`. The newest always stays.
+pub fn prune(checkpoints: &Path, last: usize, best: &[usize]) -> Result<(), FileError> {
+    let all = list(checkpoints);
+    for (step, path) in &all[..all.len().saturating_sub(last.max(1))] {
+        if best.contains(step) {
+            continue;
         }
-        files::create_dir(checkpoints)?;
-        let hidden = checkpoints.join(format!(".{name}"));
-        remove(&hidden)?;
+        // Half removed it must not look like a checkpoint.
+        let old = checkpoints.join(format!("{OLD}{}", folder_name(*step)));
+        remove(&old)?;
+        fs::rename(path, &old).map_err(FileError::on("move aside", path))?;
+        remove(&old)?;
+    }
+    Ok(())
+}
+
+/// Removes what a process that was killed left half written or half removed. Nobody else may be writing there.
+pub fn sweep(checkpoints: &Path) {
+    for entry in fs::read_dir(checkpoints).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            // It is in nobody's way but for its size; the next start tries again.
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// All that a checkpoint holds, out of training's way.
+pub struct Snapshot {
+    student: Student,
+    moments: HashMap<String, Tensor>,
+    state: State,
+}
+
+impl Snapshot {
+    /// The step that it was taken after.
+    pub fn step(&self) -> usize {
+        self.state.step
+    }
+
+    /// Writes it under `checkpoints/`; `ready` is called when all but its name is on the disk.
+    pub fn write(
+        &self,
+        checkpoints: &Path,
+        ready: &dyn Fn() -> Result<(), FileError>,
+    ) -> Result<PathBuf, TrainingError> {
+        write(checkpoints, &self.student, &self.moments, &self.state, ready)
+    }
+}
+
+/// Writes a checkpoint beside the others and gives it its name when it is whole. One of this step is replaced.
+fn write(
+    checkpoints: &Path,
+    student: &Student,
+    moments: &HashMap<String, Tensor>,
+    state: &State,
+    ready: &dyn Fn() -> Result<(), FileError>,
+) -> Result<PathBuf, TrainingError> {
+    let name = folder_name(state.step);
+    let to = checkpoints.join(&name);
+    files::create_dir(checkpoints)?;
+    let hidden = checkpoints.join(format!(".{name}"));
+    remove(&hidden)?;
+    let fill = || -> Result<(), TrainingError> {
         files::create_dir(&hidden)?;
-        self.student.save(&hidden)?;
-        weights::write_tensors(&hidden.join(OPTIMIZER), &self.optimizer.state()?)?;
-        let state = State { step: self.step, steps: self.steps(), tokens: self.tokens, order_seed: self.order_seed() };
-        write_state(&hidden.join(STATE), &state)?;
-        let old = checkpoints.join(format!(".old-{name}"));
-        remove(&old)?;
-        if to.exists() {
-            fs::rename(&to, &old).map_err(FileError::on("move aside", &to))?;
-        }
-        files::publish_dir(&hidden, &to)?;
-        remove(&old)?;
-        remove(&checkpoints.join(format!("{BROKEN}{name}")))?;
-        let all = list(checkpoints);
-        for (_, old) in &all[..all.len().saturating_sub(keep.max(1))] {
-            remove(old)?;
-        }
+        student.save(&hidden)?;
+        weights::write_tensors(&hidden.join(OPTIMIZER), moments)?;
+        write_state(&hidden.join(STATE), state)?;
+        Ok(ready()?)
+    };
+    if let Err(error) = fill() {
+        // On a full disk it would only be in the way.
+        let _ = remove(&hidden);
+        return Err(error);
+    }
+    let old = checkpoints.join(format!("{OLD}{name}"));
+    remove(&old)?;
+    if to.exists() {
+        fs::rename(&to, &old).map_err(FileError::on("move aside", &to))?;
+    }
+    files::publish_dir(&hidden, &to)?;
+    remove(&old)?;
+    remove(&checkpoints.join(format!("{BROKEN}{name}")))?;
+    Ok(to)
+}
+
+impl Trainer {
+    /// Writes a checkpoint under `checkpoints/` while training waits, and removes all but the newest `keep`. One of this
+    /// step that is there stays if it is whole, and is replaced if it isn't.
+    pub fn save(&self, checkpoints: &Path, keep: usize) -> Result<PathBuf, TrainingError> {
+        let to = match self.saved(checkpoints) {
+            Some(there) => return Ok(there),
+            None => self.write(checkpoints, &|| Ok(()))?,
+        };
+        prune(checkpoints, keep, &[])?;
         Ok(to)
+    }
+
+    /// The whole checkpoint of this step, if there is one.
+    pub fn saved(&self, checkpoints: &Path) -> Option<PathBuf> {
+        let path = checkpoints.join(folder_name(self.step));
+        (path.exists() && self.open(&path).is_ok_and(|saved| saved.state.step == self.step)).then_some(path)
+    }
+
+    /// Writes a checkpoint from where the weights lie.
+    pub fn write(
+        &self,
+        checkpoints: &Path,
+        ready: &dyn Fn() -> Result<(), FileError>,
+    ) -> Result<PathBuf, TrainingError> {
+        write(checkpoints, &self.student, &self.optimizer.state()?, &self.state(), ready)
+    }
+
+    /// A copy of all that a checkpoint holds, to be written while training goes on.
+    pub fn snapshot(&self) -> Result<Snapshot, TrainingError> {
+        let on_cpu = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_device(&candle_core::Device::Cpu)?));
+        let moments = self.optimizer.state()?.into_iter().map(on_cpu).collect::<candle_core::Result<_>>()?;
+        Ok(Snapshot { student: self.student.snapshot()?, moments, state: self.state() })
+    }
+
+    /// The bytes that a snapshot takes, with the files that are made of it.
+    pub fn snapshot_bytes(&self) -> u64 {
+        let weights: usize = self.student.parameters.iter().map(|(_, variable)| variable.elem_count()).sum();
+        // The weights and two moments as they are copied, and the larger of the files as it is put together.
+        4 * 5 * weights as u64
+    }
+
+    fn state(&self) -> State {
+        State {
+            step: self.step,
+            steps: self.steps(),
+            tokens: self.tokens,
+            order_seed: self.order_seed(),
+            skipped: self.skipped,
+        }
     }
 
     /// Goes back to where a checkpoint was written. Nothing has changed when it fails.
     pub fn restore(&mut self, checkpoint: &Path) -> Result<(), TrainingError> {
         let saved = self.open(checkpoint)?;
         let failed = |error: candle_core::Error| broken(&checkpoint.join(OPTIMIZER), error.to_string());
-        self.optimizer.restore(saved.moments, saved.state.step).map_err(failed)?;
+        let taken = saved.state.step.saturating_sub(saved.state.skipped);
+        self.optimizer.restore(saved.moments, taken).map_err(failed)?;
         for ((_, variable), tensor) in self.student.parameters.iter().zip(&saved.weights) {
             variable.set(tensor)?;
         }
         self.student.renew_copies()?;
         self.step = saved.state.step;
+        self.skipped = saved.state.skipped;
         self.tokens = saved.state.tokens;
         Ok(())
     }
@@ -329,6 +444,61 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_is_written_while_training_goes_on_and_holds_the_step_it_was_taken_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut straight = trainer(settings(1));
+        straight.step().unwrap();
+        let snapshot = straight.snapshot().unwrap();
+        let losses = run(&mut straight);
+        let written = snapshot.write(dir.path(), &|| Ok(())).unwrap();
+        assert_eq!((snapshot.step(), written), (1, dir.path().join("step-1")));
+        let mut second = trainer(settings(1));
+        assert_eq!(second.restore_newest(dir.path()), (Some(1), vec![]));
+        assert_eq!(run(&mut second), losses);
+        assert_eq!(weights_of(&second), weights_of(&straight));
+    }
+
+    #[test]
+    fn the_best_stays_beside_the_newest_and_the_newest_is_gone_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut trainer = trainer(settings(1));
+        for _ in 0..5 {
+            trainer.step().unwrap();
+            trainer.write(dir.path(), &|| Ok(())).unwrap();
+            prune(dir.path(), 2, &[2]).unwrap();
+        }
+        assert_eq!(list(dir.path()).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [2, 4, 5]);
+        assert_eq!(trainer.restore_newest(dir.path()).0, Some(5));
+        prune(dir.path(), 0, &[]).unwrap();
+        assert_eq!(list(dir.path()).len(), 1, "the newest always stays");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_half_done_is_swept_away() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".step-3", ".old-step-1", "step-2"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        sweep(dir.path());
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["step-2"]);
+    }
+
+    #[test]
+    fn a_run_that_skipped_a_step_resumes_bit_for_bit() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut straight = trainer(settings(1));
+        straight.step().unwrap();
+        straight.skip();
+        straight.step().unwrap();
+        straight.save(dir.path(), 2).unwrap();
+        let mut second = trainer(settings(1));
+        assert_eq!(second.restore_newest(dir.path()).0, Some(3));
+        assert_eq!(run(&mut second), run(&mut straight));
+        assert_eq!(weights_of(&second), weights_of(&straight));
+    }
+
+    #[test]
     fn accumulated_batches_are_one_large_batch() {
         let (mut whole, mut parts) = (trainer(settings(1)), trainer(settings(4)));
         for _ in 0..5 {
@@ -408,6 +578,8 @@ mod tests {
         variable.set(&(variable.as_tensor() * f64::NAN).unwrap()).unwrap();
         let error = trainer.step().unwrap_err().to_string();
         assert!(error.contains("step 1") && error.contains("learning_rate"), "{error}");
+        let first = trainer.order_of(0);
+        assert!(first.iter().all(|id| error.contains(id)), "the examples are named: {error}");
         assert_eq!(trainer.steps_done(), 0);
     }
 }

@@ -10,11 +10,12 @@ pub mod trainer;
 
 use std::path::PathBuf;
 
-pub use settings::{Every, Reduction, TrainingSettings};
+pub use settings::{Every, Keep, OnNonfinite, Reduction, TrainingSettings};
 pub use trainer::Trainer;
 
 use crate::files::FileError;
 use crate::student::StudentError;
+use crate::text;
 
 /// What can go wrong while training.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +23,13 @@ pub enum TrainingError {
     #[error("there is nothing to train on: no example of the training split can be used")]
     NoExamples,
     #[error(
-        "the {what} is no number at step {step} · lower training.learning_rate or raise training.warmup; the last checkpoint is whole"
+        "the {what} is no number · lower training.learning_rate, raise training.warmup, or set training.on_nonfinite: skip"
     )]
-    Diverged { step: usize, what: &'static str },
+    Diverged { what: &'static str },
+    #[error("step {step} failed: {problem} (its examples: {})", some(examples))]
+    Step { step: usize, examples: Vec<String>, problem: Box<TrainingError> },
+    #[error("{count} steps in a row changed nothing, the last of them for this: {last}")]
+    AllSkipped { count: usize, last: Box<TrainingError> },
     #[error("`{name}` got no gradient, so it would never learn; this is a bug in the student's operations")]
     NoGradient { name: String },
     #[error("{}: {problem}", path.display())]
@@ -35,6 +40,30 @@ pub enum TrainingError {
     File(#[from] FileError),
     #[error("the training step failed: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl TrainingError {
+    /// The file that could not be written for want of room, if that is what went wrong.
+    pub fn full_disk(&self) -> Option<&FileError> {
+        match self {
+            Self::File(error) | Self::Student(StudentError::Io(error)) => Some(error).filter(|error| error.is_full()),
+            _ => None,
+        }
+    }
+}
+
+/// What a panic said.
+pub fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+}
+
+/// As many names as can be read.
+fn some(names: &[String]) -> String {
+    const MOST: usize = 64;
+    let shown: Vec<_> = names.iter().take(MOST).map(|name| text::excerpt(name, 80)).collect();
+    let more = names.len().saturating_sub(MOST);
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 /// Keeps glibc from giving the memory of every tensor back to the system and faulting it in again a moment later,

@@ -56,6 +56,9 @@ pub struct TrainingSettings {
     pub recompute: bool,
     /// What to do with rows that can't be used (no answer, label cut off): stop, or leave them out.
     pub unusable: Unusable,
+    /// Written only where it is set, so that hashes of older runs hold.
+    #[serde(skip_serializing_if = "OnNonfinite::is_stop")]
+    pub on_nonfinite: OnNonfinite,
     /// CPU threads; all cores when absent, and never more than there are.
     pub threads: Option<usize>,
     /// Whether the run writes event files for TensorBoard beside its journal.
@@ -96,13 +99,88 @@ pub enum Unusable {
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointSettings {
     pub every: Every,
-    /// How many are kept, the newest ones; the last of a run is always kept.
-    pub keep: usize,
+    /// How many are kept; the last of a run is always kept.
+    pub keep: Keep,
+}
+
+/// Which checkpoints are kept. In files a number, which means the newest ones, or `{last: 2, best: 1}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The newest ones.
+    pub last: usize,
+    /// Those of the steps that did best on the split that is looked at during the run.
+    pub best: usize,
+}
+
+impl Serialize for Keep {
+    /// A plain number where it says all, so that the settings of older runs read and hash as they did.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        if self.best == 0 {
+            return serializer.serialize_u64(self.last as u64);
+        }
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("last", &self.last)?;
+        map.serialize_entry("best", &self.best)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Keep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Map {
+            #[serde(default = "two")]
+            last: usize,
+            #[serde(default)]
+            best: usize,
+        }
+        fn two() -> usize {
+            2
+        }
+        struct Form;
+        impl<'de> serde::de::Visitor<'de> for Form {
+            type Value = Keep;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("how many of the newest, or {last: 2, best: 1}")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, last: u64) -> Result<Keep, E> {
+                Ok(Keep { last: usize::try_from(last).unwrap_or(usize::MAX), best: 0 })
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Keep, A::Error> {
+                let Map { last, best } = Map::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(Keep { last, best })
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// What to do with a step whose loss or gradient is no number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNonfinite {
+    /// End the run.
+    #[default]
+    Stop,
+    /// Leave the student as it is and go on, unless it happens again and again.
+    Skip,
+}
+
+impl OnNonfinite {
+    /// For what is left out of files.
+    fn is_stop(&self) -> bool {
+        *self == Self::Stop
+    }
 }
 
 impl Default for CheckpointSettings {
     fn default() -> Self {
-        Self { every: Every::Epoch, keep: 2 }
+        Self { every: Every::Epoch, keep: Keep { last: 2, best: 0 } }
     }
 }
 
@@ -133,6 +211,7 @@ impl Default for TrainingSettings {
             ops: Ops::default(),
             recompute: false,
             unusable: Unusable::Stop,
+            on_nonfinite: OnNonfinite::Stop,
             threads: None,
             tensorboard: false,
         }
@@ -269,7 +348,7 @@ impl TrainingSettings {
             loss: LossWeights { label: 1.0, rationale: 0.3, prompt: 0.0 },
             reduction: Reduction::ExampleSum,
             bucket: false,
-            checkpoint: CheckpointSettings { every: Every::Steps(200), keep: 1 },
+            checkpoint: CheckpointSettings { every: Every::Steps(200), keep: Keep { last: 1, best: 0 } },
             threads: Some(1),
             ..Self::default()
         }
@@ -380,6 +459,20 @@ mod tests {
         // A stored run says what it was made with, and comes back as it was.
         for dropout in [Dropping::Auto, Dropping::Rates(rates)] {
             assert_eq!(read(&serde_yaml::to_string(&dropout).unwrap()).unwrap(), dropout);
+        }
+    }
+
+    #[test]
+    fn a_plain_number_keeps_the_newest_checkpoints() {
+        let read = |text: &str| serde_yaml::from_str::<Keep>(text);
+        assert_eq!(read("3").unwrap(), Keep { last: 3, best: 0 });
+        assert_eq!(read("{best: 1}").unwrap(), Keep { last: 2, best: 1 });
+        assert_eq!(read("{last: 1, best: 2}").unwrap(), Keep { last: 1, best: 2 });
+        let error = read("all").unwrap_err().to_string();
+        assert!(error.contains("{last: 2, best: 1}"), "{error}");
+        assert!(read("{first: 1}").unwrap_err().to_string().contains("first"));
+        for keep in [Keep { last: 3, best: 0 }, Keep { last: 1, best: 1 }] {
+            assert_eq!(read(&serde_yaml::to_string(&keep).unwrap()).unwrap(), keep);
         }
     }
 

@@ -1,15 +1,16 @@
 //! The loop: one optimiser step at a time, so that whoever runs it can pause, evaluate and save in between.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Tensor, Var};
 
-use super::TrainingError;
 use super::optimizer::{AdamW, AdamWSettings, global_norm};
 use super::order::Order;
 use super::schedule::Schedule;
 use super::settings::{Reduction, TrainingSettings};
+use super::{TrainingError, words};
 use crate::journal::StepEvent;
 use crate::rationale::batch::Mean;
 use crate::rationale::{Batch, Encoded, Role};
@@ -29,6 +30,8 @@ pub struct Trainer {
     /// Steps taken.
     pub(super) step: usize,
     steps: usize,
+    /// Of those, the ones that changed nothing.
+    pub(super) skipped: usize,
     /// Tokens read, padding not counted.
     pub(super) tokens: u64,
     speed: Speed,
@@ -59,6 +62,7 @@ impl Trainer {
             order: Order::new(lengths, settings.examples_per_step(), order_seed, settings.bucket),
             order_seed,
             step: 0,
+            skipped: 0,
             steps,
             tokens: 0,
             speed: Speed::default(),
@@ -102,6 +106,28 @@ impl Trainer {
 
     /// Takes one step. Nothing of the student has changed when it fails.
     pub fn step(&mut self) -> Result<StepEvent, TrainingError> {
+        // A device that is gone may be told of by a panic; the step and its examples are worth knowing all the same.
+        let taken = catch_unwind(AssertUnwindSafe(|| self.take_step()))
+            .unwrap_or_else(|panic| Err(candle_core::Error::Msg(words(&*panic)).into()));
+        taken.map_err(|problem| TrainingError::Step {
+            step: self.step + 1,
+            examples: self.order_of(self.step),
+            problem: Box::new(problem),
+        })
+    }
+
+    /// The ids of the examples of the step after `step` steps.
+    pub fn order_of(&mut self, step: usize) -> Vec<String> {
+        self.order.step(step).iter().map(|place| self.examples[*place].id.clone()).collect()
+    }
+
+    /// Goes past the next step without taking it.
+    pub fn skip(&mut self) {
+        self.step += 1;
+        self.skipped += 1;
+    }
+
+    fn take_step(&mut self) -> Result<StepEvent, TrainingError> {
         let started = Instant::now();
         let chosen: Vec<&Encoded> = self.order.step(self.step).iter().map(|place| &self.examples[*place]).collect();
         let batches: Vec<Batch> = chosen.chunks(self.settings.batch_size).map(Batch::of).collect();
@@ -129,11 +155,11 @@ impl Trainer {
             self.add_gradients(&mut gradients, found)?;
         }
         if !loss.is_finite() {
-            return Err(TrainingError::Diverged { step: self.step + 1, what: "loss" });
+            return Err(TrainingError::Diverged { what: "loss" });
         }
         let gradient_norm = global_norm(&gradients)?;
         if !gradient_norm.is_finite() {
-            return Err(TrainingError::Diverged { step: self.step + 1, what: "gradient" });
+            return Err(TrainingError::Diverged { what: "gradient" });
         }
         let learning_rate = self.schedule.rate(self.step + 1);
         self.optimizer.step(&gradients, gradient_norm, learning_rate)?;

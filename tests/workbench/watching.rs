@@ -18,8 +18,8 @@ fn train(project: &Path, overrides: &[&str]) -> RunDirectory {
     let mut spec = RunSpec::preset("toy").with_overrides(&overrides).unwrap();
     spec.tags.insert(CONDITION.into(), spec.rationale.to_string());
     let run = RunDirectory::create(project, spec.clone(), &spec.rationale.to_string()).unwrap();
-    let state = worker::work(project, &run, Some(Box::new(|_| {}))).unwrap();
-    assert_eq!(state, RunState::Finished);
+    let ending = worker::work(project, &run, Some(Box::new(|_| {}))).unwrap();
+    assert_eq!(ending.state, RunState::Finished);
     run
 }
 

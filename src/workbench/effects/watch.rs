@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::journal::{History, RunState, Tail};
+use crate::journal::{Entry, Event, History, RunState, Tail};
 use crate::runs::RunDirectory;
 use crate::workbench::message::Message;
 
@@ -48,18 +48,23 @@ impl Watch {
             if !everything && !known.state.is_active() {
                 continue;
             }
-            let entries = known.tail.poll().unwrap_or_default();
+            let mut entries = known.tail.poll().unwrap_or_default();
             for entry in &entries {
-                if matches!(entry.event, crate::journal::Event::State { .. }) {
+                if matches!(entry.event, Event::State { .. }) {
                     known.history.apply(entry.clone());
                 }
                 known.history.updated = Some(entry.time.clone());
             }
-            let state = if entries.is_empty() && !known.state.is_active() {
-                known.state
+            let (state, reason) = if entries.is_empty() && !known.state.is_active() {
+                (known.state, None)
             } else {
-                known.directory.state(&known.history)
+                known.directory.standing(&known.history)
             };
+            // What the journal can't say, it is made to say.
+            if let Some(reason) = reason.filter(|_| state != known.state) {
+                let time = known.history.updated.clone().unwrap_or_default();
+                entries.push(Entry { seq: 0, time, event: Event::State { state, reason: Some(reason) } });
+            }
             if !entries.is_empty() || state != known.state {
                 known.state = state;
                 send(Message::RunMoved { id: id.clone(), entries, state });
@@ -84,7 +89,8 @@ impl Watch {
             let (Ok(spec), Ok(entries)) = (directory.spec(), tail.poll()) else { continue };
             let mut history = History::default();
             entries.into_iter().for_each(|entry| history.apply(entry));
-            let state = directory.state(&history);
+            let (state, reason) = directory.standing(&history);
+            history.reason = reason.or(history.reason);
             let id = directory.id().to_owned();
             let has_checkpoint = directory.newest_checkpoint().is_some();
             let brief = History { state: history.state, updated: history.updated.clone(), ..History::default() };
