@@ -68,6 +68,7 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
     };
     let missing = |file: &str| failed(format!("it has no {file} · check the id, or take a model that has one"));
     // The weights last, so that a wrong name costs little.
+    let is_whole = cached(id).is_some();
     let config = get(CONFIG)?.ok_or_else(|| missing(CONFIG))?;
     if get(TOKENIZER)?.is_none() {
         let mut has_vocabulary = true;
@@ -79,9 +80,13 @@ pub fn fetch(id: &str, report: &mut dyn FnMut(&str, u64, u64)) -> Result<PathBuf
             get(PIECES)?.ok_or_else(|| missing(TOKENIZER))?;
         }
     }
-    // Names of tokens and the chat template, where there are some.
+    // Names of tokens and the chat template, where there are some. A student that is here without them, as another program
+    // left it, works all the same where the hub can't be reached.
     for file in tokenizer_config::FILES {
-        get(file)?;
+        match get(file) {
+            Err(_) if is_whole => break,
+            result => drop(result?),
+        }
     }
     if get(WEIGHTS)?.is_none() {
         // Large models are published in several files.
