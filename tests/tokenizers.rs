@@ -29,8 +29,8 @@ fn ids(value: &Value) -> Vec<u32> {
 #[test]
 fn a_tokenizer_model_gives_the_ids_of_sentencepiece() {
     for name in ["llama", "gemma", "unigram"] {
-        let tokenizer = sentencepiece(&reference(&format!("sentencepiece/{name}.model")));
-        let expected = read(&reference(&format!("sentencepiece/{name}.json")));
+        let tokenizer = sentencepiece(&reference(&format!("pieces/{name}.model")));
+        let expected = read(&reference(&format!("pieces/{name}.json")));
         assert_eq!(tokenizer.size() as u64, expected["size"].as_u64().unwrap());
         let written = tempfile::tempdir().unwrap();
         let path = written.path().join("tokenizer.json");
@@ -145,7 +145,7 @@ fn a_published_tokenizer_is_the_same_from_either_file() {
 
 #[test]
 fn text_that_goes_on_has_no_space_put_before_it() {
-    let tokenizer = sentencepiece(&reference("sentencepiece/llama.model"));
+    let tokenizer = sentencepiece(&reference("pieces/llama.model"));
     let goes_on = tokenizer.without_prefix().unwrap();
     assert_eq!(goes_on.prefix(), Prefix::Nowhere);
     let spelled = |tokenizer: &Tokenizer, text: &str| -> String {
@@ -154,7 +154,7 @@ fn text_that_goes_on_has_no_space_put_before_it() {
     assert_eq!(spelled(&tokenizer, "answer"), "▁answer");
     assert_eq!(spelled(&goes_on, "answer"), "answer");
     assert_eq!(spelled(&goes_on, " answer"), "▁answer");
-    let unigram = sentencepiece(&reference("sentencepiece/unigram.model")).without_prefix().unwrap();
+    let unigram = sentencepiece(&reference("pieces/unigram.model")).without_prefix().unwrap();
     assert_eq!(spelled(&unigram, "  the"), "▁the");
     assert_eq!(spelled(&unigram, "the"), "the");
 }
@@ -180,7 +180,7 @@ fn tokenizer_of(folder: &Path) -> Result<Tokenizer, String> {
 
 #[test]
 fn a_folder_with_tokenizer_model_alone_is_a_student() {
-    let model = std::fs::read(reference("sentencepiece/llama.model")).unwrap();
+    let model = std::fs::read(reference("pieces/llama.model")).unwrap();
     let added = br#"{"<|im_start|>": 520, "<|im_end|>": 521}"#;
     let special = br#"{"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}"#;
     let dir =
@@ -197,7 +197,7 @@ fn a_folder_with_tokenizer_model_alone_is_a_student() {
 
 #[test]
 fn an_eos_that_config_json_leaves_out_is_found_by_its_name() {
-    let model = std::fs::read(reference("sentencepiece/llama.model")).unwrap();
+    let model = std::fs::read(reference("pieces/llama.model")).unwrap();
     let config = |named: &[u8]| {
         let dir = folder(&[("tokenizer.model", &model), ("tokenizer_config.json", named)]);
         let mut config = read(&dir.path().join("config.json"));
@@ -218,8 +218,8 @@ fn an_eos_that_config_json_leaves_out_is_found_by_its_name() {
 
 #[test]
 fn broken_tokenizers_are_refused_with_the_file_and_the_next_step() {
-    let model = std::fs::read(reference("sentencepiece/llama.model")).unwrap();
-    let whole = sentencepiece(&reference("sentencepiece/llama.model")).to_json().unwrap().into_bytes();
+    let model = std::fs::read(reference("pieces/llama.model")).unwrap();
+    let whole = sentencepiece(&reference("pieces/llama.model")).to_json().unwrap().into_bytes();
     let vocabulary = br#"{"a": 0, "b": 1, "ab": 2}"#;
     let half = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
     // There are no weights in these folders: nothing of them is looked at before the tokenizer is.
@@ -243,7 +243,7 @@ fn broken_tokenizers_are_refused_with_the_file_and_the_next_step() {
 /// Pieces of an example are tokenised one by one; together they must be what the whole text would be.
 #[test]
 fn a_plain_prompt_has_the_ids_of_its_whole_text() {
-    let mut tokenizers = vec![sentencepiece(&reference("sentencepiece/llama.model"))];
+    let mut tokenizers = vec![sentencepiece(&reference("pieces/llama.model"))];
     for name in ["gpt2", "mistral", "codegen_phi"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../shared/tokenizers/{name}/tokenizer.json"));
         match path.exists() {

@@ -1,22 +1,18 @@
 """Tiny SentencePiece models and the ids that SentencePiece itself gives.
 
     pip install sentencepiece
-    python tests/reference/sentencepiece.py
+    python tests/reference/pieces.py
 
 Three kinds: byte pairs as Llama 2 has them (a space of its own before the text, bytes for what is unknown), byte pairs as
 Gemma has them (no such space, symbols of the user's), and Unigram with the usual normalization.
 """
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
-# This file has the library's name; its folder must not be the first place to look.
-sys.path = [path for path in sys.path if Path(path or ".").resolve() != Path(__file__).resolve().parent]
-spm = importlib.import_module("sentencepiece")
+import sentencepiece as spm
 
-HERE = Path(__file__).parent / "sentencepiece"
+HERE = Path(__file__).parent / "pieces"
 
 SENTENCES = [
     "The heron stands in the shallow water and waits for a small fish.",
