@@ -5,6 +5,7 @@
 //! `cargo test --test families_agree_with_transformers -- --nocapture` prints the table of docs/students.md.
 
 mod measure;
+mod shards;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use afterthought::student::{Dropout, DropoutRates, Supervised, weights};
 use afterthought::training::optimizer::{AdamW, AdamWSettings, global_norm};
 use candle_core::{DType, Device, Tensor, Var};
 use measure::{gap, largest};
+use shards::into_shards;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/families")
@@ -356,24 +358,6 @@ fn copy_of(name: &str) -> tempfile::TempDir {
         std::fs::copy(folder().join(name).join(file), dir.path().join(file)).unwrap();
     }
     dir
-}
-
-/// Puts the weights of a folder into two files and an index, as large models are published.
-fn into_shards(dir: &Path) {
-    let whole = dir.join("model.safetensors");
-    let all = candle_core::safetensors::load(&whole, &Device::Cpu).unwrap();
-    let mut names: Vec<&String> = all.keys().collect();
-    names.sort();
-    let mut map = serde_json::Map::new();
-    for (number, names) in names.chunks(names.len().div_ceil(2)).enumerate() {
-        let file = format!("model-0000{}-of-00002.safetensors", number + 1);
-        let part: HashMap<&str, Tensor> = names.iter().map(|name| (name.as_str(), all[*name].clone())).collect();
-        candle_core::safetensors::save(&part, dir.join(&file)).unwrap();
-        map.extend(names.iter().map(|name| ((*name).clone(), file.clone().into())));
-    }
-    std::fs::remove_file(whole).unwrap();
-    let index = serde_json::json!({"metadata": {}, "weight_map": map});
-    std::fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Students from the hub, against a small server on this machine that speaks its protocol.
 
-use std::collections::HashMap;
+mod shards;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -8,8 +9,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use candle_core::{Device, Tensor};
 use sha2::{Digest, Sha256};
+use shards::into_shards;
 
 /// Serves the reference student as `owner/small`, and its weights in two files as `owner/shards`.
 struct Hub {
@@ -79,21 +80,7 @@ fn published() -> tempfile::TempDir {
             std::fs::copy(original.join(file), dir.path().join(model).join(file)).unwrap();
         }
     }
-    let shards = dir.path().join("shards");
-    let whole = shards.join("model.safetensors");
-    let all = candle_core::safetensors::load(&whole, &Device::Cpu).unwrap();
-    let mut names: Vec<&String> = all.keys().collect();
-    names.sort();
-    let mut map = serde_json::Map::new();
-    for (number, names) in names.chunks(names.len().div_ceil(2)).enumerate() {
-        let file = format!("model-0000{}-of-00002.safetensors", number + 1);
-        let part: HashMap<&str, Tensor> = names.iter().map(|name| (name.as_str(), all[*name].clone())).collect();
-        candle_core::safetensors::save(&part, shards.join(&file)).unwrap();
-        map.extend(names.iter().map(|name| ((*name).clone(), file.clone().into())));
-    }
-    std::fs::remove_file(whole).unwrap();
-    let index = serde_json::json!({"metadata": {}, "weight_map": map});
-    std::fs::write(shards.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    into_shards(&dir.path().join("shards"));
     dir
 }
 

@@ -120,7 +120,7 @@ pub fn run(args: &GenerateArgs, context: &Context) -> anyhow::Result<()> {
     if live {
         return print("\n");
     }
-    decoded.iter().try_for_each(|text| print(&format!("{}\n", text::visible(text))))
+    decoded.iter().try_for_each(|text| print(&format!("{text}\n")))
 }
 
 /// Prints what the newest tokens have added. A character may take several tokens, so nothing is shown of one before it is

@@ -116,7 +116,7 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     let (device, precision) = (prepare::device(&args.device)?, args.precision);
     // What bf16 takes can be asked about where there is no GPU; it then runs as it would on one.
     let is_here = precision.check(&device).is_ok();
-    let ops = if is_here { Ops::for_device(&device, precision.dtype()) } else { Ops::Composed };
+    let ops = if is_here { Ops::Fused.available(&device, precision.dtype()) } else { Ops::Composed };
     let plan = Plan { batch, length, lora: lora.as_ref(), precision, recompute: args.recompute, ops };
     let memory = Estimate::of(family, &architecture, &plan);
     let time = || memory::step_seconds(&architecture, &plan, &device);

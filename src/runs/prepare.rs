@@ -119,8 +119,8 @@ pub fn student(
             let (family, architecture, _) = weights::read_config(&folder)?;
             let adapters = adapters_of(&folder)?;
             refuse_both(&folder, spec)?;
-            let training = TrainingSettings { lora: spec.training.lora.clone().or(adapters), ..spec.training.clone() };
-            check_memory(family, &architecture, &training, 1, device, false)?;
+            let lora = spec.training.lora.as_ref().or(adapters.as_ref());
+            check_memory(family, &architecture, &plan(&spec.training, lora, 1, device), device, false)?;
             let student = Student::load(&folder, device)?;
             match &spec.training.lora {
                 Some(lora) => student.with_adapters(lora, spec.seed.init, &base(project, &spec.student))?,
@@ -371,31 +371,35 @@ pub fn available_memory() -> Option<u64> {
     memory().map(|(available, _)| available).filter(|bytes| *bytes > 0)
 }
 
-/// Refuses a fine-tune that would be killed for its memory. `longest` is the longest sequence of a batch.
-pub fn check_memory(
-    family: &Family,
-    architecture: &Architecture,
-    training: &TrainingSettings,
-    longest: usize,
-    device: &Device,
-    is_loaded: bool,
-) -> Result<(), RunError> {
-    let plan = Plan {
+/// What a fine-tune asks of memory. `lora` are the adapters that are trained, new ones or those of the student, and
+/// `longest` is the longest sequence of a batch.
+pub fn plan<'a>(training: &TrainingSettings, lora: Option<&'a Lora>, longest: usize, device: &Device) -> Plan<'a> {
+    Plan {
         batch: training.batch_size,
         length: longest,
-        lora: training.lora.as_ref(),
+        lora,
         precision: training.precision,
         recompute: training.recompute,
         ops: training.ops.available(device, training.precision.dtype()),
-    };
-    let estimate = Estimate::of(family, architecture, &plan);
+    }
+}
+
+/// Refuses a fine-tune that would be killed for its memory.
+pub fn check_memory(
+    family: &Family,
+    architecture: &Architecture,
+    plan: &Plan,
+    device: &Device,
+    is_loaded: bool,
+) -> Result<(), RunError> {
+    let estimate = Estimate::of(family, architecture, plan);
     let loaded = if is_loaded { estimate.weights } else { 0 };
     let needed = estimate.total - loaded;
     match free_memory(device).filter(|available| needed > *available) {
         Some(available) => Err(RunError::WontFit {
             needed: indicatif::HumanBytes(needed).to_string(),
             available: indicatif::HumanBytes(available).to_string(),
-            fits: what_fits(&Estimate::that_fits(family, architecture, &plan, available + loaded)),
+            fits: what_fits(&Estimate::that_fits(family, architecture, plan, available + loaded)),
         }),
         None => Ok(()),
     }

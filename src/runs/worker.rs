@@ -27,7 +27,7 @@ use crate::journal::{EvaluationEvent, Event, History, RunState, SkippedEvent, St
 use crate::rationale::{Encoded, Placement, Renderer};
 use crate::student::DropoutRates;
 use crate::training::settings::{Dropping, Unusable};
-use crate::training::{self, OnNonfinite, Reduction, Trainer, TrainingError, TrainingSettings};
+use crate::training::{self, OnNonfinite, Reduction, Trainer, TrainingError};
 
 /// How a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,9 +306,9 @@ fn prepare_run(
     let (watched_encoded, watched_tally) = watched.encode(&renderer, Unusable::Skip)?;
     note_all(supervisor, [(&train, &tally), (&watched, &watched_tally)], renderer.max_length)?;
     let longest = encoded.iter().map(|example| example.ids.len()).max().unwrap_or(0);
-    let adapters = student.adapted.as_ref().map(|adapted| adapted.settings.clone());
-    let training = TrainingSettings { lora: adapters, ..spec.training.clone() };
-    prepare::check_memory(student.family, &student.decoder.architecture, &training, longest, device, true)?;
+    let plan =
+        prepare::plan(&spec.training, student.adapted.as_ref().map(|adapted| &adapted.settings), longest, device);
+    prepare::check_memory(student.family, &student.decoder.architecture, &plan, device, true)?;
     if spec.training.dropout == Dropping::Auto {
         let DropoutRates { embedding, residual, attention } = student.dropout();
         let rates = format!("embedding {embedding}, residual {residual}, attention {attention}");

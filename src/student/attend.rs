@@ -1,6 +1,8 @@
 //! Attention with everything that families vary: heads that share keys, rotary positions, windows, bent scores. In
 //! candle's own operations, so that it runs anywhere and has every gradient; [`super::ops::attention`] is the faster form.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::architecture::Rotary;
@@ -12,6 +14,8 @@ pub struct Turn {
     cosines: Tensor,
     sines: Tensor,
     turned: usize,
+    /// The same for the fused operation, which all layers share.
+    rotation: Arc<Rotation>,
 }
 
 impl Turn {
@@ -24,18 +28,17 @@ impl Turn {
             .flat_map(|position| frequencies.iter().map(move |frequency| *position as f64 * frequency))
             .collect();
         let shape: Vec<usize> = shape.iter().copied().chain([frequencies.len()]).collect();
+        let cosines: Vec<f64> = angles.iter().map(|angle| angle.cos()).collect();
+        let sines: Vec<f64> = angles.iter().map(|angle| angle.sin()).collect();
+        let narrow = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
+        let rotation = Rotation { turned: rotary.turned, cosines: narrow(&cosines), sines: narrow(&sines) };
         let table = |values: Vec<f64>| Tensor::from_vec(values, shape.clone(), device)?.to_dtype(dtype);
-        Ok(Self {
-            cosines: table(angles.iter().map(|angle| angle.cos()).collect())?,
-            sines: table(angles.iter().map(|angle| angle.sin()).collect())?,
-            turned: rotary.turned,
-        })
+        Ok(Self { cosines: table(cosines)?, sines: table(sines)?, turned: rotary.turned, rotation: rotation.into() })
     }
 
-    /// The same for the fused operation.
-    pub fn rotation(&self) -> Result<Rotation> {
-        let values = |table: &Tensor| table.flatten_all()?.to_vec1::<f32>();
-        Ok(Rotation { turned: self.turned, cosines: values(&self.cosines)?, sines: values(&self.sines)? })
+    /// The tables of the fused operation.
+    pub fn rotation(&self) -> Arc<Rotation> {
+        self.rotation.clone()
     }
 
     /// Turns vectors (batch, heads, places, head), first half of the turned part against the second.

@@ -105,7 +105,7 @@ impl Decoder {
         let words = weights.get("words")?;
         let learned = matches!(architecture.positions, Positions::Learned { .. });
         Ok(Self {
-            ops: Ops::for_device(words.device(), words.dtype()),
+            ops: Ops::Fused.available(words.device(), words.dtype()),
             positions: learned.then(|| weights.get("positions")).transpose()?,
             layers: (0..architecture.layers.len()).map(|number| weights.layer(number)).collect::<Result<_>>()?,
             norm: weights.norm("norm")?,

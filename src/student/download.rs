@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body};
 
+use super::hub::is_plain;
 use crate::text;
 
 /// Tries without a single new byte before a download is given up.
@@ -119,12 +120,7 @@ impl Hub {
         let name = |value: Option<String>, what: &str| {
             let value = value.map(|value| value.trim_start_matches("W/").trim_matches('"').to_owned());
             // They become names of files.
-            let is_name = |value: &String| {
-                !value.is_empty()
-                    && !value.starts_with('.')
-                    && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-            };
-            value.filter(is_name).ok_or_else(|| {
+            value.filter(|value| is_plain(value)).ok_or_else(|| {
                 Failed::Because(format!("the answer has no usable {what} · is HF_ENDPOINT the address of a hub?"))
             })
         };

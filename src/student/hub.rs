@@ -19,12 +19,14 @@ const INDEX: &str = "model.safetensors.index.json";
 
 /// Whether a name has the form of a hub id, `owner/name`.
 pub fn is_id(name: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    matches!(name.split('/').collect::<Vec<_>>()[..], [owner, model] if part(owner) && part(model))
+    matches!(name.split('/').collect::<Vec<_>>()[..], [owner, model] if is_plain(owner) && is_plain(model))
+}
+
+/// Whether a text can be the name of a file and nothing else.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// The folder of a student that was fetched before, with all its files.

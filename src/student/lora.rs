@@ -233,7 +233,7 @@ impl Student {
         let places = self.places(settings)?;
         let weights: HashMap<String, Tensor> =
             self.parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().detach())).collect();
-        let (mut parameters, mut lengths_of) = (Vec::new(), Vec::new());
+        let mut parameters = Vec::new();
         for place in &places {
             // As large as those of PEFT (Kaiming, uniform, a = √5).
             let bound = 1.0 / (place.inputs as f64).sqrt();
@@ -243,15 +243,14 @@ impl Student {
             let values: Vec<f32> = (0..count).map(|_| ((2.0 * stream.uniform() - 1.0) * bound) as f32).collect();
             let a = Tensor::from_vec(values, (place.inputs, settings.rank), &device)?;
             let b = Tensor::zeros((settings.rank, place.outputs), a.dtype(), &device)?;
+            parameters.push((name_a, Var::from_tensor(&a)?));
+            parameters.push((name_b, Var::from_tensor(&b)?));
             if settings.dora {
                 let weight = weights.get(&format!("{}.weight", place.map));
                 let weight = weight.ok_or_else(|| candle_core::Error::Msg(format!("no weights `{}`", place.map)))?;
                 let own = weight.narrow(1, place.from, place.outputs)?;
-                lengths_of.push((place.length_name(), Var::from_tensor(&lengths(&own, &a, &b, settings.scale())?)?));
+                parameters.push((place.length_name(), Var::from_tensor(&lengths(&own, &a, &b, settings.scale())?)?));
             }
-            parameters.push((name_a, Var::from_tensor(&a)?));
-            parameters.push((name_b, Var::from_tensor(&b)?));
-            parameters.append(&mut lengths_of);
         }
         let adapted = Adapted { settings: settings.clone(), base: base.to_owned(), weights };
         self.rebuilt(parameters, adapted)
@@ -311,17 +310,14 @@ impl Student {
             let (Some(a), Some(b), Some(weight)) = (a, b, weights.get_mut(&format!("{}.weight", place.map))) else {
                 continue;
             };
-            let (scale, all) = (adapted.settings.scale(), weight.dim(1)?);
+            let scale = adapted.settings.scale();
             let own = weight.narrow(1, place.from, place.outputs)?;
             let mut moved = (&own + (a.matmul(&b)? * scale)?)?;
             if let Some(length) = by_name.get(place.length_name().as_str()) {
                 let factors = (length.as_tensor().detach() / lengths(&own, &a, &b, scale)?)?;
                 moved = moved.broadcast_mul(&factors)?;
             }
-            let (behind, end) = (place.from + place.outputs, all);
-            let pieces = [weight.narrow(1, 0, place.from)?, moved, weight.narrow(1, behind, end - behind)?];
-            let pieces: Vec<Tensor> = pieces.into_iter().filter(|piece| piece.elem_count() > 0).collect();
-            *weight = Tensor::cat(&pieces, 1)?;
+            *weight = weight.slice_assign(&[0..place.inputs, place.from..place.from + place.outputs], &moved)?;
         }
         Ok(weights)
     }

@@ -111,20 +111,21 @@ fn find_tokenizer(
 ) -> Result<(PathBuf, Tokenizer), StudentError> {
     let [whole, vocabulary, merges, pieces] =
         ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model"].map(|file| folder.join(file));
-    let tokenizer = if whole.exists() {
-        Tokenizer::from_file(&whole, specials)?
-    } else if vocabulary.exists() && merges.exists() {
+    if whole.exists() {
+        let tokenizer = Tokenizer::from_file(&whole, specials)?;
+        return Ok((whole, tokenizer));
+    }
+    if vocabulary.exists() && merges.exists() {
         let tokenizer = Tokenizer::from_vocabulary(&vocabulary, &merges, specials, beside)?;
         return Ok((vocabulary, tokenizer));
-    } else if pieces.exists() {
+    }
+    if pieces.exists() {
         let tokenizer = Tokenizer::from_sentencepiece(&pieces, specials, beside)?;
         return Ok((pieces, tokenizer));
-    } else {
-        let problem = "the file is missing, and so are vocab.json with merges.txt and tokenizer.model, which would do \
-                       as well · copy one of them from where the student was published";
-        return Err(StudentError::File { path: whole, problem: problem.into() });
-    };
-    Ok((whole, tokenizer))
+    }
+    let problem = "the file is missing, and so are vocab.json with merges.txt and tokenizer.model, which would do as \
+                   well · copy one of them from where the student was published";
+    Err(StudentError::File { path: whole, problem: problem.into() })
 }
 
 /// A token's id in `config.json`. Newer ones list several that end a text; the first is the one that was trained.
@@ -152,7 +153,7 @@ pub fn check(folder: &Path) -> Result<Tokenizer, StudentError> {
     }
     let stored = find_tensors(folder, family, &architecture)?;
     for name in stored.wanted.iter().flat_map(|(_, names)| names) {
-        if !is_finite(&stored.files.load(name, &Device::Cpu)?.to_dtype(DType::F32)?)? {
+        if !is_finite(&stored.files.load(name, &Device::Cpu)?)? {
             return Err(not_finite(stored.path, name));
         }
     }
@@ -255,7 +256,7 @@ pub(super) fn is_finite(tensor: &Tensor) -> Result<bool, StudentError> {
     for first in (0..flat.elem_count()).step_by(PIECE) {
         let piece = flat.narrow(0, first, PIECE.min(flat.elem_count() - first))?;
         // Zero times a number is zero, but not of what is none.
-        if (piece * 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
+        if (piece.to_dtype(DType::F32)? * 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
             return Ok(false);
         }
     }

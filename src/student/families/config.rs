@@ -64,18 +64,18 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// A number from 1 to `most` that has a value where the file does not name it; `None` where it says null.
-    pub fn number_or(self, key: &str, most: usize, default: usize) -> Result<Option<usize>, String> {
+    /// A number from 1 to `most`, `default` where the file does not name it; `None` where it says null.
+    pub fn number_or(self, key: &str, most: usize, default: Option<usize>) -> Result<Option<usize>, String> {
         match self.0.get(key) {
-            None => Ok(Some(default)),
+            None => Ok(default),
             Some(_) => self.number(&[key], most),
         }
     }
 
     /// The same for a number above 0.
-    pub fn positive_or(self, key: &str, default: f64) -> Result<Option<f64>, String> {
+    pub fn positive_or(self, key: &str, default: Option<f64>) -> Result<Option<f64>, String> {
         match self.0.get(key) {
-            None => Ok(Some(default)),
+            None => Ok(default),
             Some(_) => self.positive(key),
         }
     }
@@ -115,14 +115,11 @@ impl<'a> Config<'a> {
     /// many heads of keys and of a share of the width, where the file does not say.
     pub fn heads(self, width: usize, published: PublishedHeads) -> Result<(usize, usize, usize), String> {
         let heads = self.needed(&["num_attention_heads"], WIDEST)?;
-        let absent = |key: &str, number: Option<usize>| number.filter(|_| self.0.get(key).is_none());
-        let kv_heads = self.number(&["num_key_value_heads"], WIDEST)?;
-        let kv_heads = kv_heads.or(absent("num_key_value_heads", published.kv_heads)).unwrap_or(heads);
+        let kv_heads = self.number_or("num_key_value_heads", WIDEST, published.kv_heads)?.unwrap_or(heads);
         if !heads.is_multiple_of(kv_heads) {
             return Err(format!("{heads} heads (`num_attention_heads`) can't share {kv_heads} heads of keys"));
         }
-        let head = self.number(&["head_dim"], WIDEST)?.or(absent("head_dim", published.head));
-        let head = match head {
+        let head = match self.number_or("head_dim", WIDEST, published.head)? {
             Some(head) => head,
             None if width.is_multiple_of(heads) => width / heads,
             None => return Err(format!("`hidden_size` is {width}, which can't be split into {heads} heads")),
@@ -214,16 +211,18 @@ impl<'a> Config<'a> {
         self.get(key).is_none() && !within("rope_parameters") && !within("rope_scaling")
     }
 
-    /// The kind of each layer, such as `full_attention` and `sliding_attention`, where the file lists them.
-    pub fn layer_types(self, layers: usize) -> Result<Option<Vec<&'a str>>, String> {
-        let Some(listed) = self.get("layer_types").and_then(Value::as_array) else { return Ok(None) };
+    /// Whether each layer has a sliding window: as the file lists it, or else as `slides` says of its place.
+    pub fn sliding(self, layers: usize, slides: impl Fn(usize) -> bool) -> Result<Vec<bool>, String> {
+        let Some(listed) = self.get("layer_types").and_then(Value::as_array) else {
+            return Ok((0..layers).map(slides).collect());
+        };
         let kinds: Vec<&str> = listed.iter().filter_map(Value::as_str).collect();
         if kinds.len() != layers {
             return Err(format!("`layer_types` has {} entries for {layers} layers", kinds.len()));
         }
         match kinds.iter().find(|kind| !matches!(**kind, "full_attention" | "sliding_attention")) {
             Some(other) => Err(format!("layers of the type `{}` are not supported", text::excerpt(other, 40))),
-            None => Ok(Some(kinds)),
+            None => Ok(kinds.iter().map(|kind| *kind == "sliding_attention").collect()),
         }
     }
 

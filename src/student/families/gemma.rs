@@ -81,11 +81,10 @@ fn common(config: Config, kv_heads: usize) -> Result<Architecture, String> {
 
 fn gemma2(config: Config) -> Result<Architecture, String> {
     let mut architecture = with_caps(config, Some(50.0), Some(30.0))?;
-    let window = config.number_or("sliding_window", LONGEST_CONTEXT, 4096)?;
-    let kinds = config.layer_types(architecture.layers.len())?;
-    for (place, layer) in architecture.layers.iter_mut().enumerate() {
-        // The first layer slides, the second does not, and so on.
-        let slides = kinds.as_ref().map_or(place % 2 == 0, |kinds| kinds[place] == "sliding_attention");
+    let window = config.number_or("sliding_window", LONGEST_CONTEXT, Some(4096))?;
+    // The first layer slides, the second does not, and so on.
+    let slides = config.sliding(architecture.layers.len(), |place| place % 2 == 0)?;
+    for (layer, slides) in architecture.layers.iter_mut().zip(slides) {
         layer.window = window.filter(|_| slides);
     }
     Ok(architecture)
@@ -94,14 +93,10 @@ fn gemma2(config: Config) -> Result<Architecture, String> {
 /// What Gemma 2 and 3 share, with the caps of scores and of logits that the family has where the file does not say.
 fn with_caps(config: Config, scores: Option<f64>, logits: Option<f64>) -> Result<Architecture, String> {
     let mut architecture = common(config, 4)?;
-    let cap = |key: &str, default: Option<f64>| match default {
-        Some(default) => config.positive_or(key, default),
-        None => config.positive(key),
-    };
     architecture.after_norms = true;
     architecture.score_scale = 1.0 / config.positive("query_pre_attn_scalar")?.unwrap_or(256.0).sqrt();
-    architecture.score_cap = cap("attn_logit_softcapping", scores)?;
-    architecture.logit_cap = cap("final_logit_softcapping", logits)?;
+    architecture.score_cap = config.positive_or("attn_logit_softcapping", scores)?;
+    architecture.logit_cap = config.positive_or("final_logit_softcapping", logits)?;
     Ok(architecture)
 }
 
@@ -110,11 +105,10 @@ fn gemma3(config: Config) -> Result<Architecture, String> {
     architecture.head_norms = true;
     let global = config.rotary("full_attention", architecture.head, 1_000_000.0)?;
     let local = local_rotary(config, architecture.head)?;
-    let window = config.number_or("sliding_window", LONGEST_CONTEXT, 4096)?;
-    let kinds = config.layer_types(architecture.layers.len())?;
+    let window = config.number_or("sliding_window", LONGEST_CONTEXT, Some(4096))?;
     let every = config.number(&["sliding_window_pattern", "_sliding_window_pattern"], MOST_LAYERS)?.unwrap_or(6);
-    for (place, layer) in architecture.layers.iter_mut().enumerate() {
-        let slides = kinds.as_ref().map_or((place + 1) % every != 0, |kinds| kinds[place] == "sliding_attention");
+    let slides = config.sliding(architecture.layers.len(), |place| (place + 1) % every != 0)?;
+    for (layer, slides) in architecture.layers.iter_mut().zip(slides) {
         *layer = Layer {
             window: window.filter(|_| slides),
             rotary: Some(if slides { local.clone() } else { global.clone() }),

@@ -50,7 +50,7 @@ fn llama(config: Config) -> Result<Architecture, String> {
 
 fn mistral(config: Config) -> Result<Architecture, String> {
     let mut architecture = common(config, 10_000.0, PublishedHeads { kv_heads: Some(8), head: None })?;
-    let window = config.number_or("sliding_window", LONGEST_CONTEXT, 4096)?;
+    let window = config.number_or("sliding_window", LONGEST_CONTEXT, Some(4096))?;
     architecture.layers.iter_mut().for_each(|layer| layer.window = window);
     Ok(architecture)
 }
@@ -99,11 +99,11 @@ fn smollm3(config: Config) -> Result<Architecture, String> {
 
 /// Sliding windows of Qwen: from a given layer on.
 fn windows_from(config: Config, architecture: &mut Architecture) -> Result<(), String> {
-    let window = config.number_or("sliding_window", LONGEST_CONTEXT, 4096)?;
+    let window = config.number_or("sliding_window", LONGEST_CONTEXT, Some(4096))?;
     let first = match config.0.get("max_window_layers") {
         // Null and 0 mean from the first layer on.
         Some(from) if from.as_u64() == Some(0) => 0,
-        _ => config.number_or("max_window_layers", MOST_LAYERS, 28)?.unwrap_or(0),
+        _ => config.number_or("max_window_layers", MOST_LAYERS, Some(28))?.unwrap_or(0),
     };
     windows(config, architecture, window, |place| place >= first)
 }
@@ -118,9 +118,8 @@ fn windows(
     if !config.flag("use_sliding_window", false)? {
         return Ok(());
     }
-    let kinds = config.layer_types(architecture.layers.len())?;
-    for (place, layer) in architecture.layers.iter_mut().enumerate() {
-        let slides = kinds.as_ref().map_or_else(|| slides(place), |kinds| kinds[place] == "sliding_attention");
+    let slides = config.sliding(architecture.layers.len(), slides)?;
+    for (layer, slides) in architecture.layers.iter_mut().zip(slides) {
         layer.window = window.filter(|_| slides);
     }
     Ok(())

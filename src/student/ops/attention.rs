@@ -6,7 +6,7 @@
 //! row of scores fits in the cache here).
 
 use std::borrow::Cow;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -48,7 +48,7 @@ pub struct Rotation {
 pub struct Attention {
     pub heads: Heads,
     /// Turns queries and keys first.
-    pub rotation: Option<Rotation>,
+    pub rotation: Option<Arc<Rotation>>,
     pub dropout: Option<(f32, u32)>,
     pub log_sums: Mutex<Vec<f32>>,
 }

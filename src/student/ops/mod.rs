@@ -51,11 +51,6 @@ pub struct CrossEntropy {
 }
 
 impl Ops {
-    /// The fast form where it exists, else the composed one.
-    pub fn for_device(device: &Device, dtype: DType) -> Self {
-        if device.is_cpu() && dtype == DType::F32 { Self::Fused } else { Self::Composed }
-    }
-
     /// The word used in files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -66,10 +61,7 @@ impl Ops {
 
     /// This form where a device has it, else the composed one.
     pub fn available(self, device: &Device, dtype: DType) -> Self {
-        match self {
-            Self::Fused => Self::for_device(device, dtype),
-            Self::Composed => Self::Composed,
-        }
+        if device.is_cpu() && dtype == DType::F32 { self } else { Self::Composed }
     }
 
     /// y = x W + b, with x (…, inputs), W (inputs, outputs), b (outputs) where there is one.
@@ -166,7 +158,7 @@ impl Ops {
     ) -> Result<Tensor> {
         if self == Self::Fused {
             let dropout = drop.map(|drop| (drop.probability, drop.key));
-            let rotation = turn.map(Turn::rotation).transpose()?;
+            let rotation = turn.map(Turn::rotation);
             let attention = Attention { heads: *heads, rotation, dropout, log_sums: Mutex::default() };
             return packed.contiguous()?.apply_op1(attention);
         }
