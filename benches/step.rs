@@ -53,6 +53,12 @@ fn main() {
         dropout: Dropping::Rates(DropoutRates::default()),
         ..TrainingSettings::default()
     };
+    // As a run does it: all that computes is in the pool, and no step waits to get into it.
+    let pool = rayon::ThreadPoolBuilder::new().build().expect("threads");
+    pool.install(|| measure(student, examples, settings, steps));
+}
+
+fn measure(student: Student, examples: Arc<[Encoded]>, settings: TrainingSettings, steps: usize) {
     let mut trainer = Trainer::new(student, examples, settings, 0).expect("a trainer");
     let (mut seconds, mut cpu) = (Vec::new(), Vec::new());
     let mut loss = 0.0;

@@ -16,7 +16,7 @@ use super::parts::{Layer, NormWeights, Weights};
 pub struct Decoder {
     pub architecture: Architecture,
     pub(super) ops: Ops,
-    words: Tensor,
+    pub(super) words: Tensor,
     /// Of learned positions: (context, width), with the rows before them that belong to no position.
     positions: Option<Tensor>,
     pub(super) layers: Vec<Layer>,
@@ -144,37 +144,22 @@ impl Decoder {
     /// (places, width). After the last layer's attention nothing mixes places, so the rest of that layer runs on
     /// the wanted ones alone: for a label of one token this saves nearly the whole layer.
     pub fn hidden(&self, ids: &[u32], batch: usize, rows: Option<&[u32]>, dropout: Option<Dropout>) -> Result<Tensor> {
-        self.through_layers(self.embedded(ids, batch, dropout)?, rows, dropout)
-    }
-
-    /// What the first layer reads of ids: (batch, time, width).
-    pub(super) fn embedded(&self, ids: &[u32], batch: usize, dropout: Option<Dropout>) -> Result<Tensor> {
-        let time = ids.len() / batch;
-        let x = match (&self.positions, &self.architecture.positions) {
-            (Some(positions), Positions::Learned { skipped }) if self.architecture.word_scale == 1.0 => {
-                // A table as it stands costs no copy.
-                let positions = if *skipped == 0 { positions.clone() } else { positions.narrow(0, *skipped, time)? };
-                self.ops.embed(ids, batch, &self.words, &positions)?
-            }
-            _ => self.at_positions(&self.ops.look_up(ids, &self.words)?.reshape((batch, time, ()))?)?,
-        };
-        self.ops.dropped(&x, Dropout::at(dropout, Site::Embedding))
+        let vectors = self.word_vectors(ids)?.reshape((batch, ids.len() / batch, ()))?;
+        self.through_layers(self.embedded(&vectors, dropout)?, rows, dropout)
     }
 
     /// Like [`Decoder::hidden`], from word vectors (batch, time, width) in place of ids.
     pub fn hidden_from_vectors(&self, vectors: &Tensor, rows: Option<&[u32]>) -> Result<Tensor> {
-        self.through_layers(self.at_positions(vectors)?, rows, None)
+        self.through_layers(self.embedded(vectors, None)?, rows, None)
     }
 
-    /// Word vectors (batch, time, width) as the first layer reads them.
-    fn at_positions(&self, vectors: &Tensor) -> Result<Tensor> {
-        let vectors = self.scaled(vectors)?;
-        match (&self.positions, &self.architecture.positions) {
-            (Some(positions), Positions::Learned { skipped }) => {
-                vectors.broadcast_add(&positions.narrow(0, *skipped, vectors.dim(1)?)?)
-            }
-            _ => Ok(vectors),
+    /// What the first layer reads of word vectors (batch, time, width).
+    pub(super) fn embedded(&self, vectors: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
+        let mut x = self.scaled(vectors)?;
+        if let (Some(positions), Positions::Learned { skipped }) = (&self.positions, &self.architecture.positions) {
+            x = x.broadcast_add(&positions.narrow(0, *skipped, x.dim(1)?)?)?;
         }
+        self.ops.dropped(&x, Dropout::at(dropout, Site::Embedding))
     }
 
     pub(super) fn scaled(&self, vectors: &Tensor) -> Result<Tensor> {
@@ -227,7 +212,12 @@ impl Decoder {
         Ok(Tables { turns, masks })
     }
 
-    fn through_layers(&self, mut x: Tensor, rows: Option<&[u32]>, dropout: Option<Dropout>) -> Result<Tensor> {
+    pub(super) fn through_layers(
+        &self,
+        mut x: Tensor,
+        rows: Option<&[u32]>,
+        dropout: Option<Dropout>,
+    ) -> Result<Tensor> {
         let tables = self.tables(x.dim(1)?)?;
         let last = self.layers.len().wrapping_sub(1);
         for number in 0..self.layers.len() {

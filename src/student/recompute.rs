@@ -22,16 +22,39 @@ impl Decoder {
         wanted: &[&Var],
         recompute: bool,
     ) -> Result<WithGradients> {
-        if !recompute || self.layers.is_empty() {
-            let result = self.loss(batch, dropout)?;
-            let mut found = result.total.backward()?;
-            let gradients = wanted.iter().map(|weight| found.remove(weight)).collect();
-            return Ok((result.detached(), gradients));
-        }
+        let looked_up = self.word_vectors(batch.ids)?.detach().reshape((batch.batch, (), self.architecture.width))?;
+        // A leaf of its own, whose gradient is added to that of the table by hand; see `Ops::add_rows`.
+        let leaf = self.words.track_op().then(|| Var::from_tensor(&looked_up)).transpose()?;
+        let vectors = leaf.as_ref().map_or(looked_up, |leaf| leaf.as_tensor().clone());
+        let embedded = self.embedded(&vectors, dropout)?;
         let mut sums = Sums { wanted, gradients: vec![None; wanted.len()] };
-        let embedded = self.embedded(batch.ids, batch.batch, dropout)?;
+        let (result, of_vectors) = if recompute && !self.layers.is_empty() {
+            self.twice(batch, dropout, &embedded, &mut sums, leaf.as_ref())?
+        } else {
+            let result = self.loss_of(&self.through_layers(embedded, Some(batch.rows), dropout)?, batch)?;
+            let of_vectors = sums.backward(&result.total, leaf.as_ref())?;
+            (result.detached(), of_vectors)
+        };
+        let words = wanted.iter().position(|weight| weight.id() == self.words.id());
+        if let (Some(words), Some(of_vectors)) = (words, of_vectors) {
+            let sum = sums.gradients[words].take();
+            let of_vectors = of_vectors.flatten(0, 1)?;
+            sums.gradients[words] = Some(self.ops.add_rows(sum, &self.words, batch.ids, &of_vectors)?);
+        }
+        Ok((result, sums.gradients))
+    }
+
+    /// Forward without a record, then layer by layer back, each run again. Gives the gradient of the word vectors `leaf` too.
+    fn twice(
+        &self,
+        batch: &Supervised,
+        dropout: Option<Dropout>,
+        embedded: &Tensor,
+        sums: &mut Sums,
+        leaf: Option<&Var>,
+    ) -> Result<(CrossEntropy, Option<Tensor>)> {
         let tables = self.tables(batch.ids.len() / batch.batch)?;
-        // Forward without a record: what a layer makes on its way is let go when the layer is done.
+        // What a layer makes on its way is let go when the layer is done.
         let plain = self.frozen();
         let last = self.layers.len() - 1;
         let mut read = Vec::with_capacity(last);
@@ -62,10 +85,11 @@ impl Decoder {
             // The derivative of this sum by the output is `of_output`, so its other derivatives are those of the loss.
             gradient = sums.backward(&toward(&output, &of_output)?, input.as_ref())?;
         }
-        if let Some(of_output) = gradient.filter(|_| embedded.track_op()) {
-            sums.backward(&toward(&embedded, &of_output)?, None)?;
-        }
-        Ok((result, sums.gradients))
+        let of_vectors = match gradient.filter(|_| embedded.track_op()) {
+            Some(of_output) => sums.backward(&toward(embedded, &of_output)?, leaf)?,
+            None => None,
+        };
+        Ok((result, of_vectors))
     }
 }
 
@@ -94,7 +118,7 @@ impl Sums<'_> {
         for (weight, sum) in self.wanted.iter().zip(&mut self.gradients) {
             let Some(new) = found.remove(weight) else { continue };
             *sum = Some(match sum.take() {
-                // A table is both what words are looked up in and what logits are made with. In `f32`, whatever the weights are in.
+                // In `f32`, whatever the weights are in.
                 Some(old) if new.dtype() == DType::BF16 => (old.to_dtype(DType::F32)? + new.to_dtype(DType::F32)?)?,
                 Some(old) => (old + new)?,
                 None => new,

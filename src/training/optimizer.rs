@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, ba
 use rayon::prelude::*;
 
 use crate::student::ops::kernels::{self, AdamW as Step};
+use crate::student::ops::with_slice;
 
 /// Elements updated by one task.
 const CHUNK: usize = 1 << 15;
@@ -68,34 +69,36 @@ impl AdamW {
         let AdamWSettings { beta1, beta2, epsilon, weight_decay, clip } = self.settings;
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         let correction = |beta: f64| 1.0 / (1.0 - beta.powi(self.steps as i32));
-        for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
-            let weight_decay = if parameter.decays { weight_decay } else { 0.0 };
-            match &mut parameter.moments {
-                Moments::Host(moments) => {
-                    let step = Step {
-                        learning_rate: learning_rate as f32,
-                        beta1: beta1 as f32,
-                        beta2: beta2 as f32,
-                        rest1: (1.0 - beta1) as f32,
-                        rest2: (1.0 - beta2) as f32,
-                        epsilon: epsilon as f32,
-                        keep: (1.0 - learning_rate * weight_decay) as f32,
-                        correction1: correction(beta1) as f32,
-                        correction2: correction(beta2) as f32,
-                        gradient_scale: scale as f32,
-                    };
-                    parameter.variable.inplace_op2(&gradient.contiguous()?, &Update { step, moments })?;
-                }
-                Moments::Device(mean, square) => {
-                    let gradient = (gradient * scale)?;
-                    *mean = ((&*mean * beta1)? + (&gradient * (1.0 - beta1))?)?;
-                    *square = ((&*square * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
-                    let denominator = ((&*square * correction(beta2))?.sqrt()? + epsilon)?;
-                    let change = ((&*mean * (learning_rate * correction(beta1)))? / denominator)?;
-                    let kept = (parameter.variable.as_tensor() * (1.0 - learning_rate * weight_decay))?;
-                    parameter.variable.set(&(kept - change)?.detach())?;
-                }
+        let step = |decays: bool| Step {
+            learning_rate: learning_rate as f32,
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            rest1: (1.0 - beta1) as f32,
+            rest2: (1.0 - beta2) as f32,
+            epsilon: epsilon as f32,
+            keep: if decays { (1.0 - learning_rate * weight_decay) as f32 } else { 1.0 },
+            correction1: correction(beta1) as f32,
+            correction2: correction(beta2) as f32,
+            gradient_scale: scale as f32,
+        };
+        // All tensors in one go: most of a small student's are too small to be shared out.
+        self.parameters.par_iter().zip(gradients).try_for_each(|(parameter, gradient)| match &parameter.moments {
+            Moments::Host(moments) => {
+                let update = Update { step: step(parameter.decays), moments };
+                parameter.variable.inplace_op2(&gradient.contiguous()?, &update)
             }
+            Moments::Device(..) => Ok(()),
+        })?;
+        for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
+            let Moments::Device(mean, square) = &mut parameter.moments else { continue };
+            let weight_decay = if parameter.decays { weight_decay } else { 0.0 };
+            let gradient = (gradient * scale)?;
+            *mean = ((&*mean * beta1)? + (&gradient * (1.0 - beta1))?)?;
+            *square = ((&*square * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
+            let denominator = ((&*square * correction(beta2))?.sqrt()? + epsilon)?;
+            let change = ((&*mean * (learning_rate * correction(beta1)))? / denominator)?;
+            let kept = (parameter.variable.as_tensor() * (1.0 - learning_rate * weight_decay))?;
+            parameter.variable.set(&(kept - change)?.detach())?;
         }
         Ok(())
     }
@@ -171,27 +174,26 @@ impl InplaceOp2 for Update<'_> {
 
 /// The L2 norm of all gradients together.
 pub fn global_norm(gradients: &[Tensor]) -> Result<f64> {
-    let mut sum = 0f64;
+    // Each tensor's sum is of chunks of a fixed size, in order: the same on any number of threads.
+    let on_host: Vec<f64> = gradients
+        .par_iter()
+        .filter(|gradient| gradient.device().is_cpu() && gradient.dtype() == DType::F32)
+        .map(|gradient| {
+            with_slice(gradient, |values| {
+                let parts: Vec<f64> = values.par_chunks(CHUNK).map(kernels::sum_of_squares).collect();
+                parts.iter().sum::<f64>()
+            })
+        })
+        .collect::<Result<_>>()?;
+    let mut sum: f64 = on_host.iter().sum();
     let mut on_device: Option<Tensor> = None;
-    for gradient in gradients {
-        if gradient.device().is_cpu() && gradient.dtype() == DType::F32 {
-            let values = gradient.flatten_all()?.contiguous()?;
-            let (storage, layout) = values.storage_and_layout();
-            let (candle_core::Storage::Cpu(storage), Some((from, to))) = (&*storage, layout.contiguous_offsets())
-            else {
-                bail!("a gradient on the CPU that isn't there")
-            };
-            let values = &storage.as_slice::<f32>()?[from..to];
-            let parts: Vec<f64> = values.par_chunks(CHUNK).map(kernels::sum_of_squares).collect();
-            sum += parts.iter().sum::<f64>();
-        } else {
-            // Summed on the device and read once: each read would wait for everything before it.
-            let square = gradient.to_dtype(DType::F32)?.sqr()?.sum_all()?;
-            on_device = Some(match on_device {
-                Some(total) => (total + square)?,
-                None => square,
-            });
-        }
+    for gradient in gradients.iter().filter(|gradient| !gradient.device().is_cpu() || gradient.dtype() != DType::F32) {
+        // Summed on the device and read once: each read would wait for everything before it.
+        let square = gradient.to_dtype(DType::F32)?.sqr()?.sum_all()?;
+        on_device = Some(match on_device {
+            Some(total) => (total + square)?,
+            None => square,
+        });
     }
     if let Some(total) = on_device {
         sum += f64::from(total.to_scalar::<f32>()?);

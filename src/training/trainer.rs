@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use candle_core::{Tensor, Var};
 
+use super::feed::Feed;
 use super::optimizer::{AdamW, AdamWSettings, global_norm};
 use super::order::Order;
 use super::schedule::Schedule;
@@ -25,6 +26,7 @@ pub struct Trainer {
     settings: TrainingSettings,
     schedule: Schedule,
     order: Order,
+    feed: Feed,
     /// Also seeds the dropout.
     order_seed: u64,
     /// Steps taken.
@@ -56,10 +58,12 @@ impl Trainer {
         };
         let lengths = examples.iter().map(|example| example.ids.len()).collect();
         let steps = settings.total_steps(examples.len());
+        let order = Order::new(lengths, settings.examples_per_step(), order_seed, settings.bucket);
         Ok(Self {
             optimizer: AdamW::new(&student.parameters, adamw)?,
             schedule: settings.learning_rates(steps),
-            order: Order::new(lengths, settings.examples_per_step(), order_seed, settings.bucket),
+            feed: Feed::new(examples.clone(), order.clone(), settings.batch_size, steps),
+            order,
             order_seed,
             step: 0,
             skipped: 0,
@@ -129,9 +133,8 @@ impl Trainer {
 
     fn take_step(&mut self) -> Result<StepEvent, TrainingError> {
         let started = Instant::now();
-        let chosen: Vec<&Encoded> = self.order.step(self.step).iter().map(|place| &self.examples[*place]).collect();
-        let batches: Vec<Batch> = chosen.chunks(self.settings.batch_size).map(Batch::of).collect();
-        let scale = 1.0 / self.weight_of(&batches, chosen.len());
+        let batches = self.feed.step(self.step);
+        let scale = 1.0 / self.weight_of(&batches);
 
         let mut loss = 0.0;
         let (mut label, mut rationale) = (Mean::default(), Mean::default());
@@ -182,9 +185,9 @@ impl Trainer {
     }
 
     /// What the summed losses of a step are divided by.
-    fn weight_of(&self, batches: &[Batch], examples: usize) -> f64 {
+    fn weight_of(&self, batches: &[Batch]) -> f64 {
         match self.settings.reduction {
-            Reduction::ExampleSum => examples as f64,
+            Reduction::ExampleSum => batches.iter().map(|batch| batch.size as f64).sum(),
             Reduction::TokenMean => {
                 let total: f64 = batches.iter().flat_map(|batch| &batch.weights).map(|weight| f64::from(*weight)).sum();
                 total.max(f64::MIN_POSITIVE)

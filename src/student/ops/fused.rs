@@ -22,8 +22,8 @@ pub(super) fn slice_of<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&
     }
 }
 
-/// Reads a tensor's values in place.
-pub(super) fn with_slice<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
+/// Reads the values of an `f32` tensor on the CPU where they lie.
+pub fn with_slice<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let tensor = tensor.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
@@ -482,60 +482,5 @@ impl CustomOp2 for AddDropped {
             kernels::dropout(dr, (chunk * ELEMENTS) as u32, self.key, self.probability);
         });
         Ok((Some(dy.clone()), Some(Tensor::from_vec(dr, r.shape(), r.device())?)))
-    }
-}
-
-/// Word vectors plus position vectors: (batch, time, width) from the two tables.
-pub struct Embed {
-    /// Token ids, (batch, time).
-    pub ids: Vec<u32>,
-    pub batch: usize,
-}
-
-impl CustomOp2 for Embed {
-    fn name(&self) -> &'static str {
-        "embed"
-    }
-
-    fn cpu_fwd(
-        &self,
-        words: &CpuStorage,
-        words_layout: &Layout,
-        positions: &CpuStorage,
-        positions_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (words, positions) = (slice_of(words, words_layout)?, slice_of(positions, positions_layout)?);
-        let width = words_layout.shape().dims2()?.1;
-        let time = self.ids.len() / self.batch;
-        let mut y = Vec::with_capacity(self.ids.len() * width);
-        for (place, id) in self.ids.iter().enumerate() {
-            let from = y.len();
-            y.extend_from_slice(&words[*id as usize * width..][..width]);
-            kernels::add(&mut y[from..], &positions[place % time * width..][..width]);
-        }
-        Ok((CpuStorage::F32(y), (self.batch, time, width).into()))
-    }
-
-    fn bwd(
-        &self,
-        words: &Tensor,
-        positions: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let width = words.dim(1)?;
-        let time = self.ids.len() / self.batch;
-        let (mut dwords, mut dpositions) = (vec![0f32; words.elem_count()], vec![0f32; positions.elem_count()]);
-        with_slice(dy, |dy| {
-            for (place, (id, dy)) in self.ids.iter().zip(dy.chunks_exact(width)).enumerate() {
-                kernels::add(&mut dwords[*id as usize * width..][..width], dy);
-                kernels::add(&mut dpositions[place % time * width..][..width], dy);
-            }
-        })?;
-        let device = words.device();
-        Ok((
-            Some(Tensor::from_vec(dwords, words.shape(), device)?),
-            Some(Tensor::from_vec(dpositions, positions.shape(), device)?),
-        ))
     }
 }

@@ -7,6 +7,7 @@
 
 mod attention;
 mod cross_entropy;
+mod embedding;
 mod fused;
 mod head;
 pub mod kernels;
@@ -22,6 +23,7 @@ use attention::Attention;
 pub use attention::{Heads, Rotation};
 pub use cross_entropy::LOGIT_ROWS;
 use cross_entropy::LinearCrossEntropy;
+pub use fused::with_slice;
 pub use head::{CHUNK, Output};
 
 /// Which form of the operations to use.
@@ -92,11 +94,6 @@ impl Ops {
         let (wide, weight) = (widened(x)?, widened(weight)?);
         let mean_square = wide.sqr()?.mean_keepdim(D::Minus1)?;
         wide.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(&weight)?.to_dtype(x.dtype())
-    }
-
-    /// Rows of a table: (ids, width).
-    pub fn look_up(self, ids: &[u32], table: &Tensor) -> Result<Tensor> {
-        table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)
     }
 
     /// Layer norm over the last dimension.
@@ -182,15 +179,6 @@ impl Ops {
             None => Ok(x.clone()),
             Some(_) => self.add_dropped(&x.zeros_like()?, x, drop),
         }
-    }
-
-    /// Word vectors plus position vectors for ids (batch, time), from tables (vocabulary, width) and (context, width).
-    pub fn embed(self, ids: &[u32], batch: usize, words: &Tensor, positions: &Tensor) -> Result<Tensor> {
-        if self == Self::Fused {
-            return words.apply_op2(positions, fused::Embed { ids: ids.to_vec(), batch });
-        }
-        let time = ids.len() / batch;
-        self.look_up(ids, words)?.reshape((batch, time, ()))?.broadcast_add(&positions.narrow(0, 0, time)?)
     }
 
     /// Σ weight · cross-entropy of h (rows, width) through the output matrix (vocabulary, width).
@@ -365,12 +353,6 @@ mod tests {
         agree(&[&[2, 37, 3 * 24]], |ops, x| attend(ops, &x[0], &PLAIN, 0, drop));
         agree(&[&[2, 30, 16], &[2, 30, 16]], |ops, x| ops.add_dropped(&x[0], &x[1], drop));
         agree(&[&[2, 30, 16]], |ops, x| ops.dropped(&x[0], drop));
-    }
-
-    #[test]
-    fn embedding_agrees_with_its_twin() {
-        let ids = [3, 1, 1, 0, 4, 3, 2, 1];
-        agree(&[&[5, 12], &[6, 12]], |ops, x| ops.embed(&ids, 2, &x[0], &x[1]));
     }
 
     #[test]

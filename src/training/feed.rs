@@ -1,0 +1,97 @@
+//! Batches put together ahead of the steps that read them, by a thread of its own.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use super::order::Order;
+use crate::rationale::{Batch, Encoded};
+
+/// Steps whose batches wait ready.
+const AHEAD: usize = 2;
+
+/// The batches of each step, in the order of steps.
+pub struct Feed {
+    examples: Arc<[Encoded]>,
+    order: Order,
+    batch_size: usize,
+    /// Steps in all; nothing is put together beyond them.
+    steps: usize,
+    /// Batches on their way, and the step whose batches come next.
+    coming: Option<(usize, Receiver<Vec<Batch>>)>,
+}
+
+impl Feed {
+    pub fn new(examples: Arc<[Encoded]>, order: Order, batch_size: usize, steps: usize) -> Self {
+        Self { examples, order, batch_size, steps, coming: None }
+    }
+
+    /// The batches of a step, 0 for the first. They are ready when steps are asked for one after the other; any other step
+    /// begins anew from there.
+    pub fn step(&mut self, step: usize) -> Vec<Batch> {
+        if self.coming.as_ref().is_none_or(|(next, _)| *next != step) {
+            self.coming = self.begin(step);
+        }
+        let ready = self.coming.as_ref().and_then(|(_, coming)| coming.recv().ok());
+        match (ready, &mut self.coming) {
+            (Some(batches), Some((next, _))) => {
+                *next += 1;
+                batches
+            }
+            // A system that gives no more threads, or a step beyond the last: it is slower, and all the same.
+            _ => {
+                self.coming = None;
+                batches(&self.examples, self.order.step(step), self.batch_size)
+            }
+        }
+    }
+
+    fn begin(&self, first: usize) -> Option<(usize, Receiver<Vec<Batch>>)> {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let (examples, mut order, batch_size, steps) =
+            (self.examples.clone(), self.order.clone(), self.batch_size, self.steps);
+        let work = move || {
+            for step in first..steps {
+                // It fails when nobody wants them any more.
+                if sender.send(batches(&examples, order.step(step), batch_size)).is_err() {
+                    break;
+                }
+            }
+        };
+        std::thread::Builder::new().name("batches".into()).spawn(work).ok().map(|_| (first, receiver))
+    }
+}
+
+fn batches(examples: &[Encoded], chosen: &[usize], batch_size: usize) -> Vec<Batch> {
+    let chosen: Vec<&Encoded> = chosen.iter().map(|place| &examples[*place]).collect();
+    chosen.chunks(batch_size).map(Batch::of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed() -> Feed {
+        let example = |length: usize| Encoded { ids: vec![length as u32; length + 1], ..Encoded::default() };
+        let examples: Arc<[Encoded]> = (1..=50).map(example).collect();
+        let order = Order::new((2..=51).collect(), 8, 3, true);
+        Feed::new(examples, order, 4, 21)
+    }
+
+    #[test]
+    fn every_step_gets_its_own_batches_however_it_is_reached() {
+        let mut straight = feed();
+        let all: Vec<Vec<Batch>> = (0..21).map(|step| straight.step(step)).collect();
+        let mut order = straight.order.clone();
+        for (step, batches) in all.iter().enumerate() {
+            let seen: Vec<usize> =
+                batches.iter().flat_map(|batch| batch.ids.chunks(batch.time)).map(|row| row[0] as usize - 1).collect();
+            assert_eq!(seen, order.step(step));
+        }
+        // Back to a checkpoint, on from there, past a step that is left out, and beyond the end.
+        let mut feed = feed();
+        for step in [5, 6, 2, 3, 4, 6, 20, 21, 0] {
+            let want = if step == 21 { batches(&feed.examples, order.step(21), 4) } else { all[step].clone() };
+            assert_eq!(feed.step(step), want, "step {step}");
+        }
+    }
+}
