@@ -7,7 +7,7 @@
 use candle_core::{DType, Result, Tensor, Var};
 
 use super::decoder::{Decoder, Dropout, Supervised};
-use super::ops::CrossEntropy;
+use super::ops::{CrossEntropy, Gradients};
 
 /// A loss, and the gradient of each weight that was asked for; none where the loss does not depend on it.
 pub type WithGradients = (CrossEntropy, Vec<Option<Tensor>>);
@@ -114,9 +114,9 @@ struct Sums<'a> {
 impl Sums<'_> {
     /// Adds the gradients of `total`, and gives that of `input`.
     fn backward(&mut self, total: &Tensor, input: Option<&Var>) -> Result<Option<Tensor>> {
-        let mut found = total.backward()?;
+        let mut found = Gradients::of(total)?;
         for (weight, sum) in self.wanted.iter().zip(&mut self.gradients) {
-            let Some(new) = found.remove(weight) else { continue };
+            let Some(new) = found.remove(weight)? else { continue };
             *sum = Some(match sum.take() {
                 // In `f32`, whatever the weights are in.
                 Some(old) if new.dtype() == DType::BF16 => (old.to_dtype(DType::F32)? + new.to_dtype(DType::F32)?)?,
@@ -124,6 +124,6 @@ impl Sums<'_> {
                 None => new,
             });
         }
-        Ok(input.and_then(|input| found.remove(input)))
+        Ok(input.map(|input| found.remove(input)).transpose()?.flatten())
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::collect::hand;
 use super::fused::{matrix, product, slice_of, sum_rows, transposed};
 use super::kernels;
 
@@ -103,7 +104,7 @@ impl LinearCrossEntropy {
                 bail!("linear-cross-entropy: backward was called twice");
             }
             let gradient = Tensor::from_vec(values, like.shape(), like.device())?;
-            Ok(Some(if factor == 1.0 { gradient } else { (gradient * factor)? }))
+            hand(like, if factor == 1.0 { gradient } else { (gradient * factor)? })
         })
         .collect()
     }

@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, Layout, Result
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::collect::hand;
 use super::kernels;
 use crate::student::architecture::Activation;
 
@@ -154,7 +155,7 @@ impl CustomOp3 for Linear {
         let (dx, dweight) = product_backward(x, weight, dy)?;
         let dbias = if bias.track_op() {
             let sums = with_slice(dy, |dy| sum_rows(dy, outputs))?;
-            Some(Tensor::from_vec(sums, bias.shape(), x.device())?)
+            hand(bias, Tensor::from_vec(sums, bias.shape(), x.device())?)?
         } else {
             None
         };
@@ -180,7 +181,7 @@ fn product_backward(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<(Option<
         let dweight = with_slice(dy, |dy| {
             with_slice(x, |x| new_product(inputs, outputs, rows, transposed(x, inputs), matrix(dy, outputs)))
         })??;
-        Some(Tensor::from_vec(dweight, weight.shape(), x.device())?)
+        hand(weight, Tensor::from_vec(dweight, weight.shape(), x.device())?)?
     } else {
         None
     };
@@ -354,7 +355,7 @@ impl CustomOp3 for LayerNorm {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _bias: &Tensor,
+        bias: &Tensor,
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
@@ -383,12 +384,12 @@ impl CustomOp3 for LayerNorm {
         })???;
         let mut dweight = add_up(sums, 2 * width);
         let dbias = dweight.split_off(width);
-        let device = x.device();
-        Ok((
-            Some(Tensor::from_vec(dx, x.shape(), device)?),
-            weight.track_op().then(|| Tensor::from_vec(dweight, width, device)).transpose()?,
-            weight.track_op().then(|| Tensor::from_vec(dbias, width, device)).transpose()?,
-        ))
+        let of_weight = |weight: &Tensor, gradient| match weight.track_op() {
+            true => hand(weight, Tensor::from_vec(gradient, width, x.device())?),
+            false => Ok(None),
+        };
+        let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
+        Ok((Some(dx), of_weight(weight, dweight)?, of_weight(bias, dbias)?))
     }
 }
 
@@ -442,8 +443,10 @@ impl CustomOp2 for RmsNorm {
                 })
             })
         })???;
-        let dweight =
-            weight.track_op().then(|| Tensor::from_vec(add_up(sums, width), width, x.device())).transpose()?;
+        let dweight = match weight.track_op() {
+            true => hand(weight, Tensor::from_vec(add_up(sums, width), width, x.device())?)?,
+            false => None,
+        };
         Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), dweight))
     }
 }

@@ -6,6 +6,7 @@
 //! `rope`, `slice_set`); none of them is used on a path that trains.
 
 mod attention;
+mod collect;
 mod cross_entropy;
 mod embedding;
 mod fused;
@@ -21,6 +22,7 @@ use super::architecture::Activation;
 use super::attend::{Projected, Turn, mix};
 use attention::Attention;
 pub use attention::{Heads, Rotation};
+pub use collect::Gradients;
 pub use cross_entropy::LOGIT_ROWS;
 use cross_entropy::LinearCrossEntropy;
 pub use fused::with_slice;
