@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use candle_core::{Device, Result, Tensor};
 use serde::Serialize;
 
-use super::architecture::{Activation, Positions};
+use super::architecture::Activation;
 use super::lora::{Lora, Place};
 use super::ops::{CHUNK, LOGIT_ROWS, Ops};
 use super::{Architecture, Family, Precision};
@@ -102,11 +102,9 @@ impl Estimate {
         let ends = rows.saturating_mul(4 * width as u64);
         let is_fused = ops == Ops::Fused;
         let logits = if is_fused { rows.min(LOGIT_ROWS as u64) * vocabulary as u64 } else { 10 * CHUNK as u64 };
-        // The cross-entropy makes the gradient of the output matrix beside that of the word table; composed, it keeps
-        // its product with the matrix and what the backward pass makes of that. A look-up's gradient is added to zeros.
-        let is_embedded = ops == Ops::Fused && matches!(architecture.positions, Positions::Learned { .. });
-        let tables = if is_fused { usize::from(architecture.tied) } else { 4 } + usize::from(!is_embedded);
-        let tables = if lora.is_some() { 0 } else { (tables * vocabulary * width) as u64 };
+        // Composed, the cross-entropy keeps the product of the output matrix with its gradient and what the backward pass
+        // makes of that, and the gradient of a look-up is added to a copy.
+        let tables = if is_fused || lora.is_some() { 0 } else { (5 * vocabulary * width) as u64 };
         // A number too large is the largest: it fits nowhere.
         let activations = (layers.saturating_add(ends) as f64 * LOST) as u64;
         let bytes = precision.dtype().size_in_bytes() as u64;
