@@ -53,7 +53,7 @@ pub struct Attention {
     pub log_sums: Mutex<Vec<f32>>,
 }
 
-/// The sizes of one call.
+/// The sizes of what one task computes: some heads of one example, or all of them.
 #[derive(Clone, Copy)]
 struct Sizes {
     time: usize,
@@ -100,6 +100,24 @@ impl Sizes {
             cap,
             window,
         })
+    }
+
+    /// The same for a part of the heads of keys and values, and the heads of queries that share them. Examples are shared out
+    /// first; only where threads are left over are their heads, whose columns must be copied together. No result depends on it.
+    fn part(self, batch: usize) -> Self {
+        let wanted = rayon::current_num_threads().div_ceil(batch.max(1));
+        let parts = (1..=self.kv_heads).find(|parts| self.kv_heads.is_multiple_of(*parts) && *parts >= wanted);
+        let kv_heads = self.kv_heads / parts.unwrap_or(self.kv_heads);
+        let heads = kv_heads * self.group;
+        let (width, packed) = (heads * self.head, (heads + 2 * kv_heads) * self.head);
+        Self { width, packed, heads, kv_heads, ..self }
+    }
+
+    /// Queries, keys and values of part `place`: the columns of an example's row where each begins, and how many there are.
+    fn columns(&self, part: Self, place: usize) -> [(usize, usize); 3] {
+        let kv_width = part.kv_heads * self.head;
+        let keys = self.width + place * kv_width;
+        [(place * part.width, part.width), (keys, kv_width), (keys + self.kv_heads * self.head, kv_width)]
     }
 
     /// Where the numbers of one head of queries, or of the keys or values that it shares, begin in a row.
@@ -158,15 +176,16 @@ impl Attention {
     }
 
     /// Multiplies a row of weights by its dropout mask, of which `first` is the row's first key.
-    fn drop_row(&self, weights: &mut [f32], (example, head, query): (usize, usize, usize), first: usize, sizes: Sizes) {
+    /// `head` counts the heads of all examples.
+    fn drop_row(&self, weights: &mut [f32], (head, query): (usize, usize), first: usize, sizes: Sizes) {
         if let Some((probability, key)) = self.dropout {
-            let row = (example * sizes.heads + head) * sizes.time + query;
+            let row = head * sizes.time + query;
             kernels::dropout(weights, (row * sizes.time + first) as u32, key, probability);
         }
     }
 
-    /// Context vectors of one example; fills `log_sums` (heads, time).
-    fn forward_example(&self, example: usize, x: &[f32], y: &mut [f32], log_sums: &mut [f32], sizes: Sizes) {
+    /// Context vectors of a task, whose first head is the one numbered `first_head` of all; fills `log_sums` (heads, time).
+    fn forward(&self, first_head: usize, x: &[f32], y: &mut [f32], log_sums: &mut [f32], sizes: Sizes) {
         let Sizes { time, width, head: d, .. } = sizes;
         let x = &*self.turned(x, sizes);
         let mut keys = vec![0f32; d * time];
@@ -195,7 +214,7 @@ impl Attention {
                             kernels::softmax(past, 1.0)
                         }
                     };
-                    self.drop_row(past, (example, head, query), seen.start, sizes);
+                    self.drop_row(past, (first_head + head, query), seen.start, sizes);
                     line[..seen.start - from].fill(0.0);
                     line[seen.end - from..].fill(0.0);
                 }
@@ -206,11 +225,11 @@ impl Attention {
         }
     }
 
-    /// Gradients of one example's packed rows, from its context vectors and their gradient.
+    /// Gradients of a task's packed rows, from its context vectors and their gradient.
     #[allow(clippy::too_many_arguments)]
-    fn backward_example(
+    fn backward(
         &self,
-        example: usize,
+        first_head: usize,
         x: &[f32],
         y: &[f32],
         dy: &[f32],
@@ -263,8 +282,8 @@ impl Attention {
                         let kept = &mut dropped[row * time..][..count];
                         kept.fill(0.0);
                         kept[start..end].copy_from_slice(past);
-                        self.drop_row(&mut kept[start..end], (example, head, query), seen.start, sizes);
-                        self.drop_row(dpast, (example, head, query), seen.start, sizes);
+                        self.drop_row(&mut kept[start..end], (first_head + head, query), seen.start, sizes);
+                        self.drop_row(dpast, (first_head + head, query), seen.start, sizes);
                     }
                     let at = query * width + head * d;
                     let along = kernels::dot(&y[at..at + d], &dy[at..at + d]);
@@ -291,6 +310,24 @@ impl Attention {
     }
 }
 
+/// Some columns of rows `width` wide, side by side.
+fn gathered(rows: &[f32], width: usize, columns: &[(usize, usize)]) -> Vec<f32> {
+    let rows = rows.chunks_exact(width);
+    rows.flat_map(|row| columns.iter().flat_map(|(from, count)| &row[*from..][..*count])).copied().collect()
+}
+
+/// Writes what [`gathered`] took to where it was.
+fn scatter(from: &[f32], rows: &mut [f32], width: usize, columns: &[(usize, usize)]) {
+    let count: usize = columns.iter().map(|(_, count)| count).sum();
+    for (mut from, row) in from.chunks_exact(count).zip(rows.chunks_exact_mut(width)) {
+        for (at, count) in columns {
+            let (own, rest) = from.split_at(*count);
+            row[*at..][..*count].copy_from_slice(own);
+            from = rest;
+        }
+    }
+}
+
 impl CustomOp1 for Attention {
     fn name(&self) -> &'static str {
         "causal-attention"
@@ -300,13 +337,26 @@ impl CustomOp1 for Attention {
         let x = slice_of(storage, layout)?;
         let (batch, time, packed) = layout.shape().dims3()?;
         let sizes = Sizes::of(&self.heads, time, packed)?;
+        let part = sizes.part(batch);
         let mut y = vec![0f32; batch * time * sizes.width];
         let mut log_sums = vec![0f32; batch * sizes.heads * time];
-        x.par_chunks(time * packed)
-            .zip(y.par_chunks_mut(time * sizes.width))
-            .zip(log_sums.par_chunks_mut(sizes.heads * time))
-            .enumerate()
-            .for_each(|(example, ((x, y), log_sums))| self.forward_example(example, x, y, log_sums, sizes));
+        let examples = x.par_chunks(time * packed).zip(y.par_chunks_mut(time * sizes.width)).enumerate();
+        examples.zip(log_sums.par_chunks_mut(sizes.heads * time)).for_each(|((example, (x, y)), log_sums)| {
+            let first_head = example * sizes.heads;
+            if part.heads == sizes.heads {
+                return self.forward(first_head, x, y, log_sums, sizes);
+            }
+            let forward = |(place, log_sums): (usize, &mut [f32])| {
+                let x = gathered(x, packed, &sizes.columns(part, place));
+                let mut y = vec![0f32; time * part.width];
+                self.forward(first_head + place * part.heads, &x, &mut y, log_sums, part);
+                y
+            };
+            let parts: Vec<_> = log_sums.par_chunks_mut(part.heads * time).enumerate().map(forward).collect();
+            for (place, rows) in parts.iter().enumerate() {
+                scatter(rows, y, sizes.width, &[(place * part.width, part.width)]);
+            }
+        });
         *self.log_sums.lock().unwrap_or_else(|poison| poison.into_inner()) = log_sums;
         Ok((CpuStorage::F32(y), (batch, time, sizes.width).into()))
     }
@@ -316,6 +366,24 @@ impl CustomOp1 for Attention {
         let sizes = Sizes::of(&self.heads, time, packed)?;
         let mut dx = vec![0f32; batch * time * packed];
         let log_sums = self.log_sums.lock().unwrap_or_else(|poison| poison.into_inner());
+        let part = sizes.part(batch);
+        let backward = |example: usize, x: &[f32], y: &[f32], dy: &[f32], log_sums: &[f32], dx: &mut [f32]| {
+            let first_head = example * sizes.heads;
+            if part.heads == sizes.heads {
+                return self.backward(first_head, x, y, dy, log_sums, dx, sizes);
+            }
+            let backward = |(place, log_sums): (usize, &[f32])| {
+                let x = gathered(x, packed, &sizes.columns(part, place));
+                let [y, dy] = [y, dy].map(|rows| gathered(rows, sizes.width, &[(place * part.width, part.width)]));
+                let mut dx = vec![0f32; time * part.packed];
+                self.backward(first_head + place * part.heads, &x, &y, &dy, log_sums, &mut dx, part);
+                dx
+            };
+            let parts: Vec<_> = log_sums.par_chunks(part.heads * time).enumerate().map(backward).collect();
+            for (place, rows) in parts.iter().enumerate() {
+                scatter(rows, dx, packed, &sizes.columns(part, place));
+            }
+        };
         with_slice(x, |x| {
             with_slice(y, |y| {
                 with_slice(dy, |dy| {
@@ -326,7 +394,7 @@ impl CustomOp1 for Attention {
                         .zip(dx.par_chunks_mut(time * packed))
                         .enumerate()
                         .for_each(|(example, ((((x, y), dy), log_sums), dx))| {
-                            self.backward_example(example, x, y, dy, log_sums, dx, sizes);
+                            backward(example, x, y, dy, log_sums, dx)
                         });
                 })
             })

@@ -386,6 +386,26 @@ mod tests {
     }
 
     #[test]
+    fn heads_shared_out_among_threads_give_the_same_numbers() {
+        let heads = Heads { heads: 12, kv_heads: 4, head: 6, scale: 0.5, cap: Some(1.5), window: Some(9) };
+        let drop = Some(Drop { probability: 0.3, key: 17 });
+        for batch in [1, 2] {
+            let run = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    let x = var(&[batch, 30, 20 * 6], 0.0);
+                    let y = attend(Ops::Fused, &x, &heads, 4, drop).unwrap();
+                    let dx = y.sqr().unwrap().sum_all().unwrap().backward().unwrap().remove(&x).unwrap();
+                    [y, dx].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+                })
+            };
+            // One example a thread, its heads in two parts, and each of keys and values for itself.
+            let whole = run(1);
+            assert!([3, 4, 7].iter().all(|threads| run(*threads) == whole));
+        }
+    }
+
+    #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
