@@ -150,8 +150,9 @@ impl Trainer {
             let (result, found) =
                 decoder.loss_with_gradients(&supervised, self.dropout(place), &working, self.settings.recompute)?;
             loss += f64::from(result.total.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
-            label = label.and(batch.mean_loss(Role::Label, &result.losses));
-            rationale = rationale.and(batch.mean_loss(Role::Rationale, &result.losses));
+            let losses = result.losses.to_vec1::<f32>()?;
+            label = label.and(batch.mean_loss(Role::Label, &losses));
+            rationale = rationale.and(batch.mean_loss(Role::Rationale, &losses));
             self.add_gradients(&mut gradients, found)?;
         }
         if !loss.is_finite() {
