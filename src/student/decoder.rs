@@ -122,6 +122,10 @@ impl Decoder {
         self
     }
 
+    pub fn ops(&self) -> Ops {
+        self.ops
+    }
+
     pub fn device(&self) -> &Device {
         self.words.device()
     }

@@ -2,6 +2,7 @@
 //! nor screens; `runs` drives it step by step.
 
 pub mod checkpoint;
+mod on_device;
 pub mod optimizer;
 pub mod order;
 pub mod schedule;

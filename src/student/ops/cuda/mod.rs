@@ -25,6 +25,8 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 pub use attention::attention;
 pub use cross_entropy::linear_cross_entropy;
+#[cfg(test)]
+pub use emulator::with_kernels;
 pub use embedding::{add_rows, look_up};
 use launch::Argument::{Absent, F32, Read, U32, U64, Write};
 use launch::{Launch, fresh, narrow, suffix};
