@@ -310,9 +310,10 @@ mod tests {
         }
         let state = optimizer.state().unwrap();
         let all = variables.iter().map(|(_, variable)| values(variable));
-        all.chain(["w.mean", "w.square", "b.mean"].map(|name| {
-            state[name].flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
-        }))
+        all.chain(
+            ["w.mean", "w.square", "b.mean"]
+                .map(|name| state[name].flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()),
+        )
         .collect()
     }
 

@@ -351,7 +351,8 @@ mod tests {
         agree(&[&[3, 200, 48], &[48]], |ops, x| ops.rms_norm(&x[0], &(&x[1] + 1.0)?, 1e-6));
     }
 
-    pub(in crate::student) const ACTIVATIONS: [Activation; 4] = [Activation::GeluTanh, Activation::Gelu, Activation::Silu, Activation::Relu];
+    pub(in crate::student) const ACTIVATIONS: [Activation; 4] =
+        [Activation::GeluTanh, Activation::Gelu, Activation::Silu, Activation::Relu];
 
     #[test]
     fn activations_agree_with_their_twins() {
@@ -362,7 +363,13 @@ mod tests {
     }
 
     /// Attention as a decoder asks for it.
-    pub(in crate::student) fn attend(ops: Ops, packed: &Tensor, heads: &Heads, turned: usize, drop: Option<Drop>) -> Result<Tensor> {
+    pub(in crate::student) fn attend(
+        ops: Ops,
+        packed: &Tensor,
+        heads: &Heads,
+        turned: usize,
+        drop: Option<Drop>,
+    ) -> Result<Tensor> {
         let time = packed.dim(1)?;
         let mask = causal_mask(time, heads.window, packed.device(), packed.dtype())?;
         let rotary = Rotary { base: 100.0, turned, scaling: Scaling::None };
@@ -371,7 +378,8 @@ mod tests {
         ops.attention(packed, heads, (turned > 0).then_some(&turn), Some(&mask), drop)
     }
 
-    pub(in crate::student) const PLAIN: Heads = Heads { heads: 3, kv_heads: 3, head: 8, scale: 0.35, cap: None, window: None };
+    pub(in crate::student) const PLAIN: Heads =
+        Heads { heads: 3, kv_heads: 3, head: 8, scale: 0.35, cap: None, window: None };
 
     #[test]
     fn attention_agrees_with_its_twin() {

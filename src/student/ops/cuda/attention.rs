@@ -46,7 +46,9 @@ impl Sizes {
         let (batch, time, columns) = packed.dims3()?;
         let Heads { heads: of_queries, kv_heads, head, .. } = *heads;
         if columns != (of_queries + 2 * kv_heads) * head || !of_queries.is_multiple_of(kv_heads.max(1)) {
-            bail!("attention: {columns} columns are not {of_queries} heads of queries and {kv_heads} of keys and values");
+            bail!(
+                "attention: {columns} columns are not {of_queries} heads of queries and {kv_heads} of keys and values"
+            );
         }
         Ok(Self { heads: *heads, batch, time })
     }

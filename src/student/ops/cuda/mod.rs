@@ -6,7 +6,6 @@
 //! are compiled for the processor.
 
 mod attention;
-#[cfg(feature = "cuda")]
 mod check;
 mod cross_entropy;
 #[cfg(feature = "cuda")]
@@ -25,9 +24,9 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 pub use attention::attention;
 pub use cross_entropy::linear_cross_entropy;
+pub use embedding::{add_rows, look_up};
 #[cfg(test)]
 pub use emulator::with_kernels;
-pub use embedding::{add_rows, look_up};
 use launch::Argument::{Absent, F32, Read, U32, U64, Write};
 use launch::{Launch, fresh, narrow, suffix};
 pub use norms::{layer_norm, rms_norm};
@@ -49,12 +48,7 @@ pub fn serves(device: &Device, dtype: DType) -> bool {
 /// Why the kernels can't be used on a device, in words; `None` where they can. The first call for a device compiles them
 /// and compares every operation with its composed twin.
 pub fn problem(device: &Device) -> Option<String> {
-    #[cfg(feature = "cuda")]
-    if device.is_cuda() {
-        return check::problem(device);
-    }
-    let _ = device;
-    None
+    if device.is_cuda() { check::problem(device) } else { None }
 }
 
 /// The number of an activation in the kernels.
@@ -127,14 +121,8 @@ fn add_into(sum: &Tensor, piece: &Tensor, first: usize) -> Result<()> {
     let row: usize = sum.dims()[2..].iter().product();
     let (strip, apart) = (piece.dim(1)? * row, sum.dim(1)? * row);
     let n = piece.elem_count();
-    let arguments = vec![
-        Write(sum),
-        Read(&piece),
-        U64(n as u64),
-        U64(strip as u64),
-        U64(apart as u64),
-        U64((first * row) as u64),
-    ];
+    let arguments =
+        vec![Write(sum), Read(&piece), U64(n as u64), U64(strip as u64), U64(apart as u64), U64((first * row) as u64)];
     Launch::over(format!("add_into_{}", suffix(piece.dtype())?), n, arguments)?.run(sum.device())
 }
 
@@ -190,7 +178,9 @@ fn dropped(x: Option<&Tensor>, r: &Tensor, drop: Drop) -> Result<Tensor> {
 }
 
 /// The key, the threshold and the factor of a dropout site, as kernels take them; those that keep all where there is none.
-fn drop_arguments(drop: Option<Drop>) -> (launch::Argument<'static>, launch::Argument<'static>, launch::Argument<'static>) {
+fn drop_arguments(
+    drop: Option<Drop>,
+) -> (launch::Argument<'static>, launch::Argument<'static>, launch::Argument<'static>) {
     match drop {
         Some(Drop { probability, key }) => {
             (U32(key), U32(super::kernels::threshold(probability)), F32(1.0 / (1.0 - probability)))

@@ -6,7 +6,7 @@ use super::super::attention::Heads;
 use super::super::tests::{ACTIVATIONS, PLAIN, agree, attend, gap, var};
 use super::super::{Drop, Ops, Output};
 use super::emulator::with_kernels;
-use super::{add_rows, attention, cross_entropy};
+use super::{add_rows, attention, check, cross_entropy};
 
 const DROP: Option<Drop> = Some(Drop { probability: 0.3, key: 17 });
 
@@ -165,6 +165,11 @@ fn rows_are_added_to_their_ids() {
             assert!(gap(&got, &want) < 1e-6, "{:e}", gap(&got, &want));
         }
     });
+}
+
+#[test]
+fn what_is_checked_on_a_device_passes_here() {
+    with_kernels(|| check::disagreement(&Device::Cpu).unwrap());
 }
 
 #[test]
