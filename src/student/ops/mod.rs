@@ -63,7 +63,7 @@ impl Ops {
     /// This form where a device has it, else the composed one.
     pub fn available(self, device: &Device, dtype: DType) -> Self {
         let is_there = || match device {
-            Device::Cpu => dtype == DType::F32,
+            Device::Cpu if dtype == DType::F32 => true,
             _ => cuda::serves(device, dtype) && cuda::problem(device).is_none(),
         };
         if self == Self::Fused && is_there() { Self::Fused } else { Self::Composed }

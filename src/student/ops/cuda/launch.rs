@@ -2,6 +2,7 @@
 //! is compiled on every machine; only what hands a launch to NVIDIA's driver needs one. The tests hand it to the same
 //! kernels compiled for the processor.
 
+#[cfg(test)]
 use std::ffi::c_void;
 use std::sync::Mutex;
 
@@ -99,6 +100,7 @@ impl Value {
     }
 
     /// Where the value lies.
+    #[cfg(test)]
     pub(super) fn pointer(&self) -> *mut c_void {
         match self {
             Self::Address(value) => std::ptr::from_ref(value).cast_mut().cast(),
@@ -124,9 +126,14 @@ fn start(kernel: &str, grid: (u32, u32), values: &[Value], device: &Device) -> R
 }
 
 #[cfg(not(any(feature = "cuda", test)))]
-fn start(kernel: &str, _: (u32, u32), values: &[Value], _: &Device) -> Result<()> {
-    let _ = values.iter().map(Value::pointer);
-    bail!("{kernel}: this binary was built without CUDA")
+fn start(kernel: &str, grid: (u32, u32), values: &[Value], device: &Device) -> Result<()> {
+    let values = values.iter().map(|value| match value {
+        Value::Address(value) => format!("{value:#x}"),
+        Value::U32(value) => value.to_string(),
+        Value::F32(value) => value.to_string(),
+    });
+    let values = values.collect::<Vec<_>>().join(", ");
+    bail!("{kernel} on {device:?}, {grid:?} blocks, ({values}): this binary was built without CUDA")
 }
 
 /// Blocks of threads for `n` numbers.
