@@ -240,7 +240,7 @@ impl Decoder {
         if x.rank() == 3 {
             x = x.flatten(0, 1)?;
             if let Some(rows) = rows {
-                x = x.index_select(&Tensor::from_slice(rows, rows.len(), x.device())?, 0)?;
+                x = self.ops.rows(&x, rows)?;
             }
         }
         self.norm.apply(self.ops, &x)
@@ -266,11 +266,10 @@ impl Decoder {
         let (turn, mask) = (tables.turns[number].as_deref(), tables.masks.get(number).map(|mask| &**mask));
         let mut mixed = self.ops.attention(&packed, &heads, turn, mask, drop)?; // (batch, time, heads · head)
         if let Some(rows) = rows {
-            let rows = Tensor::from_slice(rows, rows.len(), x.device())?;
-            x = x.flatten(0, 1)?.index_select(&rows, 0)?; // (rows, width)
-            mixed = mixed.flatten(0, 1)?.index_select(&rows, 0)?;
+            x = self.ops.rows(&x.flatten(0, 1)?, rows)?; // (rows, width)
+            mixed = self.ops.rows(&mixed.flatten(0, 1)?, rows)?;
             if self.architecture.residual == Residual::ParallelSharedNorm {
-                normed = normed.flatten(0, 1)?.index_select(&rows, 0)?;
+                normed = self.ops.rows(&normed.flatten(0, 1)?, rows)?;
             }
         }
         self.join(number, x, &normed, &mixed, dropout)

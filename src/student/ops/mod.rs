@@ -118,6 +118,14 @@ impl Ops {
         table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)
     }
 
+    /// Rows of x (n, width) at some places: (places, width).
+    pub fn rows(self, x: &Tensor, places: &[u32]) -> Result<Tensor> {
+        if self.on_gpu(x) {
+            return cuda::look_up(places, x);
+        }
+        x.index_select(&Tensor::from_slice(places, places.len(), x.device())?, 0)
+    }
+
     /// Layer norm over the last dimension.
     pub fn layer_norm(self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
         if self.on_gpu(x) {
