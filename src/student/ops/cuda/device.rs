@@ -1,7 +1,7 @@
 //! Launches on NVIDIA's driver. The kernels are compiled for the GPU at hand, once for each generation of them, by
 //! NVIDIA's run-time compiler.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::cuda_backend::cudarc::driver::sys::CUdevice_attribute as Attribute;
@@ -17,7 +17,7 @@ const SOURCE: &str = include_str!("kernels.cu");
 const MODULE: &str = "afterthought";
 
 /// PTX by compute capability.
-static COMPILED: Mutex<Option<HashMap<(i32, i32), Arc<str>>>> = Mutex::new(None);
+static COMPILED: Mutex<BTreeMap<(i32, i32), Arc<str>>> = Mutex::new(BTreeMap::new());
 
 fn failed(what: &str, error: impl std::fmt::Display) -> Error {
     Error::Msg(format!("{what}: {error}"))
@@ -30,7 +30,6 @@ pub fn compiled(device: &CudaDevice) -> Result<Arc<str>> {
     let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
     let mut known = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
     if let Some(ptx) = known.get(&(major, minor)) {
         return Ok(ptx.clone());
     }
