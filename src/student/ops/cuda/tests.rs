@@ -7,6 +7,7 @@ use super::super::tests::{ACTIVATIONS, PLAIN, agree, attend, gap, var};
 use super::super::{Drop, Ops, Output};
 use super::emulator::with_kernels;
 use super::{add_rows, attention, check, cross_entropy};
+use crate::student::{Decoder, Dropout, DropoutRates, Supervised, decoder, weights};
 
 const DROP: Option<Drop> = Some(Drop { probability: 0.3, key: 17 });
 
@@ -96,6 +97,14 @@ fn attention_agrees() {
 }
 
 #[test]
+fn attention_to_more_keys_than_a_block_has_threads_agrees() {
+    with_kernels(|| {
+        let heads = Heads { heads: 2, kv_heads: 1, head: 4, scale: 0.5, cap: None, window: Some(290) };
+        both(&[&[1, 300, 16]], |ops, x| attend(ops, &x[0], &heads, 4, DROP));
+    });
+}
+
+#[test]
 fn attention_in_blocks_agrees() {
     with_kernels(|| {
         for (window, limit) in [(None, 700), (Some(7), 700), (None, 1), (Some(3), 2000), (None, 7 * 6 * 40)] {
@@ -170,6 +179,55 @@ fn rows_are_added_to_their_ids() {
 #[test]
 fn what_is_checked_on_a_device_passes_here() {
     with_kernels(|| check::disagreement(&Device::Cpu).unwrap());
+}
+
+/// Every fixture's model with kernels throughout, against the composed operations in double precision: what families vary
+/// between the operations, and types that meet.
+#[test]
+fn every_family_agrees() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/families");
+    let fixtures = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let fixtures: Vec<_> = fixtures.filter(|path| path.join("config.json").exists()).collect();
+    assert!(fixtures.len() >= 15);
+    let ids: Vec<u32> = (0..2 * 9).map(|place| 3 + place * 5 % 20).collect();
+    let rows = [1, 4, 7, 8, 10, 16];
+    let batch = Supervised { ids: &ids, batch: 2, rows: &rows, targets: &[4, 9, 5, 3, 7, 11], weights: &[0.2; 6] };
+    let rates = DropoutRates { embedding: 0.1, residual: 0.2, attention: 0.1 };
+    let dropout = Some(Dropout { rates, adapters: 0.0, key: 7 });
+    with_kernels(|| {
+        for fixture in fixtures {
+            let run = |ops: Ops, dtype: DType| {
+                let model = weights::read_model(&fixture, &Device::Cpu).unwrap();
+                let tensors = model.weights.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap()));
+                let (parameters, tensors) = decoder::trainable(&model.architecture, tensors.collect()).unwrap();
+                let decoder = Decoder::new(model.architecture, &tensors).unwrap().with_ops(ops);
+                let wanted: Vec<&Var> = parameters.iter().map(|(_, variable)| variable).collect();
+                let (result, found) = decoder.loss_with_gradients(&batch, dropout, &wanted, false).unwrap();
+                let names = parameters.iter().map(|(name, _)| name.clone());
+                (result.total, names.zip(found.into_iter().map(Option::unwrap)).collect::<Vec<_>>())
+            };
+            let (want, dwant) = run(Ops::Composed, DType::F64);
+            let largest = |t: &Tensor| {
+                t.to_dtype(DType::F64).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap()
+            };
+            let most = dwant.iter().map(|(_, gradient)| largest(gradient)).fold(0.0, f64::max);
+            // The worst of all gradients, of the largest number in any.
+            let far = |(total, gradients): &(Tensor, Vec<(String, Tensor)>)| {
+                let each = gradients
+                    .iter()
+                    .zip(&dwant)
+                    .map(|((_, got), (_, want))| largest(&(got.to_dtype(DType::F64).unwrap() - want).unwrap()) / most);
+                (gap(total, &want), each.fold(0.0, f64::max))
+            };
+            let (total, gradient) = far(&run(Ops::Fused, DType::F32));
+            assert!(total < 1e-5 && gradient < 2e-5, "{}: {total:e} {gradient:e}", fixture.display());
+            // In `bf16` what the same model does without kernels, with room for slopes that jump where rounding crosses 0.
+            let ((_, composed), (total, gradient)) =
+                (far(&run(Ops::Composed, DType::BF16)), far(&run(Ops::Fused, DType::BF16)));
+            let bar = 2.0 * composed + 0.05;
+            assert!(total < 0.05 && gradient < bar, "{}: {total:e} {gradient:e} {composed:e}", fixture.display());
+        }
+    });
 }
 
 #[test]
