@@ -220,7 +220,8 @@ fn execute(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor) -> R
     let Some((mut trainer, material)) = prepare_run(project, run, &mut spec, &dataset, &device, supervisor)? else {
         return Ok(());
     };
-    if let Some(problem) = cuda::problem(&device).filter(|_| spec.training.ops == Ops::Fused) {
+    let fused = spec.training.ops == Ops::Fused;
+    if let Some(problem) = fused.then(|| cuda::problem(&device)).flatten() {
         supervisor.note(&format!("the GPU's kernels are not used, but candle's slower operations: {problem}"))?;
     }
     let resumed = restore(run, &spec, &mut trainer, supervisor)?;

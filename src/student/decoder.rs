@@ -105,7 +105,12 @@ impl Decoder {
         let words = weights.get("words")?;
         let learned = matches!(architecture.positions, Positions::Learned { .. });
         Ok(Self {
-            ops: Ops::Fused.available(words.device(), words.dtype()),
+            // On a GPU whoever knows the settings asks for kernels: that runs their check, which a person may want to avoid.
+            ops: if words.device().is_cpu() {
+                Ops::Fused.available(&Device::Cpu, words.dtype())
+            } else {
+                Ops::Composed
+            },
             positions: learned.then(|| weights.get("positions")).transpose()?,
             layers: (0..architecture.layers.len()).map(|number| weights.layer(number)).collect::<Result<_>>()?,
             norm: weights.norm("norm")?,

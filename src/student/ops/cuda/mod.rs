@@ -64,7 +64,7 @@ fn kind(activation: Activation) -> launch::Argument<'static> {
 /// y = x W + b, with x (…, inputs), W (inputs, outputs), b (outputs) where there is one.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (inputs, outputs) = weight.dims2()?;
-    let x = x.contiguous()?;
+    let (x, weight) = (x.contiguous()?, &weight.contiguous()?);
     let mut shape = x.dims().to_vec();
     if let Some(last) = shape.last_mut() {
         *last = outputs;
