@@ -150,3 +150,42 @@ fn judge(gradients: &[Tensor], losses: &Tensor, clip: f64) -> Result<Tensor> {
     let good = nothing.eq(0f64)?.to_dtype(DType::F32)?;
     Tensor::stack(&[norm, factor, good], 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::student::ops::Ops;
+    use crate::student::ops::cuda::with_kernels;
+    use crate::student::{DropoutRates, Precision};
+    use crate::training::TrainingSettings;
+    use crate::training::checkpoint::tests::{run, settings, trainer, weights_of};
+    use crate::training::settings::Dropping;
+
+    #[test]
+    fn the_kernels_of_a_gpu_train_the_same_student() {
+        let dropout = Dropping::Rates(DropoutRates { embedding: 0.1, residual: 0.1, attention: 0.1 });
+        for (precision, recompute, bar) in
+            [(Precision::F32, false, 1e-4), (Precision::F32, true, 1e-4), (Precision::Bf16, false, 0.05)]
+        {
+            let settings = TrainingSettings { dropout, precision, recompute, ..settings(2) };
+            let mut on_host = trainer(TrainingSettings { precision: Precision::F32, ..settings.clone() });
+            let want = run(&mut on_host);
+            with_kernels(|| {
+                let mut trainer = trainer(settings);
+                assert!(trainer.optimizer.is_on_device() && trainer.student.decoder.ops() == Ops::Fused);
+                for (number, want) in want.iter().enumerate().take(8) {
+                    let step = trainer.step().unwrap();
+                    assert!((step.loss / want - 1.0).abs() < bar, "step {number}: {} for {want}", step.loss);
+                    assert!(step.gradient_norm > 0.0 && step.loss_label.is_some() && step.loss_rationale.is_some());
+                }
+                // A weight that is no number ends the run, and nothing has changed.
+                let (_, variable) = &trainer.student.parameters[0];
+                variable.set(&(variable.as_tensor() * f64::NAN).unwrap()).unwrap();
+                trainer.student.renew_copies().unwrap();
+                let before = weights_of(&trainer);
+                let error = trainer.step().unwrap_err().to_string();
+                assert!(error.contains("step 9") && trainer.steps_done() == 8, "{error}");
+                assert_eq!(weights_of(&trainer)[1..], before[1..]);
+            });
+        }
+    }
+}
