@@ -45,8 +45,13 @@ const SEARCHED: &str = "LD_LIBRARY_PATH";
 fn prepare() -> Result<(PathBuf, Vec<PathBuf>), String> {
     let own = std::env::current_exe().map_err(|error| format!("this program can't find itself: {error}"))?;
     let program = own.with_file_name(PROGRAM);
-    let file = std::fs::read(&program)
-        .map_err(|error| format!("{}: {error} · keep it beside {}", program.display(), own.display()))?;
+    let file = std::fs::read(&program).map_err(|error| {
+        format!(
+            "{}: {error} · `cargo build --release --features cuda` makes it, beside {}",
+            program.display(),
+            own.display()
+        )
+    })?;
     let needed = needed(&file).ok_or_else(|| format!("{} is no program for this system", program.display()))?;
     let prefixes = python_prefixes(|name| std::env::var_os(name));
     Ok((program, folders_for(&needed, &python_folders(&prefixes), loads)?))

@@ -117,7 +117,15 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     // What bf16 takes can be asked about where there is no GPU; it then runs as it would on one.
     let is_here = precision.check(&device).is_ok();
     let ops = if is_here { Ops::Fused.available(&device, precision.dtype()) } else { Ops::Composed };
-    let plan = Plan { batch, length, lora: lora.as_ref(), precision, recompute: args.recompute, ops };
+    let plan = Plan {
+        batch,
+        length,
+        lora: lora.as_ref(),
+        precision,
+        recompute: args.recompute,
+        ops,
+        on_gpu: !device.is_cpu(),
+    };
     let memory = Estimate::of(family, &architecture, &plan);
     let time = || memory::step_seconds(&architecture, &plan, &device);
     let seconds = is_here.then(time).transpose()?;

@@ -409,6 +409,7 @@ pub fn plan<'a>(training: &TrainingSettings, lora: Option<&'a Lora>, longest: us
         precision: training.precision,
         recompute: training.recompute,
         ops: training.ops.available(device, training.precision.dtype()),
+        on_gpu: !device.is_cpu(),
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::architecture::Activation;
 use super::lora::{Lora, Place};
+use super::ops::cuda::SCORES;
 use super::ops::{CHUNK, LOGIT_ROWS, Ops};
 use super::{Architecture, Family, Precision};
 
@@ -76,11 +77,13 @@ pub struct Plan<'a> {
     pub recompute: bool,
     /// The form of the operations: the composed ones keep more.
     pub ops: Ops,
+    /// Where the kernels of a GPU compute, which nobody could measure yet: what they add is counted high.
+    pub on_gpu: bool,
 }
 
 impl Estimate {
     pub fn of(family: &Family, architecture: &Architecture, plan: &Plan) -> Self {
-        let Plan { batch, length, lora, precision, recompute, ops } = *plan;
+        let Plan { batch, length, lora, precision, recompute, ops, on_gpu } = *plan;
         let all = architecture.parameter_count() as u64;
         // A target that the family does not have is refused elsewhere.
         let places = lora.map(|lora| lora.places(family, architecture).unwrap_or_default());
@@ -101,10 +104,13 @@ impl Estimate {
         };
         let ends = rows.saturating_mul(4 * width as u64);
         let is_fused = ops == Ops::Fused;
-        let logits = if is_fused { rows.min(LOGIT_ROWS as u64) * vocabulary as u64 } else { 10 * CHUNK as u64 };
+        let on_host = is_fused && !on_gpu;
+        let logits = if on_host { rows.min(LOGIT_ROWS as u64) * vocabulary as u64 } else { 10 * CHUNK as u64 };
+        // Two or three blocks of attention's scores.
+        let logits = if is_fused && on_gpu { logits + 3 * SCORES as u64 } else { logits };
         // Composed, the cross-entropy keeps the product of the output matrix with its gradient and what the backward pass
         // makes of that, and the gradient of a look-up is added to a copy.
-        let tables = if is_fused || lora.is_some() { 0 } else { (5 * vocabulary * width) as u64 };
+        let tables = if on_host || lora.is_some() { 0 } else { (5 * vocabulary * width) as u64 };
         // A number too large is the largest: it fits nowhere.
         let activations = (layers.saturating_add(ends) as f64 * LOST) as u64;
         let bytes = precision.dtype().size_in_bytes() as u64;
@@ -235,8 +241,15 @@ mod tests {
     use super::*;
     use crate::student::families::gpt2::GPT2;
 
-    const PLAN: Plan =
-        Plan { batch: 8, length: 128, lora: None, precision: Precision::F32, recompute: false, ops: Ops::Fused };
+    const PLAN: Plan = Plan {
+        batch: 8,
+        length: 128,
+        lora: None,
+        precision: Precision::F32,
+        recompute: false,
+        ops: Ops::Fused,
+        on_gpu: false,
+    };
 
     #[test]
     fn parts_add_up_and_adapters_take_less() {

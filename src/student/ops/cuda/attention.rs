@@ -11,7 +11,7 @@ use super::launch::{Argument, Launch, blocks, fresh, narrow, suffix};
 use super::{add_into, drop_arguments, recorded};
 
 /// Scores that exist at once: 64 MiB in `f32`.
-const SCORES: usize = 1 << 24;
+pub const SCORES: usize = 1 << 24;
 /// Queries of a block, if need be with fewer examples at a time: below it a product has little to share.
 const FEW: usize = 64;
 

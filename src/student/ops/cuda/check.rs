@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{D, DType, Device, DeviceLocation, Result, Tensor, Var, bail};
+use candle_core::{DType, Device, DeviceLocation, Result, Tensor, Var, bail};
 
 use super::super::{Drop, Heads, Ops, Output, kernels};
 use super::Update;
+use super::{attention, cross_entropy};
 use crate::student::architecture::{Activation, Rotary, Scaling};
 use crate::student::attend::{Turn, causal_mask};
 
@@ -80,6 +81,31 @@ pub fn disagreement(device: &Device) -> std::result::Result<(), String> {
                     Ok(ops.linear_cross_entropy(&x[0], &output, &targets, &weights)?.total)
                 },
             },
+            // Small limits, so that several blocks of queries and several chunks of logits are gone over, as long inputs and
+            // large vocabularies are.
+            Case {
+                name: "attention in blocks",
+                shapes: &[&[2, 40, 100]],
+                run: &|ops, x| match ops {
+                    Ops::Fused => attention::within(700, &x[0], &heads(None, Some(9)), None, drop),
+                    Ops::Composed => {
+                        let mask = causal_mask(40, Some(9), x[0].device(), x[0].dtype())?;
+                        ops.attention(&x[0], &heads(None, Some(9)), None, Some(&mask), drop)
+                    }
+                },
+            },
+            Case {
+                name: "cross-entropy in chunks",
+                shapes: &[&[70, 6], &[300, 6]],
+                run: &|ops, x| {
+                    let output = Output { matrix: &x[1], bias: None, cap: None };
+                    Ok(match ops {
+                        Ops::Fused => cross_entropy::within(300 * 20, &x[0], &output, &targets, &weights)?,
+                        Ops::Composed => ops.linear_cross_entropy(&x[0], &output, &targets, &weights)?,
+                    }
+                    .total)
+                },
+            },
             Case { name: "rows", shapes: &[&[11, 300]], run: &|ops, x| ops.rows(&x[0], &ids) },
         ];
         for Case { name, shapes, run } in cases {
@@ -89,8 +115,12 @@ pub fn disagreement(device: &Device) -> std::result::Result<(), String> {
     update(device).map_err(|error| format!("AdamW: {error}"))
 }
 
+fn heads(cap: Option<f64>, window: Option<usize>) -> Heads {
+    Heads { heads: 6, kv_heads: 2, head: 10, scale: 0.5, cap, window }
+}
+
 fn attend(ops: Ops, packed: &Tensor, cap: Option<f64>, window: Option<usize>, drop: Option<Drop>) -> Result<Tensor> {
-    let heads = Heads { heads: 6, kv_heads: 2, head: 10, scale: 0.5, cap, window };
+    let heads = heads(cap, window);
     let (time, device, dtype) = (packed.dim(1)?, packed.device(), packed.dtype());
     let rotary = Rotary { base: 100.0, turned: 6, scaling: Scaling::None };
     let places: Vec<usize> = (0..time).collect();
@@ -151,13 +181,15 @@ fn with_gradients(
 
 /// Whether the largest difference is a small part of the largest number, for each pair.
 fn agree(got: &[Tensor], want: &[Tensor], bar: f64) -> Result<()> {
-    let largest = |t: &Tensor| t.abs()?.flatten_all()?.max(D::Minus1)?.to_scalar::<f64>();
     for (place, (got, want)) in got.iter().zip(want).enumerate() {
-        let wide = |t: &Tensor| t.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64);
+        let wide =
+            |t: &Tensor| t.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
         let (got, want) = (wide(got)?, wide(want)?);
-        let far = largest(&(got - &want)?)? / largest(&want)?.max(1e-30);
-        // What is no number is above no bar, and below none either.
-        if !far.is_finite() || far > bar {
+        let largest = want.iter().fold(1e-30, |most: f64, number| most.max(number.abs()));
+        // `max` of a tensor or of numbers passes over what is no number, which must not pass here.
+        let far = got.iter().zip(&want).map(|(got, want)| (got - want).abs() / largest);
+        let far = far.fold(0.0, |most: f64, far| if far > most || far.is_nan() { far } else { most });
+        if got.len() != want.len() || !far.is_finite() || far > bar {
             let what = if place == 0 { "the value".to_owned() } else { format!("gradient {place}") };
             bail!("{what} is off by {far:.1e} of the largest number")
         }

@@ -133,16 +133,16 @@ __device__ void norm_backward(const X *x, const W *weight, const X *dy, X *dx, f
 template <class X>
 __device__ void norm_weight_sums(const X *x, const X *dy, const float *kept, float *sums, u32 rows, u32 width,
                                  u32 centred) {
-    u64 c = element();
+    u64 c = (u64)blockIdx.y * blockDim.x + threadIdx.x;
     if (c >= width) return;
     float dweight = 0.0f, dbias = 0.0f;
-    u32 until = min((blockIdx.y + 1) * PIECE, rows);
-    for (u64 row = blockIdx.y * PIECE; row < until; row++) {
+    u32 until = min((blockIdx.x + 1) * PIECE, rows);
+    for (u64 row = blockIdx.x * PIECE; row < until; row++) {
         float slope = load(dy, row * width + c);
         dweight += slope * (load(x, row * width + c) - kept[2 * row]) * kept[2 * row + 1];
         dbias += slope;
     }
-    u64 piece = (u64)blockIdx.y * (centred ? 2 * width : width);
+    u64 piece = (u64)blockIdx.x * (centred ? 2 * width : width);
     sums[piece + c] = dweight;
     if (centred) sums[piece + width + c] = dbias;
 }
@@ -163,12 +163,12 @@ NORM(bf16, float, bf16_f32)
 
 template <class X>
 __device__ void column_sums(const X *x, float *sums, u32 rows, u32 width) {
-    u64 c = element();
+    u64 c = (u64)blockIdx.y * blockDim.x + threadIdx.x;
     if (c >= width) return;
     float sum = 0.0f;
-    u32 until = min((blockIdx.y + 1) * PIECE, rows);
-    for (u64 row = blockIdx.y * PIECE; row < until; row++) sum += load(x, row * width + c);
-    sums[(u64)blockIdx.y * width + c] = sum;
+    u32 until = min((blockIdx.x + 1) * PIECE, rows);
+    for (u64 row = blockIdx.x * PIECE; row < until; row++) sum += load(x, row * width + c);
+    sums[(u64)blockIdx.x * width + c] = sum;
 }
 
 template <class Y>

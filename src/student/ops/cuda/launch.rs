@@ -158,11 +158,14 @@ pub fn suffix(dtype: DType) -> Result<&'static str> {
     }
 }
 
-/// A tensor for a kernel to fill: zeros on the CPU, whatever was there before on a GPU.
+/// A tensor for a kernel to fill: no numbers on the CPU, where only tests come, and whatever was there before on a GPU.
 pub fn fresh(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
     let shape = shape.into();
-    if device.is_cpu() || shape.elem_count() == 0 {
+    if shape.elem_count() == 0 {
         return Tensor::zeros(shape, dtype, device);
+    }
+    if device.is_cpu() {
+        return Tensor::full(f32::NAN, shape, device)?.to_dtype(dtype);
     }
     // SAFETY: every number is written by the launch that this tensor is made for before anything reads it.
     unsafe { Tensor::empty(shape, dtype, device) }

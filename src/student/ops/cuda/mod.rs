@@ -22,7 +22,7 @@ mod update;
 
 use candle_core::{D, DType, Device, Result, Tensor, bail};
 
-pub use attention::attention;
+pub use attention::{SCORES, attention};
 pub use cross_entropy::linear_cross_entropy;
 pub use embedding::{add_rows, look_up};
 #[cfg(test)]
@@ -100,7 +100,7 @@ fn column_sums(x: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     let pieces = rows.div_ceil(PIECE);
     let sums = fresh((pieces, width), DType::F32, x.device())?;
-    let grid = (launch::blocks(width)?, narrow(pieces)?);
+    let grid = (narrow(pieces)?, launch::blocks(width)?);
     let arguments = vec![Read(x), Write(&sums), U32(narrow(rows)?), U32(narrow(width)?)];
     Launch::new(format!("column_sums_{}", suffix(x.dtype())?), grid, arguments).run(x.device())?;
     added_up(&sums, x.dtype())

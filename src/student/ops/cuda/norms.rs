@@ -90,7 +90,7 @@ fn backward(
         U32(narrow(width)?),
         U32(u32::from(centred)),
     ];
-    let grid = (blocks(width)?, narrow(pieces)?);
+    let grid = (narrow(pieces)?, blocks(width)?);
     Launch::new(format!("norm_weight_sums_{}", suffix(x.dtype())?), grid, arguments).run(device)?;
     Ok((dx, Some(added_up(&sums, weight.dtype())?)))
 }

@@ -6,6 +6,7 @@ use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail,
 };
 
+use super::super::collect::hand;
 use super::launch::moved_out;
 
 /// The gradients of an operation's inputs, of those that are trained, from the inputs, the result and its gradient.
@@ -61,7 +62,10 @@ impl<B> Recorded<B> {
 
 impl<B: Fn(&[&Tensor], &Tensor, &Tensor) -> Result<Gradients>> Recorded<B> {
     fn gradients<const N: usize>(&self, given: [&Tensor; N], y: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; N]> {
-        match (self.backward)(&given, y, dy)?.try_into() {
+        let gradients = (self.backward)(&given, y, dy)?.into_iter().zip(given);
+        // A weight's goes past candle's store, which would add it to zeros.
+        let handed = gradients.map(|(gradient, input)| gradient.map_or(Ok(None), |gradient| hand(input, gradient)));
+        match handed.collect::<Result<Gradients>>()?.try_into() {
             Ok(gradients) => Ok(gradients),
             Err(_) => bail!("{}: an input has no gradient", self.name),
         }
