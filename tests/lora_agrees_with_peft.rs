@@ -119,7 +119,10 @@ fn layers_that_are_run_again_give_adapters_the_same_gradients() {
             let wanted: Vec<&Var> = student.working().map(|(_, variable)| variable).collect();
             let run = |recompute| {
                 let (result, found) = student.decoder.loss_with_gradients(&batch, dropout, &wanted, recompute).unwrap();
-                (result.losses, found.into_iter().map(Option::unwrap).collect::<Vec<Tensor>>())
+                (
+                    result.losses.to_vec1::<f32>().unwrap(),
+                    found.into_iter().map(Option::unwrap).collect::<Vec<Tensor>>(),
+                )
             };
             let ((losses, gradients), (again, recomputed)) = (run(false), run(true));
             assert_eq!(losses, again, "{name}");

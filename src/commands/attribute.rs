@@ -4,14 +4,14 @@ use std::io::Write as _;
 
 use clap::{Args, ValueEnum};
 
-use super::output::{Context, Usage, print, say};
+use super::output::{Context, Usage, device, print, say};
 use super::settings::find_example;
 use crate::attribution::example::STEPS;
 use crate::attribution::{ExampleAttribution, IntegratedGradients, Over, attribute};
 use crate::files;
 use crate::rationale::Role;
 use crate::rationale::recipe::Baseline;
-use crate::runs::prepare::{self, load_split};
+use crate::runs::prepare::load_split;
 use crate::runs::preview::Target;
 use crate::student::ops::Ops;
 
@@ -76,7 +76,7 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
     let mut spec = target.spec()?;
     spec.training.ops = args.ops.unwrap_or(spec.training.ops);
     let dataset = context.catalog().open(&args.dataset)?;
-    let student = target.load(&spec, &dataset, &prepare::device(&args.device)?)?;
+    let student = target.load(&spec, &dataset, &device(&args.device)?)?;
     let baseline = match args.baseline {
         BaselineArg::Zero => Baseline::Zero,
         BaselineArg::Pad => Baseline::Pad,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::output::{Context, print};
 use crate::runs::prepare;
+use crate::student::ops::cuda;
 
 pub fn run(context: &Context) -> anyhow::Result<()> {
     let found = examine(context);
@@ -29,9 +30,13 @@ fn examine(context: &Context) -> Value {
     let mut devices = vec!["cpu".to_owned()];
     let mut number = 0;
     let mut cuda_problem = None;
+    let mut kernels = None;
     while cfg!(feature = "cuda") {
         match prepare::device(&format!("cuda:{number}")) {
-            Ok(device) => devices.push(prepare::device_name(&device)),
+            Ok(device) => {
+                kernels = cuda::problem(&device).or(kernels);
+                devices.push(prepare::device_name(&device));
+            }
             Err(error) => {
                 cuda_problem = (number == 0).then(|| error.to_string());
                 break;
@@ -46,6 +51,11 @@ fn examine(context: &Context) -> Value {
         "features": if cfg!(feature = "cuda") { vec!["cpu", "cuda"] } else { vec!["cpu"] },
         "devices": devices,
         "cuda": cuda_problem.unwrap_or_else(|| if cfg!(feature = "cuda") { "ok".into() } else { "not built in".into() }),
+        "kernels": match kernels {
+            _ if devices.len() == 1 => "for the CPU alone".into(),
+            Some(problem) => format!("slower operations of candle's on the GPU: {problem}"),
+            None => "agree with their twins on every GPU".into(),
+        },
         "processor": processor(),
         "cores": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         "memory_free": prepare::memory().map_or("unknown".into(), |(free, all)| format!("{} of {}", bytes(free), bytes(all))),

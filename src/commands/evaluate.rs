@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::output::{Context, print, say};
+use super::output::{Context, device, print, say};
 use crate::evaluation::{Accuracy, merge_predictions, predict};
-use crate::runs::prepare::{self, load_split};
+use crate::runs::prepare::load_split;
 use crate::runs::preview::Target;
 use crate::runs::{RunDirectory, RunSpec};
 use crate::student::ops::Ops;
@@ -56,7 +56,7 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
         spec.dataset = dataset;
     }
     spec.training.ops = args.ops.unwrap_or(spec.training.ops);
-    let device = prepare::device(args.device.as_deref().unwrap_or(&spec.device))?;
+    let device = device(args.device.as_deref().unwrap_or(&spec.device))?;
     let dataset = context.catalog().open(&spec.dataset)?;
     let split = args.split.unwrap_or_else(|| spec.evaluation.last_split().to_owned());
     let mut student = target.load(&spec, &dataset, &device)?;

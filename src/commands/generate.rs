@@ -5,9 +5,8 @@ use std::io::{IsTerminal, Write as _};
 use clap::Args;
 use serde_json::json;
 
-use super::output::{Context, Usage, print};
+use super::output::{Context, Usage, device, print};
 use super::settings::find_example;
-use crate::runs::prepare;
 use crate::runs::preview::Target;
 use crate::student::generate::{Choose, Draw, generate};
 use crate::student::{Student, Tokenizer};
@@ -62,7 +61,7 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs, context: &Context) -> anyhow::Result<()> {
     let choose = args.choose()?;
     let target = Target::find(&context.project, &args.target)?;
-    let device = prepare::device(&args.device)?;
+    let device = device(&args.device)?;
     let (decoder, tokenizer, prompt) = match (&args.prompt, &args.id) {
         (Some(prompt), _) => {
             let student = Student::load(target.folder(), &device)?;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use candle_core::Device;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::corpus::Catalog;
 use crate::files::FileError;
-use crate::runs::RunError;
+use crate::runs::{RunError, prepare};
 use crate::text;
 
 /// What every command is given.
@@ -136,6 +137,15 @@ pub const STANDARD_OUTPUT: &str = "standard output";
 pub fn say(message: &str) {
     // A closed standard error is no reason to stop working.
     let _ = writeln!(std::io::stderr(), "{}", text::visible(message));
+}
+
+/// Opens a device, and says so where `auto` is the CPU for want of a GPU.
+pub fn device(name: &str) -> anyhow::Result<Device> {
+    let (device, other) = prepare::device_or_other(name)?;
+    if let Some(note) = other {
+        say(&note);
+    }
+    Ok(device)
 }
 
 /// Prints an error with its causes and chooses the exit code.

@@ -98,12 +98,13 @@ pub fn losses(decoder: &Decoder, examples: &[Encoded], on_progress: OnProgress) 
             weights: &batch.weights,
         };
         let result = decoder.loss(&supervised, None)?;
-        for (loss, own) in result.losses.iter().zip(&batch.weights) {
+        let losses = result.losses.to_vec1::<f32>()?;
+        for (loss, own) in losses.iter().zip(&batch.weights) {
             total += f64::from(*loss) * f64::from(*own);
             weight += f64::from(*own);
         }
-        label = label.and(batch.mean_loss(Role::Label, &result.losses));
-        rationale = rationale.and(batch.mean_loss(Role::Rationale, &result.losses));
+        label = label.and(batch.mean_loss(Role::Label, &losses));
+        rationale = rationale.and(batch.mean_loss(Role::Rationale, &losses));
     }
     Ok(Losses {
         per_token: (weight > 0.0).then(|| total / weight),

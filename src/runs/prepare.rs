@@ -47,11 +47,19 @@ pub struct Tally {
 
 /// Opens a device by its name: `auto`, `cpu` or `cuda:N`.
 pub fn device(name: &str) -> Result<Device, RunError> {
+    device_or_other(name).map(|(device, _)| device)
+}
+
+/// The same, and why it is the CPU where `auto` could have been a GPU.
+pub fn device_or_other(name: &str) -> Result<(Device, Option<String>), RunError> {
     let wrong = |problem: String| RunError::Device { name: crate::text::line(name).into(), problem };
-    let cuda = |number: usize| Device::new_cuda(number);
     match name {
-        "cpu" => Ok(Device::Cpu),
-        "auto" => Ok(if cfg!(feature = "cuda") { cuda(0).unwrap_or(Device::Cpu) } else { Device::Cpu }),
+        "cpu" => Ok((Device::Cpu, None)),
+        "auto" if cfg!(feature = "cuda") => Ok(match Device::new_cuda(0) {
+            Ok(device) => (device, None),
+            Err(error) => (Device::Cpu, Some(format!("this runs on the CPU: {}", without_gpu(0, &error)))),
+        }),
+        "auto" => Ok((Device::Cpu, None)),
         _ => {
             let number = match name.strip_prefix("cuda") {
                 Some("") => Some(0),
@@ -62,9 +70,29 @@ pub fn device(name: &str) -> Result<Device, RunError> {
             if !cfg!(feature = "cuda") {
                 return Err(wrong("this binary was built without CUDA · build it with `--features cuda`".into()));
             }
-            cuda(number).map_err(|error| wrong(error.to_string()))
+            let next = "device: cpu runs everywhere";
+            match Device::new_cuda(number) {
+                Ok(device) => Ok((device, None)),
+                Err(error) => Err(wrong(format!("{} · {next}", without_gpu(number, &error)))),
+            }
         }
     }
+}
+
+/// What it means that a GPU can't be opened.
+fn without_gpu(number: usize, error: &candle_core::Error) -> String {
+    let text = error.to_string();
+    let meaning = if text.contains("CUDA_ERROR_NO_DEVICE") {
+        "NVIDIA's driver sees no GPU"
+    } else if text.contains("CUDA_ERROR_INVALID_DEVICE") {
+        "NVIDIA's driver sees fewer GPUs"
+    } else if text.contains("DRIVER") {
+        "NVIDIA's driver is too old for this program"
+    } else {
+        "the GPU can't be used"
+    };
+    // The first line says it; a trace may follow.
+    format!("{meaning} (cuda:{number}: {})", crate::text::line(text.lines().next().unwrap_or_default()))
 }
 
 /// `cpu` or `cuda:N`, for journals and screens.

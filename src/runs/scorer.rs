@@ -50,7 +50,12 @@ impl TrainedRun {
         let spec = run.spec()?;
         let student = Student::load(&checkpoint, device)?;
         let renderer = renderer(&spec, dataset, student.tokenizer, student.decoder.architecture.context)?;
-        Ok(Self { run: run.clone(), spec, decoder: student.decoder.frozen(), renderer, checkpoint })
+        let mut decoder = student.decoder.frozen();
+        if !device.is_cpu() {
+            let ops = spec.training.ops.available(device, decoder.dtype());
+            decoder = decoder.with_ops(ops);
+        }
+        Ok(Self { run: run.clone(), spec, decoder, renderer, checkpoint })
     }
 
     /// The renderer for attributions: the rationale before the label and whole, the question hidden as in training.

@@ -27,6 +27,7 @@ use crate::files;
 use crate::journal::{EvaluationEvent, Event, History, MaterialEvent, RunState, SkippedEvent, StepEvent, Writer};
 use crate::rationale::{Encoded, Placement, Renderer};
 use crate::student::DropoutRates;
+use crate::student::ops::{Ops, cuda};
 use crate::training::settings::{Dropping, Unusable};
 use crate::training::{self, OnNonfinite, Reduction, Trainer, TrainingError};
 
@@ -212,11 +213,18 @@ struct Material {
 fn execute(project: &Path, run: &RunDirectory, supervisor: &mut Supervisor) -> Result<(), RunError> {
     supervisor.state(RunState::Running, None)?;
     let mut spec = run.spec()?;
-    let device = prepare::device(&spec.device)?;
+    let (device, other) = prepare::device_or_other(&spec.device)?;
+    if let Some(note) = other {
+        supervisor.note(&note)?;
+    }
     let dataset = prepare::dataset(project, &spec)?;
     let Some((mut trainer, material)) = prepare_run(project, run, &mut spec, &dataset, &device, supervisor)? else {
         return Ok(());
     };
+    let fused = spec.training.ops == Ops::Fused;
+    if let Some(problem) = fused.then(|| cuda::problem(&device)).flatten() {
+        supervisor.note(&format!("the GPU's kernels are not used, but candle's slower operations: {problem}"))?;
+    }
     let resumed = restore(run, &spec, &mut trainer, supervisor)?;
     let parameters = trainer.student.decoder.architecture.parameter_count();
     supervisor.event(Event::Start {

@@ -1,7 +1,7 @@
 //! Attention with everything that families vary: heads that share keys, rotary positions, windows, bent scores. In
 //! candle's own operations, so that it runs anywhere and has every gradient; [`super::ops::attention`] is the faster form.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -31,7 +31,12 @@ impl Turn {
         let cosines: Vec<f64> = angles.iter().map(|angle| angle.cos()).collect();
         let sines: Vec<f64> = angles.iter().map(|angle| angle.sin()).collect();
         let narrow = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
-        let rotation = Rotation { turned: rotary.turned, cosines: narrow(&cosines), sines: narrow(&sines) };
+        let rotation = Rotation {
+            turned: rotary.turned,
+            cosines: narrow(&cosines),
+            sines: narrow(&sines),
+            on_device: OnceLock::new(),
+        };
         let table = |values: Vec<f64>| Tensor::from_vec(values, shape.clone(), device)?.to_dtype(dtype);
         Ok(Self { cosines: table(cosines)?, sines: table(sines)?, turned: rotary.turned, rotation: rotation.into() })
     }

@@ -105,7 +105,12 @@ impl Decoder {
         let words = weights.get("words")?;
         let learned = matches!(architecture.positions, Positions::Learned { .. });
         Ok(Self {
-            ops: Ops::Fused.available(words.device(), words.dtype()),
+            // On a GPU whoever knows the settings asks for kernels: that runs their check, which a person may want to avoid.
+            ops: if words.device().is_cpu() {
+                Ops::Fused.available(&Device::Cpu, words.dtype())
+            } else {
+                Ops::Composed
+            },
             positions: learned.then(|| weights.get("positions")).transpose()?,
             layers: (0..architecture.layers.len()).map(|number| weights.layer(number)).collect::<Result<_>>()?,
             norm: weights.norm("norm")?,
@@ -120,6 +125,10 @@ impl Decoder {
     pub fn with_ops(mut self, ops: Ops) -> Self {
         self.ops = ops;
         self
+    }
+
+    pub fn ops(&self) -> Ops {
+        self.ops
     }
 
     pub fn device(&self) -> &Device {
@@ -226,7 +235,7 @@ impl Decoder {
         if x.rank() == 3 {
             x = x.flatten(0, 1)?;
             if let Some(rows) = rows {
-                x = x.index_select(&Tensor::from_slice(rows, rows.len(), x.device())?, 0)?;
+                x = self.ops.rows(&x, rows)?;
             }
         }
         self.norm.apply(self.ops, &x)
@@ -252,11 +261,10 @@ impl Decoder {
         let (turn, mask) = (tables.turns[number].as_deref(), tables.masks.get(number).map(|mask| &**mask));
         let mut mixed = self.ops.attention(&packed, &heads, turn, mask, drop)?; // (batch, time, heads · head)
         if let Some(rows) = rows {
-            let rows = Tensor::from_slice(rows, rows.len(), x.device())?;
-            x = x.flatten(0, 1)?.index_select(&rows, 0)?; // (rows, width)
-            mixed = mixed.flatten(0, 1)?.index_select(&rows, 0)?;
+            x = self.ops.rows(&x.flatten(0, 1)?, rows)?; // (rows, width)
+            mixed = self.ops.rows(&mixed.flatten(0, 1)?, rows)?;
             if self.architecture.residual == Residual::ParallelSharedNorm {
-                normed = normed.flatten(0, 1)?.index_select(&rows, 0)?;
+                normed = self.ops.rows(&normed.flatten(0, 1)?, rows)?;
             }
         }
         self.join(number, x, &normed, &mixed, dropout)

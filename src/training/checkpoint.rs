@@ -325,7 +325,7 @@ fn remove(folder: &Path) -> Result<(), FileError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use candle_core::{DType, Device};
@@ -338,7 +338,7 @@ mod tests {
     use crate::training::schedule::Shape;
     use crate::training::settings::Dropping;
 
-    fn settings(accumulate: usize) -> TrainingSettings {
+    pub fn settings(accumulate: usize) -> TrainingSettings {
         TrainingSettings {
             batch_size: 8 / accumulate,
             accumulate,
@@ -351,7 +351,7 @@ mod tests {
     }
 
     /// Sequences in which each token names the next.
-    fn trainer(settings: TrainingSettings) -> Trainer {
+    pub fn trainer(settings: TrainingSettings) -> Trainer {
         let tokenizer = Tokenizer::words(["a b c d e f g h".to_owned()].into_iter(), 50).unwrap();
         let architecture = Architecture::gpt2(tokenizer.size(), 16, 16, 2, 2, 32);
         let examples: Arc<[Encoded]> = (0..40usize)
@@ -368,12 +368,12 @@ mod tests {
         Trainer::new(student, examples, settings, 3).unwrap()
     }
 
-    fn weights_of(trainer: &Trainer) -> Vec<Vec<f32>> {
+    pub fn weights_of(trainer: &Trainer) -> Vec<Vec<f32>> {
         let values = |(_, variable): &(String, candle_core::Var)| variable.flatten_all().unwrap().to_vec1().unwrap();
         trainer.student.parameters.iter().map(values).collect()
     }
 
-    fn run(trainer: &mut Trainer) -> Vec<f64> {
+    pub fn run(trainer: &mut Trainer) -> Vec<f64> {
         let mut losses = Vec::new();
         while !trainer.is_finished() {
             losses.push(trainer.step().unwrap().loss);

@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 mod feed;
+mod on_device;
 pub mod optimizer;
 pub mod order;
 pub mod schedule;

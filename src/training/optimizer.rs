@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
+use crate::student::ops::Ops;
+use crate::student::ops::cuda::{self, Update as Kernel};
 use crate::student::ops::kernels::{self, AdamW as Step};
 use crate::student::ops::with_slice;
 
@@ -26,20 +28,22 @@ pub struct AdamWSettings {
 
 /// The optimiser with its moments.
 pub struct AdamW {
-    settings: AdamWSettings,
-    steps: usize,
-    parameters: Vec<Parameter>,
+    pub(super) settings: AdamWSettings,
+    pub(super) steps: usize,
+    pub(super) parameters: Vec<Parameter>,
+    /// On a GPU, where its kernels are used.
+    pub(super) update: Option<Kernel>,
 }
 
-struct Parameter {
+pub(super) struct Parameter {
     name: String,
-    variable: Var,
-    decays: bool,
-    moments: Moments,
+    pub(super) variable: Var,
+    pub(super) decays: bool,
+    pub(super) moments: Moments,
 }
 
 /// Running means of the gradient and of its square.
-enum Moments {
+pub(super) enum Moments {
     /// Updated in place, in one pass.
     Host(Mutex<(Vec<f32>, Vec<f32>)>),
     Device(Tensor, Tensor),
@@ -51,7 +55,8 @@ impl AdamW {
             .iter()
             .map(|(name, variable)| {
                 let n = variable.elem_count();
-                let moments = if variable.device().is_cpu() && variable.dtype() == DType::F32 {
+                let is_host = variable.device().is_cpu() && variable.dtype() == DType::F32;
+                let moments = if is_host && !cuda::serves(variable.device(), variable.dtype()) {
                     Moments::Host(Mutex::new((vec![0.0; n], vec![0.0; n])))
                 } else {
                     Moments::Device(variable.zeros_like()?, variable.zeros_like()?)
@@ -60,7 +65,17 @@ impl AdamW {
                 Ok(Parameter { name: name.clone(), variable: variable.clone(), decays, moments })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { settings, steps: 0, parameters })
+        Ok(Self { settings, steps: 0, parameters, update: None })
+    }
+
+    /// The same with kernels of our own where the operations are those and the parameters lie on a GPU.
+    pub fn with_ops(mut self, ops: Ops) -> Result<Self> {
+        self.update = if ops == Ops::Fused { self.plan()? } else { None };
+        Ok(self)
+    }
+
+    pub(super) fn correction(&self, beta: f64) -> f64 {
+        1.0 / (1.0 - beta.powi(self.steps as i32))
     }
 
     /// One step along `gradients`, which are in the order of the parameters and have the global norm `norm`.
@@ -135,7 +150,8 @@ impl AdamW {
                 Moments::Host(_) => {
                     Moments::Host(Mutex::new((mean.flatten_all()?.to_vec1()?, square.flatten_all()?.to_vec1()?)))
                 }
-                Moments::Device(..) => Moments::Device(mean, square),
+                // Copies: they are changed where they lie.
+                Moments::Device(..) => Moments::Device(mean.copy()?, square.copy()?),
             };
         }
         self.steps = steps;
@@ -271,6 +287,67 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Five steps along the same gradients, by one way of taking them.
+    fn five_steps(dtype: DType, step: impl Fn(&mut AdamW, &[Tensor]), spoiled: Option<usize>) -> Vec<Vec<f64>> {
+        let variables = variables(dtype);
+        let mut optimizer = AdamW::new(&variables, settings(1.0)).unwrap().with_ops(Ops::Fused).unwrap();
+        for number in 1..=5 {
+            if spoiled == Some(number) {
+                // A step whose gradient is no number changes nothing.
+                let before: Vec<_> = variables.iter().map(|(_, variable)| values(variable)).collect();
+                let nothing: Vec<Tensor> =
+                    gradients(number, dtype).iter().map(|gradient| (gradient * f64::NAN).unwrap()).collect();
+                let verdict = optimizer.step_on_device(&nothing, &Tensor::new(&[1f32], &Device::Cpu).unwrap(), 0.01);
+                assert_eq!(verdict.unwrap().to_vec1::<f32>().unwrap()[2], 0.0);
+                let losses = Tensor::new(&[1f32, f32::INFINITY], &Device::Cpu).unwrap();
+                let verdict = optimizer.step_on_device(&gradients(number, dtype), &losses, 0.01).unwrap();
+                assert_eq!(verdict.to_vec1::<f32>().unwrap()[2], 0.0);
+                optimizer.take_back();
+                optimizer.take_back();
+                assert_eq!(before, variables.iter().map(|(_, variable)| values(variable)).collect::<Vec<_>>());
+            }
+            step(&mut optimizer, &gradients(number, dtype));
+        }
+        let state = optimizer.state().unwrap();
+        let all = variables.iter().map(|(_, variable)| values(variable));
+        all.chain(
+            ["w.mean", "w.square", "b.mean"]
+                .map(|name| state[name].flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()),
+        )
+        .collect()
+    }
+
+    fn on_device(optimizer: &mut AdamW, gradients: &[Tensor]) {
+        let losses = Tensor::new(&[1f32, 2.0], &Device::Cpu).unwrap();
+        let verdict = optimizer.step_on_device(gradients, &losses, 0.01).unwrap().to_vec1::<f32>().unwrap();
+        let norm = global_norm(gradients).unwrap();
+        assert!((f64::from(verdict[0]) / norm - 1.0).abs() < 1e-6 && verdict[2] == 1.0, "{verdict:?} {norm}");
+    }
+
+    fn on_host(optimizer: &mut AdamW, gradients: &[Tensor]) {
+        optimizer.step(gradients, global_norm(gradients).unwrap(), 0.01).unwrap();
+    }
+
+    fn differ(got: &[Vec<f64>], want: &[Vec<f64>]) -> f64 {
+        got.iter().flatten().zip(want.iter().flatten()).map(|(got, want)| (got - want).abs()).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn a_step_that_is_not_waited_for_is_the_same_step() {
+        let want = five_steps(DType::F64, on_host, None);
+        let got = five_steps(DType::F64, on_device, Some(3));
+        assert!(differ(&got, &want) < 1e-6, "{:e}", differ(&got, &want));
+    }
+
+    #[test]
+    fn the_kernel_takes_the_same_step() {
+        let want = five_steps(DType::F64, on_host, None);
+        cuda::with_kernels(|| {
+            let got = five_steps(DType::F32, on_device, Some(3));
+            assert!(differ(&got, &want) < 1e-6, "{:e}", differ(&got, &want));
+        });
     }
 
     #[test]

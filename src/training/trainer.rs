@@ -7,6 +7,7 @@ use std::time::Instant;
 use candle_core::{Tensor, Var};
 
 use super::feed::Feed;
+use super::on_device::{Measured, totals};
 use super::optimizer::{AdamW, AdamWSettings, global_norm};
 use super::order::Order;
 use super::schedule::Schedule;
@@ -16,6 +17,7 @@ use crate::journal::StepEvent;
 use crate::rationale::batch::Mean;
 use crate::rationale::{Batch, Encoded, Role};
 use crate::seeds::Stream;
+use crate::student::ops::CrossEntropy;
 use crate::student::{Dropout, Student, Supervised};
 
 /// A student on its way through its examples.
@@ -60,7 +62,7 @@ impl Trainer {
         let steps = settings.total_steps(examples.len());
         let order = Order::new(lengths, settings.examples_per_step(), order_seed, settings.bucket);
         Ok(Self {
-            optimizer: AdamW::new(&student.parameters, adamw)?,
+            optimizer: AdamW::new(&student.parameters, adamw)?.with_ops(student.decoder.ops())?,
             schedule: settings.learning_rates(steps),
             feed: Feed::new(examples.clone(), order.clone(), settings.batch_size, steps),
             order,
@@ -136,8 +138,7 @@ impl Trainer {
         let batches = self.feed.step(self.step);
         let scale = 1.0 / self.weight_of(&batches);
 
-        let mut loss = 0.0;
-        let (mut label, mut rationale) = (Mean::default(), Mean::default());
+        let mut results = Vec::with_capacity(batches.len());
         let mut gradients: Vec<Tensor> = Vec::new();
         for (place, batch) in batches.iter().enumerate() {
             let weights: Vec<f32> = batch.weights.iter().map(|weight| weight * scale as f32).collect();
@@ -152,21 +153,16 @@ impl Trainer {
             let decoder = &self.student.decoder;
             let (result, found) =
                 decoder.loss_with_gradients(&supervised, self.dropout(place), &working, self.settings.recompute)?;
-            loss += f64::from(result.total.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
-            label = label.and(batch.mean_loss(Role::Label, &result.losses));
-            rationale = rationale.and(batch.mean_loss(Role::Rationale, &result.losses));
+            results.push(result);
             self.add_gradients(&mut gradients, found)?;
         }
-        if !loss.is_finite() {
-            return Err(TrainingError::Diverged { what: "loss" });
-        }
-        let gradient_norm = global_norm(&gradients)?;
-        if !gradient_norm.is_finite() {
-            return Err(TrainingError::Diverged { what: "gradient" });
-        }
         let learning_rate = self.schedule.rate(self.step + 1);
-        self.optimizer.step(&gradients, gradient_norm, learning_rate)?;
-        self.student.renew_copies()?;
+        let (measured, gradient_norm) = self.take(&results, &gradients, learning_rate)?;
+        let (mut label, mut rationale) = (Mean::default(), Mean::default());
+        for (batch, losses) in batches.iter().zip(&measured.losses) {
+            label = label.and(batch.mean_loss(Role::Label, losses));
+            rationale = rationale.and(batch.mean_loss(Role::Rationale, losses));
+        }
 
         let tokens: usize = batches.iter().map(|batch| batch.tokens).sum();
         self.step += 1;
@@ -174,7 +170,7 @@ impl Trainer {
         Ok(StepEvent {
             step: self.step,
             epoch: self.epoch(),
-            loss,
+            loss: measured.loss,
             loss_label: label.value(),
             loss_rationale: rationale.value(),
             learning_rate,
@@ -182,6 +178,40 @@ impl Trainer {
             tokens: self.tokens,
             tokens_per_second: self.speed.update(tokens, started),
         })
+    }
+
+    /// Changes the weights, unless the step can't be taken. Gives what it found, and the gradients' norm. On a GPU all is
+    /// asked for before anything is read.
+    fn take(
+        &mut self,
+        results: &[CrossEntropy],
+        gradients: &[Tensor],
+        learning_rate: f64,
+    ) -> Result<(Measured, f64), TrainingError> {
+        if self.optimizer.is_on_device() {
+            let verdict = self.optimizer.step_on_device(gradients, &totals(results)?, learning_rate)?;
+            self.student.renew_copies()?;
+            let measured = Measured::read(results, Some(&verdict))?;
+            return match measured.verdict {
+                Some((norm, true)) => Ok((measured, norm)),
+                verdict => {
+                    self.optimizer.take_back();
+                    let of_gradient = measured.loss.is_finite() && verdict.is_some_and(|(norm, _)| !norm.is_finite());
+                    Err(TrainingError::Diverged { what: if of_gradient { "gradient" } else { "loss" } })
+                }
+            };
+        }
+        let measured = Measured::read(results, None)?;
+        if !measured.loss.is_finite() {
+            return Err(TrainingError::Diverged { what: "loss" });
+        }
+        let gradient_norm = global_norm(gradients)?;
+        if !gradient_norm.is_finite() {
+            return Err(TrainingError::Diverged { what: "gradient" });
+        }
+        self.optimizer.step(gradients, gradient_norm, learning_rate)?;
+        self.student.renew_copies()?;
+        Ok((measured, gradient_norm))
     }
 
     /// What the summed losses of a step are divided by.

@@ -6,9 +6,9 @@
 //! row of scores fits in the cache here).
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::fused::{slice_of, with_slice};
@@ -42,6 +42,8 @@ pub struct Rotation {
     /// (time, turned / 2).
     pub cosines: Vec<f32>,
     pub sines: Vec<f32>,
+    /// The same on a GPU, once a kernel has asked for them.
+    pub on_device: OnceLock<(Tensor, Tensor)>,
 }
 
 /// The fused operation. `dropout` is the probability with which a weight is dropped and the key of its mask.
@@ -152,6 +154,17 @@ impl Sizes {
 }
 
 impl Rotation {
+    /// Cosines and sines as tensors (time, turned / 2), which all layers share.
+    pub fn tables(&self, device: &Device) -> Result<(Tensor, Tensor)> {
+        if let Some(tables) = self.on_device.get() {
+            return Ok(tables.clone());
+        }
+        let half = (self.turned / 2).max(1);
+        let table = |values: &[f32]| Tensor::from_slice(values, (values.len() / half, half), device);
+        let tables = (table(&self.cosines)?, table(&self.sines)?);
+        Ok(self.on_device.get_or_init(|| tables).clone())
+    }
+
     /// Turns the queries and keys of one example's rows, or turns their gradients back.
     fn turn(&self, rows: &mut [f32], sizes: Sizes, back: bool) {
         let half = self.turned / 2;

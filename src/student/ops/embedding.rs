@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::fused::slice_of;
-use super::{Ops, kernels, widened};
+use super::{Ops, cuda, kernels, widened};
 
 /// Rows of the table that one task adds to.
 const TABLE_ROWS: usize = 1024;
@@ -18,6 +18,9 @@ impl Ops {
     ///
     /// In the fused form `sum` is added to where it lies: it must be nobody else's.
     pub fn add_rows(self, sum: Option<Tensor>, table: &Tensor, ids: &[u32], rows: &Tensor) -> Result<Tensor> {
+        if self.on_gpu(rows) {
+            return cuda::add_rows(sum, table, ids, rows);
+        }
         let rows = widened(rows)?;
         let sum = match sum {
             Some(sum) => widened(&sum)?.contiguous()?,

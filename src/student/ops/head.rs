@@ -1,7 +1,7 @@
 //! From hidden vectors to logits and their cross-entropy, a chunk of rows at a time: the logits of a whole batch over a
 //! vocabulary of 256,000 words would take more memory than the student.
 
-use candle_core::{D, DType, Result, Tensor, Var};
+use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use super::{CrossEntropy, product, widened};
 use crate::student::attend::bend;
@@ -50,7 +50,7 @@ pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f3
     let (h_values, matrix, bias) = (h.detach(), output.matrix.detach(), output.bias.map(Tensor::detach));
     let fixed = Output { matrix: &matrix, bias: bias.as_ref(), cap: output.cap };
     let differentiated = h.track_op() || output.matrix.track_op();
-    let mut losses = Vec::with_capacity(rows);
+    let mut losses = Vec::new();
     let mut dh = Vec::new();
     let (mut dmatrix, mut dbias): (Option<Tensor>, Option<Tensor>) = (None, None);
     for first in (0..rows).step_by(size) {
@@ -63,7 +63,7 @@ pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f3
         let weights =
             Tensor::from_slice(&weights[first..first + count], count, h.device())?.to_dtype(logits.dtype())?;
         let own = candle_nn::ops::log_softmax(&bent, D::Minus1)?.gather(&targets, 1)?.squeeze(1)?.neg()?;
-        losses.extend(own.detach().to_dtype(DType::F32)?.to_vec1::<f32>()?);
+        losses.push(own.detach().to_dtype(DType::F32)?);
         if !differentiated {
             continue;
         }
@@ -79,9 +79,9 @@ pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f3
             add_to(&mut dmatrix, widened(&product(&dlogits.t()?, &piece)?)?)?;
         }
     }
-    let total: f64 = losses.iter().zip(weights).map(|(loss, weight)| f64::from(*loss) * f64::from(*weight)).sum();
+    let losses = if losses.is_empty() { Tensor::zeros(0, DType::F32, h.device())? } else { Tensor::cat(&losses, 0)? };
     let wide = if h.dtype() == DType::BF16 { DType::F32 } else { h.dtype() };
-    let mut total = Tensor::new(total, h.device())?.to_dtype(wide)?;
+    let mut total = weighted(&losses, weights)?.to_dtype(wide)?;
     let mut pass_on = |tensor: &Tensor, gradient: Option<Tensor>| -> Result<()> {
         if let Some(gradient) = gradient.filter(|_| tensor.track_op()) {
             let sum = widened(&(tensor * gradient.detach().to_dtype(tensor.dtype())?)?.sum_all()?)?;
@@ -97,6 +97,16 @@ pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f3
         pass_on(bias, dbias)?;
     }
     Ok(CrossEntropy { total, losses })
+}
+
+/// Σ weight · loss: in double precision on the CPU, and where it is on a device that would have to be waited for.
+fn weighted(losses: &Tensor, weights: &[f32]) -> Result<Tensor> {
+    if !losses.device().is_cpu() {
+        return (losses * Tensor::from_slice(weights, weights.len(), losses.device())?)?.sum_all();
+    }
+    let losses = losses.to_vec1::<f32>()?;
+    let total: f64 = losses.iter().zip(weights).map(|(loss, weight)| f64::from(*loss) * f64::from(*weight)).sum();
+    Tensor::new(total, &Device::Cpu)
 }
 
 fn add_to(sum: &mut Option<Tensor>, new: Tensor) -> Result<()> {

@@ -480,7 +480,8 @@ pub fn add_dropped(x: &[f32], r: &[f32], y: &mut [f32], first: u32, key: u32, pr
     );
 }
 
-fn threshold(probability: f32) -> u32 {
+/// A number is dropped whose random bits are below this.
+pub fn threshold(probability: f32) -> u32 {
     (f64::from(probability) * f64::from(u32::MAX)) as u32
 }
 

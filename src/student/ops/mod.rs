@@ -1,6 +1,6 @@
 //! The decoder's differentiable operations, each in two forms: *composed* of candle's own operations (any device, any
-//! float type; the reference) and *fused* (CPU, `f32`; one pass over memory). [`Ops`] chooses; a test holds the two
-//! together by value and gradient.
+//! float type; the reference) and *fused* (one pass over memory; on the CPU in `f32`, and as kernels of our own on NVIDIA
+//! GPUs in `f32` and `bf16`). [`Ops`] chooses; tests hold them together by value and gradient.
 //!
 //! Candle drops gradients silently in several operations that look differentiable (`softmax_last_dim`, `layer_norm`,
 //! `rope`, `slice_set`); none of them is used on a path that trains.
@@ -8,6 +8,7 @@
 mod attention;
 mod collect;
 mod cross_entropy;
+pub mod cuda;
 mod embedding;
 mod fused;
 mod head;
@@ -50,8 +51,8 @@ pub struct Drop {
 pub struct CrossEntropy {
     /// Σ weight · cross-entropy, a scalar.
     pub total: Tensor,
-    /// In nats, unweighted, one for each row.
-    pub losses: Vec<f32>,
+    /// In nats, unweighted, one for each row, in `f32`. Reading them waits for the device.
+    pub losses: Tensor,
 }
 
 impl Ops {
@@ -65,11 +66,23 @@ impl Ops {
 
     /// This form where a device has it, else the composed one.
     pub fn available(self, device: &Device, dtype: DType) -> Self {
-        if device.is_cpu() && dtype == DType::F32 { self } else { Self::Composed }
+        let is_there = || match device {
+            Device::Cpu if dtype == DType::F32 => true,
+            _ => cuda::serves(device, dtype) && cuda::problem(device).is_none(),
+        };
+        if self == Self::Fused && is_there() { Self::Fused } else { Self::Composed }
+    }
+
+    /// Whether an operation on a tensor is one of the kernels for GPUs.
+    fn on_gpu(self, x: &Tensor) -> bool {
+        self == Self::Fused && cuda::serves(x.device(), x.dtype())
     }
 
     /// y = x W + b, with x (…, inputs), W (inputs, outputs), b (outputs) where there is one.
     pub fn linear(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        if self.on_gpu(x) {
+            return cuda::linear(x, weight, bias);
+        }
         match (self, bias) {
             (Self::Fused, Some(bias)) => return x.contiguous()?.apply_op3(weight, bias, fused::Linear),
             (Self::Fused, None) => return x.contiguous()?.apply_op2(&weight.contiguous()?, fused::Product),
@@ -90,6 +103,9 @@ impl Ops {
 
     /// Root-mean-square norm over the last dimension.
     pub fn rms_norm(self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+        if self.on_gpu(x) {
+            return cuda::rms_norm(x, weight, eps);
+        }
         if self == Self::Fused {
             return x.contiguous()?.apply_op2(&weight.contiguous()?, fused::RmsNorm { eps: eps as f32 });
         }
@@ -98,8 +114,19 @@ impl Ops {
         wide.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(&weight)?.to_dtype(x.dtype())
     }
 
+    /// Rows of x (n, width) at some places: (places, width).
+    pub fn rows(self, x: &Tensor, places: &[u32]) -> Result<Tensor> {
+        if self.on_gpu(x) {
+            return cuda::look_up(places, x);
+        }
+        x.index_select(&Tensor::from_slice(places, places.len(), x.device())?, 0)
+    }
+
     /// Layer norm over the last dimension.
     pub fn layer_norm(self, x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+        if self.on_gpu(x) {
+            return cuda::layer_norm(x, weight, bias, eps);
+        }
         if self == Self::Fused {
             return x.contiguous()?.apply_op3(weight, bias, fused::LayerNorm { eps: eps as f32 });
         }
@@ -113,6 +140,9 @@ impl Ops {
 
     /// An activation, number by number.
     pub fn activate(self, activation: Activation, x: &Tensor) -> Result<Tensor> {
+        if self.on_gpu(x) {
+            return cuda::activate(activation, x);
+        }
         if self == Self::Fused {
             return x.contiguous()?.apply_op1(fused::Activate(activation));
         }
@@ -137,6 +167,9 @@ impl Ops {
 
     /// A gated activation: (…, 2 · inner), gates beside values, to (…, inner).
     pub fn gate(self, activation: Activation, x: &Tensor) -> Result<Tensor> {
+        if self.on_gpu(x) {
+            return cuda::gate(activation, x);
+        }
         if self == Self::Fused {
             return x.contiguous()?.apply_op1(fused::Gate(activation));
         }
@@ -155,6 +188,9 @@ impl Ops {
         mask: Option<&Tensor>,
         drop: Option<Drop>,
     ) -> Result<Tensor> {
+        if self.on_gpu(packed) {
+            return cuda::attention(packed, heads, turn.map(Turn::rotation).as_deref(), drop);
+        }
         if self == Self::Fused {
             let dropout = drop.map(|drop| (drop.probability, drop.key));
             let rotation = turn.map(Turn::rotation);
@@ -168,6 +204,7 @@ impl Ops {
     pub fn add_dropped(self, x: &Tensor, r: &Tensor, drop: Option<Drop>) -> Result<Tensor> {
         match drop {
             None => x + r,
+            Some(drop) if self.on_gpu(r) => cuda::add_dropped(x, r, drop),
             Some(Drop { probability, key }) if self == Self::Fused => {
                 x.contiguous()?.apply_op2(&r.contiguous()?, fused::AddDropped { probability, key })
             }
@@ -179,6 +216,7 @@ impl Ops {
     pub fn dropped(self, x: &Tensor, drop: Option<Drop>) -> Result<Tensor> {
         match drop {
             None => Ok(x.clone()),
+            Some(drop) if self.on_gpu(x) => cuda::drop_out(x, drop),
             Some(_) => self.add_dropped(&x.zeros_like()?, x, drop),
         }
     }
@@ -191,6 +229,9 @@ impl Ops {
         targets: &[u32],
         weights: &[f32],
     ) -> Result<CrossEntropy> {
+        if self.on_gpu(h) {
+            return cuda::linear_cross_entropy(h, output, targets, weights);
+        }
         if self == Self::Fused {
             let losses = Arc::new(Mutex::default());
             let op = LinearCrossEntropy {
@@ -208,7 +249,7 @@ impl Ops {
                 None => h.apply_op2(output.matrix, op)?,
             };
             let losses = std::mem::take(&mut *losses.lock().unwrap_or_else(|poison| poison.into_inner()));
-            return Ok(CrossEntropy { total, losses });
+            return Ok(CrossEntropy { total, losses: Tensor::from_vec(losses, targets.len(), h.device())? });
         }
         head::cross_entropy(h, output, targets, weights)
     }
@@ -251,21 +292,21 @@ mod tests {
     use candle_core::Var;
 
     /// Largest difference over the largest reference value.
-    fn gap(got: &Tensor, want: &Tensor) -> f64 {
+    pub(in crate::student) fn gap(got: &Tensor, want: &Tensor) -> f64 {
         let largest = |t: Tensor| t.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap();
         let (got, want) = (got.to_dtype(DType::F64).unwrap(), want.to_dtype(DType::F64).unwrap());
         assert_eq!(got.dims(), want.dims());
         largest((got - &want).unwrap()) / largest(want).max(1e-30)
     }
 
-    fn var(shape: &[usize], seed: f32) -> Var {
+    pub(in crate::student) fn var(shape: &[usize], seed: f32) -> Var {
         let n: usize = shape.iter().product();
         let values: Vec<f32> = (0..n).map(|i| ((i as f32 * 0.61 + seed) * 1.7).sin() * 0.8).collect();
         Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
     }
 
     /// Runs an operation fused in f32 and composed in f64 and compares the value and every gradient.
-    fn agree(shapes: &[&[usize]], op: impl Fn(Ops, &[Tensor]) -> Result<Tensor>) {
+    pub(in crate::student) fn agree(shapes: &[&[usize]], op: impl Fn(Ops, &[Tensor]) -> Result<Tensor>) {
         let fused: Vec<Var> = shapes.iter().enumerate().map(|(i, shape)| var(shape, i as f32)).collect();
         let composed: Vec<Var> =
             fused.iter().map(|var| Var::from_tensor(&var.to_dtype(DType::F64).unwrap()).unwrap()).collect();
@@ -305,7 +346,8 @@ mod tests {
         agree(&[&[3, 200, 48], &[48]], |ops, x| ops.rms_norm(&x[0], &(&x[1] + 1.0)?, 1e-6));
     }
 
-    const ACTIVATIONS: [Activation; 4] = [Activation::GeluTanh, Activation::Gelu, Activation::Silu, Activation::Relu];
+    pub(in crate::student) const ACTIVATIONS: [Activation; 4] =
+        [Activation::GeluTanh, Activation::Gelu, Activation::Silu, Activation::Relu];
 
     #[test]
     fn activations_agree_with_their_twins() {
@@ -316,7 +358,13 @@ mod tests {
     }
 
     /// Attention as a decoder asks for it.
-    fn attend(ops: Ops, packed: &Tensor, heads: &Heads, turned: usize, drop: Option<Drop>) -> Result<Tensor> {
+    pub(in crate::student) fn attend(
+        ops: Ops,
+        packed: &Tensor,
+        heads: &Heads,
+        turned: usize,
+        drop: Option<Drop>,
+    ) -> Result<Tensor> {
         let time = packed.dim(1)?;
         let mask = causal_mask(time, heads.window, packed.device(), packed.dtype())?;
         let rotary = Rotary { base: 100.0, turned, scaling: Scaling::None };
@@ -325,7 +373,8 @@ mod tests {
         ops.attention(packed, heads, (turned > 0).then_some(&turn), Some(&mask), drop)
     }
 
-    const PLAIN: Heads = Heads { heads: 3, kv_heads: 3, head: 8, scale: 0.35, cap: None, window: None };
+    pub(in crate::student) const PLAIN: Heads =
+        Heads { heads: 3, kv_heads: 3, head: 8, scale: 0.35, cap: None, window: None };
 
     #[test]
     fn attention_agrees_with_its_twin() {
@@ -365,7 +414,8 @@ mod tests {
             let output = Output { matrix: &x[1], bias, cap };
             let result = ops.linear_cross_entropy(&x[0], &output, &targets, &weights)?;
             // The losses beside the total are those that it sums.
-            let sum: f64 = result.losses.iter().zip(&weights).map(|(loss, w)| f64::from(*loss) * f64::from(*w)).sum();
+            let losses = result.losses.to_vec1::<f32>()?;
+            let sum: f64 = losses.iter().zip(&weights).map(|(loss, w)| f64::from(*loss) * f64::from(*w)).sum();
             let total = result.total.to_dtype(DType::F64)?.to_scalar::<f64>()?;
             assert!((sum / total - 1.0).abs() < 1e-5);
             Ok(result.total)
