@@ -127,7 +127,8 @@ fn ctrl_c_stops_with_a_checkpoint_and_the_same_command_goes_on() {
     assert_eq!(run.read().unwrap().state, RunState::Stopped);
     assert!(run.newest_checkpoint().is_some());
     let planned = json(&study(dir.path(), &["run", "mine", "--dry-run", "--json"]).output().unwrap());
-    let states: Vec<&str> = planned["cells"].as_array().unwrap().iter().map(|cell| cell["state"].as_str().unwrap()).collect();
+    let states: Vec<&str> =
+        planned["cells"].as_array().unwrap().iter().map(|cell| cell["state"].as_str().unwrap()).collect();
     assert!(states.contains(&"stopped"), "{states:?}");
 
     let again = study(dir.path(), &["run", "mine"]).output().unwrap();
@@ -227,7 +228,8 @@ fn a_full_disk_in_the_middle_is_waited_for() {
     let waiting = || {
         runs(dir.path()).into_iter().find(|run| {
             run.read().is_ok_and(|run| {
-                run.state == RunState::Paused && run.history.reason.is_some_and(|reason| reason.contains("disk is full"))
+                run.state == RunState::Paused
+                    && run.history.reason.is_some_and(|reason| reason.contains("disk is full"))
             })
         })
     };
@@ -272,7 +274,8 @@ fn the_papers_grid_is_estimated_without_its_students() {
     let planned = json(&output);
     assert_eq!(planned["to_run"], 3 * 3 * 14 * 3 + 9);
     assert_eq!((&planned["without_time"], &planned["without_size"]), (&Value::from(0), &Value::from(0)), "{planned}");
-    let largest = planned["cells"].as_array().unwrap().iter().filter_map(|cell| cell["estimate"]["bytes"].as_u64()).max();
+    let largest =
+        planned["cells"].as_array().unwrap().iter().filter_map(|cell| cell["estimate"]["bytes"].as_u64()).max();
     assert_eq!(largest, Some(12 * 2_506_172_416), "weights and two moments of Gemma 2B");
     assert!(planned["seconds"].as_f64().unwrap() > 0.0);
     assert!(runs(dir.path()).is_empty());

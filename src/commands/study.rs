@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, HumanDuration};
@@ -127,11 +128,8 @@ fn run_cells(args: &RunArgs, context: &Context) -> anyhow::Result<()> {
             line(&format!("stopping {cells} cells, each with a checkpoint · Ctrl-C again leaves them to themselves"));
         }
     };
-    let options = Options {
-        workers: args.workers.map(|count| count as usize),
-        retry: args.retry,
-        devices: args.devices.clone(),
-    };
+    let options =
+        Options { workers: args.workers.map(|count| count as usize), retry: args.retry, devices: args.devices.clone() };
     let endings = execute(&context.project, &cells, &options, &stop, &mut tell)?;
     bar.finish_and_clear();
     let finished = endings.iter().filter(|ending| ending.is_finished()).count();
@@ -244,7 +242,7 @@ fn dry_run(study: &Study, cells: &[Cell], args: &RunArgs, context: &Context) -> 
     for (cell, standing, cost) in &rows {
         let time = cost.seconds.filter(|_| would_run(standing)).map_or_else(String::new, |seconds| {
             let about = if cost.seconds_are == Some(Basis::Counted) { "~" } else { "" };
-            format!("{about}{}", HumanDuration(std::time::Duration::from_secs_f64(seconds)))
+            format!("{about}{}", lasting(seconds))
         });
         let size = cost.bytes.filter(|_| would_run(standing)).map_or_else(String::new, |b| HumanBytes(b).to_string());
         let more = match standing {
@@ -264,7 +262,7 @@ fn dry_run(study: &Study, cells: &[Cell], args: &RunArgs, context: &Context) -> 
         count("can't run")
     ));
     if !due.is_empty() {
-        let time = HumanDuration(std::time::Duration::from_secs_f64(seconds / workers as f64));
+        let time = lasting(seconds / workers as f64);
         out.push_str(&format!("about {time} with {workers} at once, {} of disk", HumanBytes(bytes)));
         out.push_str(&free.map_or_else(String::new, |free| format!(", {} are free", HumanBytes(free))));
         out.push('\n');
@@ -285,6 +283,11 @@ fn dry_run(study: &Study, cells: &[Cell], args: &RunArgs, context: &Context) -> 
     print(&out)
 }
 
+/// A time as people say it.
+fn lasting(seconds: f64) -> HumanDuration {
+    HumanDuration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
 /// Bytes that are free where the project lies, where the system says.
 fn free_disk(project: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(project).ok()?;
@@ -301,7 +304,8 @@ fn as_text(table: &Table) -> String {
     let mut out = String::new();
     let points = |share: f64| format!("{:.1}", share * 100.0);
     for section in &table.sections {
-        let [dataset, student, split] = [&section.dataset, &section.student, &section.split].map(|name| text::line(name));
+        let [dataset, student, split] =
+            [&section.dataset, &section.student, &section.split].map(|name| text::line(name));
         out.push_str(&format!("{student} on {dataset}, {split}\n"));
         out.push_str(&format!(
             "  {:<28} {:>5} {:>12} {:>14} {:>10} {:>6} {:>21}  {}\n",
@@ -320,7 +324,8 @@ fn as_text(table: &Table) -> String {
             let range = |(low, high): (f64, f64)| format!("[{}, {}]", points(low), points(high));
             let share = |value: Option<f64>| value.map(|value| format!("{} %", points(value))).unwrap_or_default();
             let against = row.against.as_ref();
-            let difference = against.map(|against| format!("{:+.1} {}", against.difference * 100.0, range(against.interval)));
+            let difference =
+                against.map(|against| format!("{:+.1} {}", against.difference * 100.0, range(against.interval)));
             let says = against.map(|against| against.says.clone()).or_else(|| row.note.clone());
             let waits = || row.runs.iter().find(|run| run.accuracy.is_none()).map(|run| run.state.clone());
             let line = format!(

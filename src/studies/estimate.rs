@@ -88,7 +88,9 @@ impl<'a> Estimator<'a> {
                     _ => example.rationale.as_deref().unwrap_or_default().chars().count(),
                 };
                 let prompt = dataset.meta.template.prompt_text(example).0.chars().count();
-                prompt + rationale + example.gold().map_or(0, |gold| dataset.meta.template.label_text(gold).chars().count())
+                prompt
+                    + rationale
+                    + example.gold().map_or(0, |gold| dataset.meta.template.label_text(gold).chars().count())
             })
             .sum();
         let length = (characters as f64 / examples.len().max(1) as f64 / CHARACTERS).ceil() as usize;
@@ -106,7 +108,13 @@ impl<'a> Estimator<'a> {
         let kept = (spec.training.checkpoint.keep.last.max(1) + spec.training.checkpoint.keep.best) as u64;
         let bytes = if spec.training.steps == Some(0) { 0 } else { checkpoint * kept };
         let can = spec.training.precision.check(&device).is_ok();
-        let step = if can { step_seconds(&architecture, &plan, &device).ok() } else { None };
+        let step = if spec.training.steps == Some(0) {
+            Some(0.0)
+        } else if can {
+            step_seconds(&architecture, &plan, &device).ok()
+        } else {
+            None
+        };
         let steps = spec.training.total_steps(train.count_all());
         Ok((step.map(|step| step * steps as f64), bytes))
     }

@@ -51,14 +51,26 @@ impl Ending {
 
 /// What whoever watches is told.
 pub enum Told<'a> {
-    Begins { cell: &'a Cell, run: &'a str, resumed: bool },
+    Begins {
+        cell: &'a Cell,
+        run: &'a str,
+        resumed: bool,
+    },
     /// A worker that was found at work.
-    Found { cell: &'a Cell, run: &'a str },
+    Found {
+        cell: &'a Cell,
+        run: &'a str,
+    },
     Ended(&'a Ending),
     /// Something waits, and why.
-    Waits { what: &'a str, why: &'a str },
+    Waits {
+        what: &'a str,
+        why: &'a str,
+    },
     /// Every cell that is under way was told to stop.
-    Stopping { cells: usize },
+    Stopping {
+        cells: usize,
+    },
 }
 
 /// A cell under way.
@@ -186,7 +198,9 @@ impl<'a> Executor<'a> {
                 Ok(()) => drop(self.pending.pop_front()),
                 Err(StudyError::Run(error)) if error.full_disk().is_some() => {
                     if self.full.is_none() {
-                        tell(Told::Waits { what: &cell.name, why: &format!("{error} · it begins when there is room") });
+                        tell(Told::Waits {
+                            what: &cell.name, why: &format!("{error} · it begins when there is room")
+                        });
                     }
                     self.full = Some(Instant::now());
                     return Ok(());
@@ -228,9 +242,7 @@ impl<'a> Executor<'a> {
                 self.end(ending(cell, &run, true), tell);
                 return Ok(());
             }
-            Standing::Unfinished(run) | Standing::Failed(run) => {
-                (RunDirectory::exactly(self.project, &run.id)?, true)
-            }
+            Standing::Unfinished(run) | Standing::Failed(run) => (RunDirectory::exactly(self.project, &run.id)?, true),
             Standing::Missing => {
                 prepare::check(self.project, &cell.spec)?;
                 let mut spec = cell.spec.clone();

@@ -145,10 +145,9 @@ impl Study {
             grid: axes("grid", file.grid).map_err(|(key, problem)| at(&["grid", &key], problem))?,
             zip: axes("zip", file.zip).map_err(|(key, problem)| at(&["zip", &key], problem))?,
             conditions: file.conditions.into_iter().collect(),
-            seeds: file.seeds.map_or_else(
-                || vec![Seeds::default()],
-                |seeds| seeds.into_iter().map(|seed| seed.seeds()).collect(),
-            ),
+            seeds: file
+                .seeds
+                .map_or_else(|| vec![Seeds::default()], |seeds| seeds.into_iter().map(|seed| seed.seeds()).collect()),
             exclude: file.exclude.into_iter().map(|entry| entry.into_iter().map(listed).collect()).collect(),
             baseline: file.baseline,
             margin: margin / 100.0,
@@ -201,8 +200,10 @@ impl Study {
             && !self.conditions.iter().any(|(name, _)| name == baseline)
         {
             let known = self.conditions.iter().map(|(name, _)| name.as_str());
-            let problem =
-                format!("baseline `{baseline}` is no condition of this study{}", did_you_mean(&nearest(baseline, known)));
+            let problem = format!(
+                "baseline `{baseline}` is no condition of this study{}",
+                did_you_mean(&nearest(baseline, known))
+            );
             return Err(at(&["baseline"], problem));
         }
         Ok(())
@@ -254,7 +255,10 @@ fn axes(part: &str, map: Map<String, Value>) -> Result<Vec<Axis>, (String, Strin
                 Err((key.clone(), format!("{part}.{key} is empty, so there is nothing to run")))
             }
             Value::Array(values) => Ok((key, values)),
-            _ => Err((key.clone(), format!("{part}.{key} must be a list, as in [a, b] · what does not vary stands in base"))),
+            _ => Err((
+                key.clone(),
+                format!("{part}.{key} must be a list, as in [a, b] · what does not vary stands in base"),
+            )),
         })
         .collect()
 }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::file::{Axis, Study};
 use super::StudyError;
+use super::file::{Axis, Study};
 use crate::corpus::{did_you_mean, nearest};
 use crate::rationale::{Chat, Placement, recipe::Recipe};
 use crate::runs::spec::{CONDITION, ROLE, STUDY, UNTRAINED, lay_over, put};
 use crate::runs::{RunSpec, Seeds};
 use crate::training::TrainingSettings;
+use crate::training::settings::Unusable;
 
 /// What a cell is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -93,8 +94,7 @@ impl Study {
                 training: TrainingSettings {
                     steps: Some(0),
                     precision: of.training.precision,
-                    max_length: of.training.max_length,
-                    unusable: of.training.unusable,
+                    unusable: Unusable::Skip,
                     ops: of.training.ops,
                     threads: of.training.threads,
                     ..preset.training
@@ -349,7 +349,10 @@ exclude:
         let names = names(text);
         assert_eq!(names.len(), 2 * 2 * 2 * 2 - 4 - 3);
         assert_eq!(names[0], "toyworld · none, learning_rate=0.1, batch_size=4 · seed 0");
-        assert!(names.contains(&"toyworld · post, learning_rate=0.1, batch_size=4 · seeds 1/0/0".to_owned()), "{names:?}");
+        assert!(
+            names.contains(&"toyworld · post, learning_rate=0.1, batch_size=4 · seeds 1/0/0".to_owned()),
+            "{names:?}"
+        );
         let cells = cells(text).unwrap();
         assert!(cells.iter().all(|cell| cell.spec.training.steps == Some(5)));
         assert_eq!(cells[0].spec.rationale.placement, Placement::None);
@@ -382,10 +385,7 @@ exclude:
                 &["mine.yaml:4", "`datset` is no setting", "did you mean `dataset`"],
             ),
             ("grid:\n  dataset: [a]\nexclude:\n  - {dataset: [a]}", &["mine.yaml:", "every cell is excluded"]),
-            (
-                "grid:\n  training.steps: [5]\n  training.batch_size: [0]",
-                &["mine.yaml:", "training.batch_size is 0"],
-            ),
+            ("grid:\n  training.steps: [5]\n  training.batch_size: [0]", &["mine.yaml:", "training.batch_size is 0"]),
         ] {
             let error = error(text);
             assert!(expected.iter().all(|part| error.contains(part)), "{text}\n{error}");
@@ -405,10 +405,16 @@ exclude:
 
     #[test]
     fn fresh_weights_differ_by_seed() {
-        let study = Study::parse("conditions: {none: {}, low: {training.learning_rate: 0.1}}\nseeds: [3, 4]", Path::new("m.yaml"));
+        let study = Study::parse(
+            "conditions: {none: {}, low: {training.learning_rate: 0.1}}\nseeds: [3, 4]",
+            Path::new("m.yaml"),
+        );
         let study = study.unwrap();
         let untrained = study.untrained(&study.cells().unwrap());
         let names: Vec<_> = untrained.iter().map(|cell| cell.name.as_str()).collect();
-        assert_eq!(names, ["toyworld · toy · before fine-tuning · seed 3", "toyworld · toy · before fine-tuning · seed 4"]);
+        assert_eq!(
+            names,
+            ["toyworld · toy · before fine-tuning · seed 3", "toyworld · toy · before fine-tuning · seed 4"]
+        );
     }
 }

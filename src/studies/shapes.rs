@@ -36,9 +36,11 @@ mod tests {
     #[test]
     fn the_papers_students_have_as_many_parameters_as_published() {
         // What safetensors' headers on the hub add up to.
-        for (id, parameters) in
-            [("openai-community/gpt2", 124_439_808), ("microsoft/phi-1_5", 1_418_270_720), ("google/gemma-2b", 2_506_172_416)]
-        {
+        for (id, parameters) in [
+            ("openai-community/gpt2", 124_439_808),
+            ("microsoft/phi-1_5", 1_418_270_720),
+            ("google/gemma-2b", 2_506_172_416),
+        ] {
             assert_eq!(known(id).unwrap().1.parameter_count(), parameters, "{id}");
         }
         assert!(known("someone/else").is_none());

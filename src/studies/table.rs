@@ -144,8 +144,9 @@ impl Study {
         for cell in untrained.iter().chain(&cells) {
             let spec = &cell.spec;
             let split = spec.evaluation.last_split();
-            let is_here =
-                |section: &Section| section.dataset == spec.dataset && section.student == spec.student && section.split == split;
+            let is_here = |section: &Section| {
+                section.dataset == spec.dataset && section.student == spec.student && section.split == split
+            };
             let place = sections.iter().position(|(section, _)| is_here(section)).unwrap_or_else(|| {
                 let section = Section {
                     dataset: spec.dataset.clone(),
@@ -169,10 +170,9 @@ impl Study {
             });
             drafts[at].add(project, cell, &known.standing(cell));
         }
-        let mut drafts: Vec<(Section, Vec<Draft>)> = sections;
         let mut comparisons: Vec<Comparison> = Vec::new();
         let mut done: Vec<Section> = Vec::new();
-        for (mut section, mut own) in drafts.drain(..) {
+        for (mut section, mut own) in sections {
             own.iter_mut().for_each(Draft::sum_up);
             let compared: Vec<Option<Compared>> = own.iter().map(|draft| self.compare(draft, &own)).collect();
             for (draft, compared) in own.into_iter().zip(compared) {

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::file::{SHIPPED, Study};
 use super::StudyError;
+use super::file::{SHIPPED, Study};
 use crate::journal::RunState;
 use crate::runs::spec::{CONDITION, RunSpec};
 use crate::runs::{RunDirectory, RunError, Seeds, prepare, worker};

@@ -31,7 +31,13 @@ pub fn page(report: &Report) -> Result<String, StudyError> {
     put(&mut out, format_args!("<p>{}</p>\n", escaped(&table.description)));
     let finished: usize = table.sections.iter().flat_map(|section| &section.rows).map(|row| row.finished).sum();
     let all = table.runs().count();
-    put(&mut out, format_args!("<p class=\"dim\">{finished} of {all} runs are finished. Written by afterthought {}.</p>\n", report.version));
+    put(
+        &mut out,
+        format_args!(
+            "<p class=\"dim\">{finished} of {all} runs are finished. Written by afterthought {}.</p>\n",
+            report.version
+        ),
+    );
     for section in &table.sections {
         write_section(&mut out, report, section)?;
     }
@@ -84,7 +90,8 @@ fn write_row(out: &mut String, report: &Report, section: &Section, row: &Row) {
     let unparsable = if row.accuracy.is_some() { share(row.unparsable) } else { "–".into() };
     let cut = if row.kind == RowKind::Condition { share(row.truncated) } else { String::new() };
     let count = runs_of(row);
-    let count = if count.contains("of") { format!(" <span class=\"dim\">({count} runs)</span>") } else { String::new() };
+    let count =
+        if count.contains("of") { format!(" <span class=\"dim\">({count} runs)</span>") } else { String::new() };
     put(
         out,
         format_args!(
@@ -104,7 +111,10 @@ fn write_row(out: &mut String, report: &Report, section: &Section, row: &Row) {
 fn write_protocol(out: &mut String, report: &Report) {
     out.push_str("<h2>Protocol</h2>\n<p>Settings that differ between cells:</p>\n<div class=\"wide\"><table><tbody>\n");
     for (key, values) in &report.varied {
-        put(out, format_args!("<tr><td><code>{}</code></td><td>{}</td></tr>\n", escaped(key), escaped(&values.join(" · "))));
+        put(
+            out,
+            format_args!("<tr><td><code>{}</code></td><td>{}</td></tr>\n", escaped(key), escaped(&values.join(" · "))),
+        );
     }
     out.push_str("</tbody></table></div>\n<details><summary>Settings that all cells share</summary>\n<table><tbody>\n");
     for (key, value) in &report.shared {
@@ -122,7 +132,9 @@ fn write_runs(out: &mut String, report: &Report) {
         let name = escaped(&format!("{dataset}/{split}"));
         put(out, format_args!("<tr><td>{name}</td><td>{}{note}</td></tr>\n", hashes.join("<br>")));
     }
-    out.push_str("</tbody></table></div>\n<h2>Runs</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>cell</th><th>run</th>");
+    out.push_str(
+        "</tbody></table></div>\n<h2>Runs</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>cell</th><th>run</th>",
+    );
     out.push_str("<th>state</th><th class=\"n\">accuracy</th><th>identity</th><th>version</th><th>device</th></tr></thead>\n<tbody>\n");
     for run in &report.runs {
         let link = link(&run.folder);

@@ -198,7 +198,9 @@ fn says(row: &Row, section: &Section) -> String {
     match (&row.against, &row.note) {
         (Some(against), _) => against.says.clone(),
         (None, Some(note)) => note.clone(),
-        (None, None) if section.rows.iter().any(|other| baseline_of(other) == Some(&row.condition)) => "baseline".into(),
+        (None, None) if section.rows.iter().any(|other| baseline_of(other) == Some(&row.condition)) => {
+            "baseline".into()
+        }
         (None, None) if row.kind == RowKind::Condition && row.accuracy.is_none() => {
             let first = row.runs.iter().find(|run| run.reason.is_some()).or(row.runs.first());
             first.map_or_else(String::new, |run| match &run.reason {

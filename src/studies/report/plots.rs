@@ -76,7 +76,8 @@ pub fn differences(section: &Section, margin: f64) -> Option<Result<String, Stud
         return None;
     }
     let margin = margin * 100.0;
-    let ends = rows.iter().filter_map(|row| row.against.as_ref()).flat_map(|against| [against.interval.0, against.interval.1]);
+    let ends =
+        rows.iter().filter_map(|row| row.against.as_ref()).flat_map(|against| [against.interval.0, against.interval.1]);
     let axis = Axis::of(ends.map(|share| share * 100.0).chain([-margin, margin]));
     let bottom = rows.len() as i32 * LINE + 10;
     let plot = draw(&rows, &axis, "difference to the baseline, points; dashed: the margin", &|area, row, y| {
@@ -84,7 +85,10 @@ pub fn differences(section: &Section, margin: f64) -> Option<Result<String, Stud
             area.draw(&PathElement::new(vec![(axis.at(0.0), 4), (axis.at(0.0), bottom)], INK.stroke_width(1)))?;
             for end in [-margin, margin] {
                 for from in (4..bottom).step_by(8) {
-                    area.draw(&PathElement::new(vec![(axis.at(end), from), (axis.at(end), from + 4)], INK.stroke_width(1)))?;
+                    area.draw(&PathElement::new(
+                        vec![(axis.at(end), from), (axis.at(end), from + 4)],
+                        INK.stroke_width(1),
+                    ))?;
                 }
             }
         }
@@ -112,7 +116,12 @@ fn bar(area: &Area, axis: &Axis, (low, high): (f64, f64), y: i32) -> Drawn {
 }
 
 /// A line for each row, with its name, over an axis.
-fn draw(rows: &[&Row], axis: &Axis, label: &str, mark: &dyn Fn(&Area, &Row, i32) -> Drawn) -> Result<String, StudyError> {
+fn draw(
+    rows: &[&Row],
+    axis: &Axis,
+    label: &str,
+    mark: &dyn Fn(&Area, &Row, i32) -> Drawn,
+) -> Result<String, StudyError> {
     let mut svg = String::new();
     let bottom = rows.len() as i32 * LINE + 10;
     let font = |size: i32| ("sans-serif", size).into_font().color(&INK);

@@ -40,7 +40,8 @@ fn finish(project: &Path, cell: &Cell, right: &dyn Fn(usize) -> bool) {
     let correct = (0..EXAMPLES).filter(|number| right(*number)).count();
     merge_predictions(&run.predictions(), &spec.dataset, spec.evaluation.last_split(), &predictions).unwrap();
     let mut journal = Writer::open(&run.journal()).unwrap();
-    let material = MaterialEvent { split: "train".into(), examples: 960, truncated: 48, without_rationale: 0, skipped: 0 };
+    let material =
+        MaterialEvent { split: "train".into(), examples: 960, truncated: 48, without_rationale: 0, skipped: 0 };
     journal.append(Event::Material(material)).unwrap();
     let result = EvaluationEvent {
         step: 1,
@@ -141,7 +142,11 @@ fn unescaped(line: &str, sign: char) -> usize {
 #[test]
 fn markdown_keeps_its_columns() {
     let text = written(Format::Markdown);
-    let table: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("| condition")).take_while(|line| line.starts_with('|')).collect();
+    let table: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| condition"))
+        .take_while(|line| line.starts_with('|'))
+        .collect();
     assert_eq!(table.len(), 2 + 5);
     assert!(table.iter().all(|line| unescaped(line, '|') == 10), "{table:#?}");
     assert!(!text.contains("<script") && text.contains("+20.0 ["), "{text}");
