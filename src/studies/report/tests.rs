@@ -87,7 +87,8 @@ fn rows_have_their_numbers_and_what_they_allow_to_be_said() {
     let table = study.table(dir.path()).unwrap();
     let rows = &table.sections[0].rows;
     let names: Vec<_> = rows.iter().map(|row| row.condition.as_str()).collect();
-    assert_eq!(names, ["majority class", BEFORE, "none", HOSTILE, "late"]);
+    let hostile = HOSTILE.replace("\\e", "\u{1b}");
+    assert_eq!(names, ["majority class", BEFORE, "none", &hostile, "late"]);
     assert!(rows[0].accuracy.is_some_and(|share| share > 0.15 && share < 0.4), "{:?}", rows[0]);
     assert_eq!((rows[1].accuracy, rows[2].accuracy, rows[3].accuracy), (Some(0.2), Some(0.6), Some(0.8)));
     assert_eq!((rows[3].deviation, rows[3].finished, rows[3].examples), (Some(0.0), 2, EXAMPLES));
