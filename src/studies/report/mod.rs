@@ -228,7 +228,8 @@ fn reading(table: &Table) -> Vec<String> {
          anything below 0.001."
             .into(),
         format!(
-            "p and the equivalence tests (two one-sided t tests over examples, margin {} points) are adjusted over the {} \
+            "p and the equivalence tests (two one-sided t tests over examples, margin {} points; of several \
+             seeds the interval must lie within the margin as well) are adjusted over the {} \
              comparisons of the study after Holm.",
             points(table.margin),
             table.comparisons
