@@ -31,7 +31,8 @@ pub struct TourArgs {
 }
 
 pub fn run(args: TourArgs, context: &Context) -> anyhow::Result<()> {
-    let specs = if args.worlds.is_empty() { tour::specs(&args.seeds, false)? } else { tour::specs(&args.worlds, true)? };
+    let specs =
+        if args.worlds.is_empty() { tour::specs(&args.seeds, false)? } else { tour::specs(&args.worlds, true)? };
     let runs = tour::start(&context.project, specs)?;
     let mut ids: Vec<&str> = Vec::new();
     for run in &runs {

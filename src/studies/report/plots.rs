@@ -15,10 +15,10 @@ pub const INK: RGBColor = RGBColor(1, 1, 1);
 const WIDTH: i32 = 760;
 const LINE: i32 = 26;
 /// Room for names on the left, and for the axis below.
-const LEFT: i32 = 230;
-const BELOW: i32 = 46;
+const LEFT: i32 = 240;
+const BELOW: i32 = 52;
 /// Letters of a name that fit there.
-const NAME: usize = 34;
+const NAME: usize = 30;
 
 /// A horizontal axis of points.
 struct Axis {
@@ -124,20 +124,21 @@ fn draw(
 ) -> Result<String, StudyError> {
     let mut svg = String::new();
     let bottom = rows.len() as i32 * LINE + 10;
+    // The backend writes a size of 16 as 12.9, the em of what it takes for a line.
     let font = |size: i32| ("sans-serif", size).into_font().color(&INK);
     let paint = |area: &Area| -> Drawn {
         area.draw(&PathElement::new(vec![(LEFT, bottom), (WIDTH - 20, bottom)], INK.stroke_width(1)))?;
         for tick in axis.ticks() {
             let x = axis.at(tick);
             area.draw(&PathElement::new(vec![(x, bottom), (x, bottom + 4)], INK.stroke_width(1)))?;
-            let style = font(12).pos(Pos::new(HPos::Center, VPos::Top));
+            let style = font(16).pos(Pos::new(HPos::Center, VPos::Top));
             area.draw(&Text::new(format!("{tick:.0}").replace('-', "−"), (x, bottom + 6), style))?;
         }
-        let style = font(12).pos(Pos::new(HPos::Right, VPos::Top));
-        area.draw(&Text::new(label.to_owned(), (WIDTH - 20, bottom + 24), style))?;
+        let style = font(16).pos(Pos::new(HPos::Right, VPos::Top));
+        area.draw(&Text::new(label.to_owned(), (WIDTH - 20, bottom + 28), style))?;
         for (place, row) in rows.iter().enumerate() {
             let y = place as i32 * LINE + LINE / 2 + 4;
-            let style = font(13).pos(Pos::new(HPos::Right, VPos::Center));
+            let style = font(17).pos(Pos::new(HPos::Right, VPos::Center));
             area.draw(&Text::new(crate::text::excerpt(&row.condition, NAME), (LEFT - 10, y), style))?;
             mark(area, row, y)?;
         }
