@@ -86,6 +86,19 @@ pub struct EvaluationEvent {
     pub last: bool,
 }
 
+/// What became of the rows of a split when they were put before the student.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaterialEvent {
+    pub split: String,
+    /// Rows that could be used.
+    pub examples: usize,
+    /// Of those: rows whose rationale was cut to fit.
+    pub truncated: usize,
+    pub without_rationale: usize,
+    /// Rows that could not be used.
+    pub skipped: usize,
+}
+
 /// A step without an update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SkippedEvent {
@@ -108,6 +121,7 @@ pub enum Event {
         device: String,
         threads: usize,
     },
+    Material(MaterialEvent),
     Step(StepEvent),
     Evaluation(EvaluationEvent),
     Checkpoint {
@@ -288,6 +302,8 @@ pub struct History {
     /// Steps at which training went on after an interruption.
     pub resumes: Vec<usize>,
     pub notes: Vec<String>,
+    /// What became of each split's rows.
+    pub material: BTreeMap<String, MaterialEvent>,
     /// What is being done now, if it is not training: what, how much of it, of how much.
     pub progress: Option<(String, usize, usize)>,
     pub created: Option<String>,
@@ -318,6 +334,7 @@ impl History {
                 self.device = device;
                 self.threads = threads;
             }
+            Event::Material(material) => drop(self.material.insert(material.split.clone(), material)),
             Event::Step(step) => self.steps.push(step),
             Event::Evaluation(evaluation) => self.evaluations.push(evaluation),
             Event::Checkpoint { step, path } => {

@@ -10,6 +10,7 @@ pub mod rationale;
 pub mod runs;
 pub mod seeds;
 pub mod student;
+pub mod studies;
 pub mod text;
 pub mod training;
 pub mod workbench;

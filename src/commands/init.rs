@@ -7,6 +7,7 @@ use clap::Args;
 use super::output::{Context, print};
 use crate::files;
 use crate::runs::RunSpec;
+use crate::studies::SHIPPED;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +47,14 @@ pub fn make_project(dir: &Path) -> anyhow::Result<Vec<String>> {
             files::create_dir(&path)?;
             made.push(format!("{folder}/"));
         }
+    }
+    let studies = dir.join("studies");
+    if !studies.is_dir() {
+        files::create_dir(&studies)?;
+        for (name, text) in SHIPPED {
+            files::replace(&studies.join(format!("{name}.yaml")), |out| out.write_all(text.as_bytes()))?;
+        }
+        made.push("studies/".into());
     }
     let run = dir.join("run.yaml");
     if !run.exists() {

@@ -15,6 +15,7 @@ pub mod render;
 pub mod runs;
 pub mod settings;
 pub mod student;
+pub mod study;
 pub mod tour;
 pub mod train;
 pub mod workbench;
@@ -77,6 +78,9 @@ enum Command {
     /// Students: what they are, and fetching them
     #[command(subcommand, after_help = student::EXAMPLES)]
     Student(student::StudentCommand),
+    /// Studies: a grid of runs, its table and its report
+    #[command(subcommand, after_help = study::EXAMPLES)]
+    Study(study::StudyCommand),
     Tour(tour::TourArgs),
     /// What this machine and this terminal can do
     #[command(after_help = "Examples:\n  afterthought doctor\n  afterthought doctor --json | jq .devices")]
@@ -155,6 +159,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Attribute(args) => attribute::run(args, context),
         Command::Runs(command) => runs::run(command, context),
         Command::Student(command) => student::run(command, context),
+        Command::Study(command) => study::run(command, context),
         Command::Tour(args) => tour::run(args, context),
         Command::Doctor => doctor::run(context),
         Command::Completions { shell } => {

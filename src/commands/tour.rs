@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::output::{Context, print};
 use super::runs::table;
-use crate::runs::{Run, board, tour};
+use crate::runs::{Run, board};
+use crate::studies::tour;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +31,8 @@ pub struct TourArgs {
 }
 
 pub fn run(args: TourArgs, context: &Context) -> anyhow::Result<()> {
-    let specs = if args.worlds.is_empty() { tour::specs(&args.seeds, false) } else { tour::specs(&args.worlds, true) };
+    let specs =
+        if args.worlds.is_empty() { tour::specs(&args.seeds, false)? } else { tour::specs(&args.worlds, true)? };
     let runs = tour::start(&context.project, specs)?;
     let mut ids: Vec<&str> = Vec::new();
     for run in &runs {

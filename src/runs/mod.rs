@@ -14,7 +14,6 @@ pub mod slots;
 pub mod spec;
 pub mod supervisor;
 mod tensorboard;
-pub mod tour;
 pub mod worker;
 
 use std::path::PathBuf;

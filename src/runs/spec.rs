@@ -21,6 +21,10 @@ pub const CONDITION: &str = "condition";
 /// The tag that says what a run is for, and its value for a run that others take attributions from.
 pub const ROLE: &str = "role";
 pub const READER: &str = "reader";
+/// The value of [`ROLE`] for a student that is asked as it is, before any fine-tuning.
+pub const UNTRAINED: &str = "untrained";
+/// The tag that names the study that a run was made for.
+pub const STUDY: &str = "study";
 
 /// A whole run as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -185,6 +189,12 @@ impl RunSpec {
             Some(own) if own == problem => wrong(format!("{own}{}", line_of(text, &own))),
             _ => RunError::Override { text: overrides.join(" "), problem },
         })
+    }
+
+    /// A run from settings that are laid over the defaults of the student that they name, as those of a file are. The
+    /// error begins with the path of the setting that is wrong.
+    pub fn from_settings(wanted: Value) -> Result<Self, String> {
+        Self::merged(wanted).and_then(Self::checked)
     }
 
     /// A run of the defaults with overrides.
@@ -375,16 +385,22 @@ fn set(tree: &mut Value, text: &str) -> Result<(), RunError> {
     let wrong = |problem: String| RunError::Override { text: text::line(text).into(), problem };
     let (path, value) = text.split_once('=').ok_or_else(|| wrong("write it as KEY=VALUE".into()))?;
     let value: Value = serde_yaml::from_str(value).map_err(|error| wrong(error.to_string()))?;
+    put(tree, path.trim(), value);
+    Ok(())
+}
+
+/// Puts a value into a tree of maps, at `a.b.c`. What stands in the way of a map gives way to one.
+pub(crate) fn put(tree: &mut Value, path: &str, value: Value) {
     let mut place = tree;
-    for key in path.trim().split('.') {
+    for key in path.split('.') {
         if !place.is_object() {
             *place = Value::Object(serde_json::Map::new());
         }
-        let Value::Object(map) = place else { return Err(wrong("this can't hold a value".into())) };
+        // It is one now.
+        let Value::Object(map) = place else { return };
         place = map.entry(key.to_owned()).or_insert(Value::Null);
     }
     *place = value;
-    Ok(())
 }
 
 /// ` (line 3)`, for a problem that begins with the path of the value that is wrong, where a line has its key.
@@ -396,7 +412,7 @@ fn line_of(text: &str, problem: &str) -> String {
 }
 
 /// Lays `over` over `under`: maps key by key, everything else whole.
-fn lay_over(under: &mut Value, over: Value) {
+pub(crate) fn lay_over(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (key, value) in over {
@@ -408,7 +424,7 @@ fn lay_over(under: &mut Value, over: Value) {
 }
 
 /// Puts the nearest known key in the place of the list that serde gives for "unknown field" and "unknown variant".
-fn explain(message: &str) -> String {
+pub(crate) fn explain(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let message = text::line(message);
     let Some((wrong, known)) = quoted.split_first().filter(|_| message.contains("unknown ")) else {

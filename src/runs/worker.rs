@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +24,7 @@ use super::{RunError, slots};
 use crate::corpus::Dataset;
 use crate::evaluation::{self, Accuracy, EvaluationError, Given, Prediction};
 use crate::files;
-use crate::journal::{EvaluationEvent, Event, History, RunState, SkippedEvent, StepEvent, Writer};
+use crate::journal::{EvaluationEvent, Event, History, MaterialEvent, RunState, SkippedEvent, StepEvent, Writer};
 use crate::rationale::{Encoded, Placement, Renderer};
 use crate::student::DropoutRates;
 use crate::student::ops::{Ops, cuda};
@@ -359,6 +360,13 @@ fn note_all(
     max_length: usize,
 ) -> Result<(), RunError> {
     for (split, tally) in tallies {
+        supervisor.event(Event::Material(MaterialEvent {
+            split: split.name.clone(),
+            examples: tally.examples,
+            truncated: tally.truncated,
+            without_rationale: tally.without_rationale,
+            skipped: tally.skipped,
+        }))?;
         for note in tally.notes(&split.name, max_length) {
             supervisor.note(&note)?;
         }
@@ -563,6 +571,11 @@ async fn obey_signals(control: Arc<Control>, foreground: bool) {
 /// Starts a worker for a run as a process of its own, in a session of its own, so that it outlives the program and the
 /// terminal that started it.
 pub fn spawn(project: &Path, run: &RunDirectory) -> Result<(), RunError> {
+    spawn_watched(project, run).map(drop)
+}
+
+/// Like [`spawn`]; what is received is the end of the process.
+pub fn spawn_watched(project: &Path, run: &RunDirectory) -> Result<Receiver<()>, RunError> {
     use std::os::unix::process::CommandExt;
     let program = std::env::current_exe().map_err(files::FileError::on("find", Path::new("this program")))?;
     let path = run.log();
@@ -580,6 +593,11 @@ pub fn spawn(project: &Path, run: &RunDirectory) -> Result<(), RunError> {
     }
     let mut child = command.spawn().map_err(files::FileError::on("start", &program))?;
     // Reaped when it ends, if this program still runs then; else by init.
-    std::thread::spawn(move || child.wait());
-    Ok(())
+    let (ended, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = child.wait();
+        // Most who start a worker don't wait for it.
+        let _ = ended.send(());
+    });
+    Ok(receiver)
 }

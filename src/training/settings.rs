@@ -16,7 +16,7 @@ use crate::student::{DropoutRates, Precision};
 pub struct TrainingSettings {
     /// Passes over the training split; ignored where `steps` is set.
     pub epochs: usize,
-    /// Optimiser steps.
+    /// Optimiser steps; with 0 the student is asked as it is.
     pub steps: Option<usize>,
     /// Sequences that go through the student together.
     pub batch_size: usize,
@@ -377,7 +377,6 @@ impl TrainingSettings {
             ("accumulate", self.accumulate as f64),
             ("learning_rate", self.learning_rate),
             ("epochs", if self.steps.is_some() { 1.0 } else { self.epochs as f64 }),
-            ("steps", self.steps.unwrap_or(1) as f64),
             ("epsilon", self.epsilon),
         ];
         for (name, value) in positive {

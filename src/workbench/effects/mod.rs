@@ -30,7 +30,8 @@ use crate::rationale::recipe::Placement;
 use crate::runs::board::board;
 use crate::runs::preview::{Reading, preview};
 use crate::runs::scorer::TrainedRun;
-use crate::runs::{Run, RunDirectory, RunSpec, control, prepare, tour, worker};
+use crate::runs::{Run, RunDirectory, RunSpec, control, prepare, worker};
+use crate::studies::tour;
 use crate::text;
 
 /// Problems of each kind that a check lists.
@@ -368,7 +369,8 @@ impl Services {
 
     fn start_tour(&self) -> Message {
         let seed = tour::next_seed(&self.project);
-        match tour::start(&self.project, tour::specs(&[seed], false)) {
+        let started = tour::specs(&[seed], false).and_then(|specs| Ok(tour::start(&self.project, specs)?));
+        match started {
             Ok(runs) => Message::Started {
                 what: format!(
                     "the tour is under way: {} conditions, seed {seed}; each row says what it shows",

@@ -1,0 +1,147 @@
+//! Which cells of a study exist already: runs are found by all that decides their result, the rows they read included.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::Cell;
+use crate::journal::RunState;
+use crate::runs::{Run, RunDirectory, RunSpec, prepare};
+
+/// Where a cell stands.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// There is no such run.
+    Missing,
+    Finished(Box<Run>),
+    /// A worker is at it, or should be any moment.
+    Active(Box<Run>),
+    /// Stopped or interrupted; it goes on from its newest checkpoint.
+    Unfinished(Box<Run>),
+    Failed(Box<Run>),
+    /// It can't be run: the data set is gone, say.
+    Impossible(String),
+}
+
+impl Standing {
+    /// The run, where there is one.
+    pub fn run(&self) -> Option<&Run> {
+        match self {
+            Self::Finished(run) | Self::Active(run) | Self::Unfinished(run) | Self::Failed(run) => Some(run),
+            Self::Missing | Self::Impossible(_) => None,
+        }
+    }
+
+    /// The word for tables and JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Missing => "would run",
+            Self::Impossible(_) => "can't run",
+            Self::Finished(run) | Self::Active(run) | Self::Unfinished(run) | Self::Failed(run) => run.state.name(),
+        }
+    }
+}
+
+/// The hashes of the rows of the splits that a run reads.
+type Hashes = BTreeMap<String, String>;
+
+/// The runs of a project by what decides their results, and the rows as they are now.
+pub struct Known {
+    project: PathBuf,
+    runs: HashMap<String, Vec<RunDirectory>>,
+    seen: std::collections::HashSet<String>,
+    rows: HashMap<String, Result<Hashes, String>>,
+}
+
+impl Known {
+    pub fn read(project: &Path) -> Self {
+        let (runs, seen, rows) = (HashMap::new(), std::collections::HashSet::new(), HashMap::new());
+        let mut known = Self { project: project.to_owned(), runs, seen, rows };
+        known.look();
+        known
+    }
+
+    /// Takes in the runs that were made since.
+    pub fn look(&mut self) {
+        for run in RunDirectory::list(&self.project) {
+            if self.seen.contains(run.id()) {
+                continue;
+            }
+            // One that can't be read now may be readable later: its file is being written, say.
+            let Ok(spec) = run.spec() else { continue };
+            self.seen.insert(run.id().to_owned());
+            // A fork began elsewhere, and is another run for all that its settings are the same.
+            if spec.record.as_ref().is_none_or(|record| record.forked_from.is_none()) {
+                self.runs.entry(spec.identity()).or_default().push(run);
+            }
+        }
+    }
+
+    /// The hashes of the rows that a run would read now, or why they can't be read. Each split is read once.
+    pub fn rows(&mut self, spec: &RunSpec) -> Result<Hashes, String> {
+        let splits = [prepare::TRAIN, &spec.evaluation.split, spec.evaluation.last_split()];
+        let key = format!("{}\u{0}{}\u{0}{}", spec.dataset, spec.rationale.source, splits.join("\u{0}"));
+        if let Some(found) = self.rows.get(&key) {
+            return found.clone();
+        }
+        let read = || -> Result<Hashes, crate::runs::RunError> {
+            let dataset = prepare::dataset(&self.project, spec)?;
+            let mut hashes = Hashes::new();
+            for split in splits {
+                if !hashes.contains_key(split) {
+                    let loaded = prepare::load_split(&dataset, split, &spec.rationale.source)?;
+                    hashes.insert(split.to_owned(), loaded.hash());
+                }
+            }
+            Ok(hashes)
+        };
+        let found = read().map_err(|error| error.to_string());
+        self.rows.insert(key, found.clone());
+        found
+    }
+
+    /// Where a cell stands. Of several runs of it the one that is furthest counts: the oldest finished one, else one that
+    /// is under way, and so on. A finished cell stays one where its data set is gone since.
+    pub fn standing(&mut self, cell: &Cell) -> Standing {
+        let rows = self.rows(&cell.spec);
+        let candidates = self.runs.get(&cell.spec.identity()).cloned().unwrap_or_default();
+        let fits = |run: &Run| {
+            let read = run.spec.record.as_ref().map(|record| &record.data);
+            match (&rows, read) {
+                // One that has not read its rows yet will read them as they are now.
+                (Ok(rows), Some(read)) => read.is_empty() || read == rows,
+                _ => run.state == RunState::Finished,
+            }
+        };
+        let runs = candidates.iter().filter_map(|run| run.read().ok()).filter(fits);
+        let rank = |state: RunState| match state {
+            RunState::Finished => 0,
+            state if state.is_active() => 1,
+            RunState::Stopped | RunState::Interrupted => 2,
+            _ => 3,
+        };
+        match (runs.min_by_key(|run| rank(run.state)), rows) {
+            (Some(run), _) => match rank(run.state) {
+                0 => Standing::Finished(Box::new(run)),
+                1 => Standing::Active(Box::new(run)),
+                2 => Standing::Unfinished(Box::new(run)),
+                _ => Standing::Failed(Box::new(run)),
+            },
+            (None, Err(problem)) => Standing::Impossible(problem),
+            (None, Ok(_)) => Standing::Missing,
+        }
+    }
+
+    /// Finished runs of the same student on the same data set, with as many steps: what others took of time and disk says
+    /// what a cell will take.
+    pub fn alike(&self, spec: &RunSpec) -> Vec<RunDirectory> {
+        let is_alike = |other: &RunSpec| {
+            other.student == spec.student
+                && other.family() == spec.family()
+                && (other.training.steps, other.training.epochs) == (spec.training.steps, spec.training.epochs)
+                && other.training.examples_per_step() == spec.training.examples_per_step()
+                && other.training.lora == spec.training.lora
+        };
+        let all = self.runs.values().flatten();
+        all.filter(|run| run.spec().is_ok_and(|other| is_alike(&other))).cloned().collect()
+    }
+}
