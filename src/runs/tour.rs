@@ -23,7 +23,7 @@ fn conditions() -> Vec<Condition> {
     let plain = |name, dataset, placement| Condition { name, dataset, placement, ablation: None };
     let post =
         |name, ablation| Condition { name, dataset: "toyworld", placement: Placement::Post, ablation: Some(ablation) };
-    let keep = |by| Ablation::Keep(Keep { by, count: Some(3), scorer: None, baseline: None });
+    let keep = |by| Ablation::Keep(Keep::of(by, Some(3)));
     vec![
         plain("none", "toyworld", Placement::None),
         plain("pre", "toyworld", Placement::Pre),

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::control::{self, Control, Wanted};
 use super::directory::RunDirectory;
+use super::lending;
 use super::prepare::{self, LoadedSplit, TRAIN, Tally};
 use super::saving::Saving;
 use super::scorer::Scoring;
@@ -24,7 +25,7 @@ use crate::corpus::Dataset;
 use crate::evaluation::{self, Accuracy, EvaluationError, Given, Prediction};
 use crate::files;
 use crate::journal::{EvaluationEvent, Event, History, RunState, SkippedEvent, StepEvent, Writer};
-use crate::rationale::{Encoded, Placement, Renderer};
+use crate::rationale::{Encoded, Placement, Renderer, Vectors};
 use crate::student::DropoutRates;
 use crate::training::settings::{Dropping, Unusable};
 use crate::training::{self, OnNonfinite, Reduction, Trainer, TrainingError};
@@ -280,7 +281,14 @@ fn prepare_run(
         let split = spec.evaluation.last_split().to_owned();
         return Err(RunError::NoAnswers { dataset: dataset.name().into(), split });
     }
-    let hashes = prepare::hashes([&train, &watched].into_iter().chain(&last));
+    for split in [&mut train, &mut watched].into_iter().chain(&mut last) {
+        split.lend(dataset, &spec.rationale, spec.seed.ablation)?;
+    }
+    let mut hashes = prepare::hashes([&train, &watched].into_iter().chain(&last));
+    let words = word_vectors(project, spec, [&train, &watched].into_iter().chain(&last), supervisor)?;
+    if let (Some(words), Some(file)) = (&words, spec.rationale.vectors()) {
+        hashes.insert(format!("vectors of {file}"), lending::hash(words));
+    }
     supervisor.with_room(|| check_data(run, spec, hashes.clone()))?;
 
     let mut meter = FetchMeter::default();
@@ -290,7 +298,18 @@ fn prepare_run(
     };
     let student = prepare::student(project, spec, dataset, &train.examples, device, &mut fetched)?;
     let context = student.decoder.architecture.context;
-    let renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context)?;
+    let mut renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context)?;
+    let all = [&train, &watched].into_iter().chain(&last).flat_map(LoadedSplit::all_examples);
+    let vectors = match words {
+        None => lending::student_vectors(project, spec, &renderer.tokenizer, all)?,
+        words => words,
+    };
+    if let Some(vectors) = &vectors {
+        for split in [&train, &watched] {
+            lending::note(vectors, split, &renderer.tokenizer)?.map_or(Ok(()), |note| supervisor.note(&note))?;
+        }
+    }
+    renderer.vectors = vectors.map(Arc::new);
     // The last split's rationales are read only where the student is given them.
     let given = spec.rationale.placement == Placement::Pre && spec.evaluation.rationale == Given::Teacher;
     let read = last.as_mut().filter(|_| given);
@@ -314,8 +333,24 @@ fn prepare_run(
         let rates = format!("embedding {embedding}, residual {residual}, attention {attention}");
         supervisor.note(&format!("training.dropout: auto, which is what the student's config.json says: {rates}"))?;
     }
-    let trainer = Trainer::new(student, encoded.into(), spec.training.clone(), spec.seed.order)?;
+    let mut trainer = Trainer::new(student, encoded.into(), spec.training.clone(), spec.seed.order)?;
+    if renderer.recipe.draws_anew() {
+        trainer = trainer.redrawing(train.redraw(renderer.clone(), tally.used));
+    }
     Ok(Some((trainer, Material { renderer, watched, watched_encoded, last })))
+}
+
+/// The word vectors of the file that a run names, if it does.
+fn word_vectors<'a>(
+    project: &Path,
+    spec: &RunSpec,
+    splits: impl Iterator<Item = &'a LoadedSplit>,
+    supervisor: &mut Supervisor,
+) -> Result<Option<Vectors>, RunError> {
+    let mut report = |done: u64, total: u64| {
+        let _ = supervisor.progress("reading word vectors, MB", (done / 1_000_000) as usize, (total / 1_000_000) as usize);
+    };
+    lending::file_vectors(project, &spec.rationale, splits.flat_map(LoadedSplit::all_examples), &mut report)
 }
 
 /// How far the download of a student is, in megabytes and with the time left.
@@ -471,8 +506,7 @@ fn evaluate(
     let examples = &split.examples[..limit.unwrap_or(usize::MAX).min(split.examples.len())];
     let decoder = trainer.student.decoder.frozen();
     let asking = spec.evaluation.asking();
-    let with_donors = material.renderer.recipe.needs_donors();
-    let borrow = |place: usize| split.borrow(place, material.renderer.seed, with_donors);
+    let borrow = |place: usize| split.borrow(place, &material.renderer);
     let losses_of = if last { &[][..] } else { &material.watched_encoded[..] };
     let total = examples.len() + losses_of.len();
     let what = format!("asking {}", split.name);

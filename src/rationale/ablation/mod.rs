@@ -3,9 +3,10 @@
 mod fill;
 mod keep;
 mod mask;
+pub mod settings;
 mod shuffle;
 
-use super::recipe::Ablation;
+use super::recipe::{Ablation, Anew, Fill};
 use super::tokens::Token;
 use crate::seeds::Stream;
 use crate::student::tokenizer::Piece;
@@ -17,8 +18,12 @@ pub struct Material<'a> {
     pub example_id: &'a str,
     /// The rationale of the example that [`donor`] chose; `None` where no other example has one.
     pub donor: Option<&'a [Token]>,
+    /// The epoch that is drawn for, 0 for the first; only what is drawn anew looks at it.
+    pub epoch: usize,
     /// The mask token.
     pub mask: &'a Piece,
+    /// The token that pauses are made of, where the student has one.
+    pub pause: Option<&'a Piece>,
     /// Tokenises the text of `with`.
     pub tokenise: &'a dyn Fn(&str) -> Vec<Piece>,
 }
@@ -27,20 +32,34 @@ pub struct Material<'a> {
 pub fn apply(ablations: &[Ablation], mut tokens: Vec<Token>, material: &Material) -> Vec<Token> {
     for (place, ablation) in ablations.iter().enumerate() {
         // The place keeps two shuffles of one recipe from being the same shuffle.
-        let path = [ablation.name(), &place.to_string(), material.example_id];
+        let place = place.to_string();
+        let path = [ablation.name(), &place, material.example_id];
         let mut stream = Stream::new(material.seed, &path);
         tokens = match ablation {
-            Ablation::Shuffle(settings) => shuffle::shuffle(tokens, settings.unit, &mut stream),
+            Ablation::Shuffle(settings) => {
+                if let Some(Anew::Epoch) = settings.anew {
+                    stream = Stream::new(material.seed, &[&path[..], &["epoch", &material.epoch.to_string()]].concat());
+                }
+                shuffle::shuffle(tokens, settings.unit, &mut stream)
+            }
             Ablation::Mask(settings) => mask::mask(tokens, settings, &material.pieces(&settings.with), &mut stream),
             Ablation::Keep(settings) => keep::keep(tokens, settings, &mut stream),
+            Ablation::Truncate(settings) => keep::truncate(tokens, settings),
             Ablation::Swap(_) => material.donor.map_or_else(Vec::new, <[Token]>::to_vec),
-            Ablation::Fill(settings) => fill::fill(tokens, settings, &material.pieces(&settings.with)),
+            Ablation::Fill(settings) => fill::fill(tokens, settings, &material.filler(settings)),
         };
     }
     tokens
 }
 
 impl Material<'_> {
+    fn filler(&self, settings: &Fill) -> Vec<Piece> {
+        match self.pause.filter(|_| settings.pauses()) {
+            Some(pause) => vec![pause.clone()],
+            None => self.pieces(&settings.with),
+        }
+    }
+
     /// The tokens of a replacement text, or the mask.
     fn pieces(&self, with: &Option<String>) -> Vec<Piece> {
         let pieces = with.as_deref().map(|text| (self.tokenise)(&format!(" {}", text.trim()))).unwrap_or_default();
@@ -64,6 +83,7 @@ fn replaced(of: &Token, with: &Piece, in_loss: bool) -> Token {
         text: if of.text.starts_with(char::is_whitespace) { with.text.clone() } else { with.text.trim_start().into() },
         origin: None,
         score: None,
+        similarity: None,
         highlighted: false,
         in_loss,
         ..of.clone()
@@ -100,11 +120,11 @@ mod tests {
     }
 
     fn shuffle(unit: Unit) -> Ablation {
-        Ablation::Shuffle(Shuffle { unit })
+        Ablation::Shuffle(Shuffle { unit, anew: None })
     }
 
     fn keep(by: KeepBy, count: Option<usize>) -> Ablation {
-        Ablation::Keep(Keep { by, count, scorer: None, baseline: None })
+        Ablation::Keep(Keep::of(by, count))
     }
 
     #[test]
@@ -169,7 +189,7 @@ mod tests {
         assert_eq!(text(&run(&[Ablation::Swap(Swap::default())], 1, "q1")), "that is barn .");
         let filler = run(&[Ablation::Fill(Fill::default())], 1, "q1");
         assert!(filler.len() == 23 && filler.iter().all(|token| token.id == 3 && !token.in_loss));
-        let dots = run(&[Ablation::Fill(Fill { with: Some("that is".into()), in_loss: true })], 1, "q1");
+        let dots = run(&[Ablation::Fill(Fill { with: Some("that is".into()), in_loss: true, count: None })], 1, "q1");
         assert!(text(&dots).starts_with("that is that is that"));
     }
 
@@ -192,7 +212,11 @@ mod tests {
             }),
             (prop::sample::select(KeepBy::ALL.to_vec()), count).prop_map(|(by, count)| keep(by, Some(count))),
             Just(Ablation::Swap(Swap::default())),
-            any::<bool>().prop_map(|in_loss| Ablation::Fill(Fill { with: None, in_loss })),
+            any::<bool>().prop_map(|in_loss| Ablation::Fill(Fill { in_loss, ..Fill::default() })),
+            (0.0..=1.0f64, any::<bool>()).prop_map(|(fraction, start)| {
+                let from = if start { CutFrom::Start } else { CutFrom::End };
+                Ablation::Truncate(Truncate { count: None, fraction: Some(fraction), from })
+            }),
         ]
     }
 

@@ -270,7 +270,7 @@ impl Services {
         let dataset = self.dataset(&spec.dataset)?;
         let opened = dataset.split(split)?;
         let reading = self.reading(spec, &dataset)?;
-        let shown = preview(&self.project, spec, &reading, &opened, place, example)?;
+        let shown = preview(&self.project, spec, &reading, &opened, place, example, &mut |_, _| {})?;
         let key = EditKey { split: split.into(), id: example.id.clone(), source: spec.rationale.source.clone() };
         let edits = dataset.edits().depth(&key);
         Ok(Shown { rendered: shown.rendered, caveat: shown.caveat, edits })
