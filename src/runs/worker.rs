@@ -299,9 +299,11 @@ fn prepare_run(
     let student = prepare::student(project, spec, dataset, &train.examples, device, &mut fetched)?;
     let context = student.decoder.architecture.context;
     let mut renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context)?;
-    let all = [&train, &watched].into_iter().chain(&last).flat_map(LoadedSplit::all_examples);
     let vectors = match words {
-        None => lending::student_vectors(project, spec, &renderer.tokenizer, all)?,
+        None => {
+            let all = [&train, &watched].into_iter().chain(&last).flat_map(LoadedSplit::all_examples);
+            lending::student_vectors(project, spec, &renderer.tokenizer, all)?
+        }
         words => words,
     };
     if let Some(vectors) = &vectors {

@@ -106,13 +106,28 @@ mod tests {
     }
 
     fn run(ablations: &[Ablation], seed: u64, id: &str) -> Vec<Token> {
+        run_in(0, ablations, seed, id)
+    }
+
+    fn run_in(epoch: usize, ablations: &[Ablation], seed: u64, id: &str) -> Vec<Token> {
         let tokenizer = tokenizer();
         let scores: Vec<f32> = (0..23).map(|place| ((place * 7) % 11) as f32).collect();
-        let own = tokens(&tokenizer, TEXT, &[3..6, 18..23], Some(&scores)).unwrap();
+        let mut own = tokens(&tokenizer, TEXT, &[3..6, 18..23], Some(&scores)).unwrap();
+        own.iter_mut().enumerate().for_each(|(place, token)| token.similarity = (place % 5 > 0).then(|| -(place as f32)));
         let donor = tokens(&tokenizer, "that is barn .", &[], None).unwrap();
+        let pause = Piece { id: 99, text: " <pause>".into(), start: 0 };
         let mask = Piece { id: 3, text: " <mask>".into(), start: 0 };
         let tokenise = |text: &str| tokenizer.pieces(text).unwrap();
-        apply(ablations, own, &Material { seed, example_id: id, donor: Some(&donor), mask: &mask, tokenise: &tokenise })
+        let material = Material {
+            seed,
+            example_id: id,
+            donor: Some(&donor),
+            epoch,
+            mask: &mask,
+            pause: Some(&pause),
+            tokenise: &tokenise,
+        };
+        apply(ablations, own, &material)
     }
 
     fn text(tokens: &[Token]) -> String {
@@ -194,6 +209,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_drawn_anew_is_another_draw_each_epoch_and_nothing_else_is() {
+        let anew = [Ablation::Shuffle(Shuffle { unit: Unit::Word, anew: Some(Anew::Epoch) })];
+        let epochs: Vec<_> = (0..5).map(|epoch| run_in(epoch, &anew, 1, "q1")).collect();
+        for (epoch, own) in epochs.iter().enumerate() {
+            assert_eq!(own, &run_in(epoch, &anew, 1, "q1"));
+            assert_eq!(own.len(), 23);
+            assert!(epochs[..epoch].iter().all(|other| other != own));
+        }
+        let once = [shuffle(Unit::Word), Ablation::Mask(Mask::default())];
+        assert_eq!(run_in(0, &once, 1, "q1"), run_in(3, &once, 1, "q1"));
+    }
+
+    #[test]
+    fn a_cut_rationale_is_its_first_or_last_tokens() {
+        let cut = |count, fraction, from| run(&[Ablation::Truncate(Truncate { count, fraction, from })], 1, "q1");
+        assert_eq!(cut(Some(2), None, CutFrom::End), run(&[keep(KeepBy::First, Some(2))], 1, "q1"));
+        assert_eq!(cut(Some(2), None, CutFrom::Start), run(&[keep(KeepBy::Last, Some(2))], 1, "q1"));
+        // 23 tokens: half of them are 11.5, which is rounded up.
+        assert_eq!(cut(None, Some(0.5), CutFrom::End).len(), 12);
+        assert_eq!(cut(Some(99), None, CutFrom::Start).len(), 23);
+        assert!(cut(None, Some(0.0), CutFrom::End).is_empty());
+    }
+
+    #[test]
+    fn the_most_similar_tokens_stay_and_those_without_a_vector_go_first() {
+        let similar = run(&[keep(KeepBy::Similarity, Some(3))], 1, "q1");
+        assert_eq!(similar.iter().map(|token| token.origin.unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+        let most = run(&[keep(KeepBy::Similarity, Some(18))], 1, "q1");
+        assert!(most.iter().all(|token| token.similarity.is_some()), "18 of 23 have a vector");
+    }
+
+    #[test]
+    fn pauses_and_counted_filler_have_a_length_of_their_own() {
+        let pause = Ablation::Fill(Fill { with: Some(PAUSE.into()), in_loss: false, count: Some(40) });
+        let pauses = run(&[pause], 1, "q1");
+        assert_eq!(pauses.len(), 40);
+        assert!(pauses.iter().all(|token| token.id == 99 && !token.in_loss && token.origin.is_none()));
+        let words = Fill { with: Some("that is".into()), in_loss: true, count: Some(3) };
+        assert_eq!(text(&run(&[keep(KeepBy::First, Some(0)), Ablation::Fill(words)], 1, "q1")), "that is that");
+    }
+
+    #[test]
     fn nobody_lends_to_himself() {
         for place in 0..50 {
             let other = donor(3, &format!("q{place}"), place, 50).unwrap();
@@ -226,6 +283,33 @@ mod tests {
             let out = run(&recipe, seed, "q1");
             prop_assert!(out.len() <= 23);
             prop_assert_eq!(&out, &run(&recipe, seed, "q1"));
+            let asked = recipe.iter().any(|ablation| matches!(ablation, Ablation::Fill(Fill { in_loss: true, .. })));
+            prop_assert!(asked || out.iter().all(|token| token.id != 3 || !token.in_loss), "masks are in no loss unasked");
+        }
+
+        #[test]
+        fn shares_and_counts_are_exact_and_a_choice_made_twice_is_made_once(
+            by in prop::sample::select(KeepBy::ALL.to_vec()), fraction in 0.0..=1.0f64, count in 0usize..40, seed: u64,
+        ) {
+            let own = |count, fraction| Ablation::Keep(Keep { count, fraction, ..Keep::of(by, None) });
+            let most = if by == KeepBy::Highlight { 2 } else { 23 };
+            let by_share = run(&[own(None, Some(fraction))], seed, "q1");
+            prop_assert_eq!(by_share.len(), ((fraction * 23.0).round() as usize).min(most));
+            let by_count = run(&[own(Some(count), None)], seed, "q1");
+            prop_assert_eq!(by_count.len(), count.min(most));
+            prop_assert!(by_count.iter().map(|token| token.origin).is_sorted());
+            prop_assert_eq!(&run(&[own(Some(count), None), own(Some(count), None)], seed, "q1"), &by_count);
+        }
+
+        #[test]
+        fn hostile_text_survives_every_recipe(text in any::<String>(), recipe in prop::collection::vec(any_ablation(), 0..5)) {
+            let tokenizer = tokenizer();
+            let own = tokens(&tokenizer, &text, &[0..3], None).unwrap();
+            let (count, mask) = (own.len(), Piece { id: 3, text: " <mask>".into(), start: 0 });
+            let tokenise = |text: &str| tokenizer.pieces(text).unwrap();
+            let material =
+                Material { seed: 1, example_id: &text, donor: None, epoch: 0, mask: &mask, pause: None, tokenise: &tokenise };
+            prop_assert!(apply(&recipe, own, &material).len() <= count);
         }
     }
 }
