@@ -218,11 +218,14 @@ impl Recipe {
 
     /// Refuses ablations that can't stand in one recipe.
     pub fn check(&self) -> Result<(), String> {
-        let by_attribution = |ablation: &Ablation| matches!(ablation, Ablation::Keep(keep) if keep.by == KeepBy::Attribution);
+        let by_attribution =
+            |ablation: &Ablation| matches!(ablation, Ablation::Keep(keep) if keep.by == KeepBy::Attribution);
         if self.swap().is_some_and(|swap| swap.source.is_some()) && self.ablations.iter().any(by_attribution) {
-            return Err("rationale.ablations: nothing is attributed to rationales of swap.source · keep by similarity, or \
+            return Err(
+                "rationale.ablations: nothing is attributed to rationales of swap.source · keep by similarity, or \
                         at random"
-                .into());
+                    .into(),
+            );
         }
         let mut vectors: Vec<&str> = self.ablations.iter().filter_map(vectors_of).collect();
         vectors.dedup();
@@ -307,9 +310,8 @@ mod tests {
 
     #[test]
     fn recipes_of_earlier_versions_are_written_as_they_were() {
-        let yaml = concat!(
-            "ablations: [{shuffle: {}}, {mask: {}}, {keep: {by: first, count: 3}}, {swap: {}}, {fill: {}}]\n",
-        );
+        let yaml =
+            concat!("ablations: [{shuffle: {}}, {mask: {}}, {keep: {by: first, count: 3}}, {swap: {}}, {fill: {}}]\n",);
         let written = serde_json::to_string(&parse(yaml).unwrap().ablations).unwrap();
         let before = concat!(
             r#"[{"shuffle":{"unit":"token"}},{"mask":{"fraction":0.4,"how":"replace","in_loss":false}},"#,

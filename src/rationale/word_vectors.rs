@@ -164,7 +164,8 @@ impl Reader<'_> {
         // At the least a word of one byte and the space after it.
         let smallest = (count as u64).saturating_mul(4 * width as u64 + 2);
         if self.at.saturating_add(smallest) > self.length {
-            let problem = format!("{count} words of {width} columns need more than the {} bytes there are", self.length);
+            let problem =
+                format!("{count} words of {width} columns need more than the {} bytes there are", self.length);
             return Err(self.byte(0, problem));
         }
         let mut numbers = vec![0u8; 4 * width];

@@ -13,15 +13,15 @@ use super::directory::RunDirectory;
 use super::lending::{self, Lent};
 use super::spec::{RunSpec, hex};
 use crate::corpus::{Catalog, CorpusError, Dataset, Example};
-use crate::rationale::ablation::donor;
 use crate::files::FileError;
+use crate::rationale::ablation::donor;
 use crate::rationale::recipe::{READER, STUDENT, SwapWith};
 use crate::rationale::{Borrowed, Chat, Encoded, Framing, Recipe, RenderError, Rendered, Renderer};
 use crate::student::lora::{self, Lora};
 use crate::student::memory::{Estimate, Plan};
 use crate::student::{Architecture, Family, Student, StudentError, Tokenizer, hub, toy, weights};
-use crate::training::{Redraw, TrainingSettings};
 use crate::training::settings::Unusable;
+use crate::training::{Redraw, TrainingSettings};
 
 /// The split that students are trained on.
 pub const TRAIN: &str = "train";

@@ -350,7 +350,8 @@ fn word_vectors<'a>(
     supervisor: &mut Supervisor,
 ) -> Result<Option<Vectors>, RunError> {
     let mut report = |done: u64, total: u64| {
-        let _ = supervisor.progress("reading word vectors, MB", (done / 1_000_000) as usize, (total / 1_000_000) as usize);
+        let _ =
+            supervisor.progress("reading word vectors, MB", (done / 1_000_000) as usize, (total / 1_000_000) as usize);
     };
     lending::file_vectors(project, &spec.rationale, splits.flat_map(LoadedSplit::all_examples), &mut report)
 }

@@ -247,7 +247,8 @@ fn read_weights(
 
 /// Reads the table of words alone, (vocabulary, width) in `f32`; of adapters, that of the student they belong to.
 pub fn read_words(folder: &Path) -> Result<Tensor, StudentError> {
-    let folder = if folder.join(lora::CONFIG).exists() { lora::read_config(folder)?.weights } else { folder.to_owned() };
+    let folder =
+        if folder.join(lora::CONFIG).exists() { lora::read_config(folder)?.weights } else { folder.to_owned() };
     let (family, architecture, _) = read_config(&folder)?;
     let Stored { files, path, wanted } = find_tensors(&folder, family, &architecture)?;
     let words = wanted.into_iter().find(|(parameter, _)| parameter.name == "words");

@@ -9,9 +9,7 @@ use crate::student::tokenizer::Piece;
 pub fn fill(tokens: Vec<Token>, settings: &Fill, with: &[Piece]) -> Vec<Token> {
     let filler = with.iter().cycle();
     match settings.count {
-        None => {
-            tokens.iter().zip(filler).map(|(token, filler)| replaced(token, filler, settings.in_loss)).collect()
-        }
+        None => tokens.iter().zip(filler).map(|(token, filler)| replaced(token, filler, settings.in_loss)).collect(),
         Some(count) => {
             filler.take(count).enumerate().map(|(word, filler)| Token::put_in(filler, word, settings.in_loss)).collect()
         }

@@ -113,7 +113,9 @@ mod tests {
         let tokenizer = tokenizer();
         let scores: Vec<f32> = (0..23).map(|place| ((place * 7) % 11) as f32).collect();
         let mut own = tokens(&tokenizer, TEXT, &[3..6, 18..23], Some(&scores)).unwrap();
-        own.iter_mut().enumerate().for_each(|(place, token)| token.similarity = (place % 5 > 0).then(|| -(place as f32)));
+        own.iter_mut()
+            .enumerate()
+            .for_each(|(place, token)| token.similarity = (place % 5 > 0).then(|| -(place as f32)));
         let donor = tokens(&tokenizer, "that is barn .", &[], None).unwrap();
         let pause = Piece { id: 99, text: " <pause>".into(), start: 0 };
         let mask = Piece { id: 3, text: " <mask>".into(), start: 0 };

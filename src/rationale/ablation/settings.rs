@@ -301,7 +301,10 @@ impl TryFrom<AblationFile> for Ablation {
         let mut found = found.into_iter().flatten();
         match (found.next(), found.next()) {
             (Some(ablation), None) => ablation.checked(),
-            _ => Err("an ablation is one of shuffle, mask, keep, truncate, swap or fill, each in a list item of its own".into()),
+            _ => {
+                Err("an ablation is one of shuffle, mask, keep, truncate, swap or fill, each in a list item of its own"
+                    .into())
+            }
         }
     }
 }
@@ -330,7 +333,9 @@ impl Ablation {
                 share("keep", keep.fraction)?;
                 let name = keep.by.name();
                 match (keep.count, keep.fraction) {
-                    (Some(_), Some(_)) => return Err(format!("keep by {name} has a count and a fraction · leave one out")),
+                    (Some(_), Some(_)) => {
+                        return Err(format!("keep by {name} has a count and a fraction · leave one out"));
+                    }
                     (None, None) if keep.by != KeepBy::Highlight => {
                         return Err(format!("keep by {name} needs a count, such as `count: 3`, or a fraction"));
                     }
@@ -353,17 +358,23 @@ impl Ablation {
                 }
             }
             Self::Swap(swap) if swap.source.is_some() && swap.with != SwapWith::WrongChoice => {
-                return Err("swap.source is for `with: wrong-choice` · rationale.source names the rationales of all else"
-                    .into());
+                return Err(
+                    "swap.source is for `with: wrong-choice` · rationale.source names the rationales of all else"
+                        .into(),
+                );
             }
             Self::Fill(fill) if fill.count.is_some_and(|count| count == 0 || count > MOST_FILLER) => {
                 return Err(format!("fill.count is {}, not between 1 and {MOST_FILLER}", fill.count.unwrap_or(0)));
             }
             Self::Fill(fill) if fill.pauses() && fill.count.is_none() => {
-                return Err("fill with pause needs a count, such as `count: 10`: pauses have no length of their own".into());
+                return Err(
+                    "fill with pause needs a count, such as `count: 10`: pauses have no length of their own".into()
+                );
             }
             Self::Fill(fill) if fill.pauses() && fill.in_loss => {
-                return Err("fill with pause has no in_loss: pauses are given to the student, which never writes them".into());
+                return Err(
+                    "fill with pause has no in_loss: pauses are given to the student, which never writes them".into()
+                );
             }
             _ => {}
         }

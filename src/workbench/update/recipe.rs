@@ -7,7 +7,8 @@ use crate::corpus::edits::{DEFAULT_SOURCE, Patch};
 use crate::evaluation::Given;
 use crate::rationale::Recipe;
 use crate::rationale::recipe::{
-    Ablation, Anew, CutFrom, Fill, Hide, Keep, KeepBy, Mask, MaskHow, PAUSE, Placement, Shuffle, Swap, SwapWith, Truncate, Unit,
+    Ablation, Anew, CutFrom, Fill, Hide, Keep, KeepBy, Mask, MaskHow, PAUSE, Placement, Shuffle, Swap, SwapWith,
+    Truncate, Unit,
 };
 use crate::rationale::tokens::words;
 use crate::runs::RunSpec;
@@ -295,7 +296,8 @@ fn change_menu(recipe: &Recipe, place: usize) -> Vec<MenuItem> {
         }
         Ablation::Truncate(settings) => {
             let with = |count, fraction| Ablation::Truncate(Truncate { count, fraction, ..settings.clone() });
-            let sides = [CutFrom::End, CutFrom::Start].map(|from| Ablation::Truncate(Truncate { from, ..settings.clone() }));
+            let sides =
+                [CutFrom::End, CutFrom::Start].map(|from| Ablation::Truncate(Truncate { from, ..settings.clone() }));
             let shares = SHARES.map(|fraction| with(None, Some(fraction)));
             let counts = [1, 3, 5, 10, 15, 20].map(|count| with(Some(count), None));
             sides.into_iter().chain(shares).chain(counts).collect()
