@@ -206,7 +206,9 @@ fn a_recipe_is_written_to_a_file_that_train_takes() {
 fn every_ablation_of_the_menu_is_previewed_and_has_a_number_or_a_variant() {
     let (_dir, mut bench) = fresh();
     let whole = seen(&bench).split(' ').count();
-    let add = |bench: &mut Bench, place: usize| bench.press(&format!("a{}<enter>", "j".repeat(place)));
+    let add = |bench: &mut Bench, place: usize| {
+        bench.press(&format!("a{}<enter>", "j".repeat(place)));
+    };
     add(&mut bench, 11);
     bench.says("truncated to 50 %");
     let half = seen(&bench).split(' ').count();
