@@ -310,8 +310,7 @@ mod tests {
 
     #[test]
     fn recipes_of_earlier_versions_are_written_as_they_were() {
-        let yaml =
-            concat!("ablations: [{shuffle: {}}, {mask: {}}, {keep: {by: first, count: 3}}, {swap: {}}, {fill: {}}]\n",);
+        let yaml = "ablations: [{shuffle: {}}, {mask: {}}, {keep: {by: first, count: 3}}, {swap: {}}, {fill: {}}]\n";
         let written = serde_json::to_string(&parse(yaml).unwrap().ablations).unwrap();
         let before = concat!(
             r#"[{"shuffle":{"unit":"token"}},{"mask":{"fraction":0.4,"how":"replace","in_loss":false}},"#,

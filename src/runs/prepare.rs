@@ -268,6 +268,7 @@ impl LoadedSplit {
             let row = *used.get(place).filter(|_| epoch > 0)?;
             let example = &self.examples[row];
             let renderer = Renderer { epoch, ..renderer.clone() };
+            // What could be rendered in the first epoch can be in all: the same text, the same tokens.
             let rendered = renderer.render(example, self.borrow(row, &renderer)).ok()?;
             Some(Encoded::new(&example.id, &rendered))
         })

@@ -306,7 +306,7 @@ mod tests {
         #[test]
         fn hostile_text_survives_every_recipe(text in any::<String>(), recipe in prop::collection::vec(any_ablation(), 0..5)) {
             let tokenizer = tokenizer();
-            let own = tokens(&tokenizer, &text, &[0..3], None).unwrap();
+            let own = tokens(&tokenizer, &text, &[0..3, 5..9], None).unwrap();
             let (count, mask) = (own.len(), Piece { id: 3, text: " <mask>".into(), start: 0 });
             let tokenise = |text: &str| tokenizer.pieces(text).unwrap();
             let material =

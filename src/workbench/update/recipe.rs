@@ -219,7 +219,7 @@ fn explain(ablation: &Ablation) -> &'static str {
         Ablation::Swap(Swap { with: SwapWith::SameLabel, .. }) => "do words that go with the label suffice?",
         Ablation::Swap(Swap { with: SwapWith::OtherLabel, .. }) => "do words of other labels harm?",
         Ablation::Swap(Swap { with: SwapWith::WrongChoice, .. }) => "does it matter what is argued for?",
-        Ablation::Fill(fill) if fill.pauses() => "is it time to compute? their vector is learned",
+        Ablation::Fill(fill) if fill.pauses() => "is it time to compute? (learned)",
         Ablation::Fill(_) => "is it the length alone?",
     }
 }
