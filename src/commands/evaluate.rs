@@ -2,12 +2,15 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
 
 use super::output::{Context, device, print, say};
-use crate::evaluation::{Accuracy, merge_predictions, predict};
+use crate::evaluation::{Accuracy, Given, merge_predictions, predict};
+use crate::rationale::Placement;
+use crate::runs::lending;
 use crate::runs::prepare::load_split;
 use crate::runs::preview::Target;
 use crate::runs::{RunDirectory, RunSpec};
@@ -61,12 +64,29 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
     let split = args.split.unwrap_or_else(|| spec.evaluation.last_split().to_owned());
     let mut student = target.load(&spec, &dataset, &device)?;
     student.renderer.recipe = spec.rationale.clone();
-    let loaded = load_split(&dataset, &split, &spec.rationale.source)?;
+    student.renderer.seed = spec.seed.ablation;
+    let mut loaded = load_split(&dataset, &split, &spec.rationale.source)?;
+    loaded.lend(&dataset, &spec.rationale, spec.seed.ablation)?;
+    // The rationales are read only where the student is given them.
+    if spec.rationale.placement == Placement::Pre && spec.evaluation.rationale == Given::Teacher {
+        let bar = context.progress("reading word vectors", 0);
+        let mut report = |done: u64, total: u64| {
+            bar.set_length(total);
+            bar.set_position(done);
+        };
+        let (project, tokenizer) = (&context.project, &student.renderer.tokenizer);
+        let words = lending::file_vectors(project, &spec.rationale, loaded.all_examples(), &mut report)?;
+        bar.finish_and_clear();
+        let vectors = match words {
+            None => lending::student_vectors(project, &spec, tokenizer, loaded.all_examples())?,
+            words => words,
+        };
+        student.renderer.vectors = vectors.map(Arc::new);
+    }
     let examples = &loaded.examples[..args.limit.unwrap_or(usize::MAX).min(loaded.examples.len())];
 
     let bar = context.progress("asking", examples.len() as u64);
-    let with_donors = student.renderer.recipe.needs_donors();
-    let borrow = |place: usize| loaded.borrow(place, spec.seed.ablation, with_donors);
+    let borrow = |place: usize| loaded.borrow(place, &student.renderer);
     let mut on_progress = |done: usize| {
         bar.set_position(done as u64);
         ControlFlow::Continue(())

@@ -45,7 +45,13 @@ pub fn run(args: RenderArgs, context: &Context) -> anyhow::Result<()> {
     let (split, place, example) =
         settings::find_example(&dataset, args.split.as_deref(), &args.id, &spec.rationale.source)?;
     let reading = Reading::of(&context.project, &spec, &dataset)?;
-    let shown = preview(&context.project, &spec, &reading, &split, place, &example)?;
+    let bar = context.progress("reading word vectors", 0);
+    let mut report = |done: u64, total: u64| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let shown = preview(&context.project, &spec, &reading, &split, place, &example, &mut report)?;
+    bar.finish_and_clear();
     if let Some(caveat) = shown.caveat {
         say(&caveat);
     }
@@ -54,7 +60,11 @@ pub fn run(args: RenderArgs, context: &Context) -> anyhow::Result<()> {
         say(&format!("{} tokens of the rationale were cut off to fit", rendered.truncated));
     }
     if rendered.without_rationale {
-        say("the example has no rationale and stands with its label alone");
+        say(if example.has_rationale() {
+            "there is no rationale to swap the example's with, and it stands with its label alone"
+        } else {
+            "the example has no rationale and stands with its label alone"
+        });
     }
     if context.json {
         return context.print_json(&json!({"text": rendered.text(), "tokens": rendered.tokens}));

@@ -10,7 +10,7 @@ use super::output::{Context, Interrupted, Usage, print, say};
 use crate::files;
 use crate::journal::{Event, RunState, Tail};
 use crate::runs::board::{self, BoardRow};
-use crate::runs::{Run, RunDirectory, control, fork, worker};
+use crate::runs::{Run, RunDirectory, control, fork, spawn};
 use crate::student::{Student, lora};
 use crate::text;
 
@@ -120,7 +120,7 @@ pub fn run(command: RunsCommand, context: &Context) -> anyhow::Result<()> {
         RunsCommand::Resume { run } => resume(context, &find(&run)?),
         RunsCommand::Fork { run, step, overrides } => {
             let new = fork::fork(&context.project, &find(&run)?, step, &overrides)?;
-            worker::spawn(&context.project, &new)?;
+            spawn::worker(&context.project, &new)?;
             say(&format!("the fork trains by itself · `afterthought runs follow {}` watches it", new.id()));
             done(context, &new, RunState::Queued)
         }
@@ -347,7 +347,7 @@ fn resume(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
     let state = match run.unfinished()? {
         state if state.is_active() && run.is_locked() => control::send(run, control::Command::Resume)?,
         _ => {
-            worker::spawn(&context.project, run)?;
+            spawn::worker(&context.project, run)?;
             RunState::Queued
         }
     };

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use super::output::{Context, Interrupted, Resumable, print, print_json_line, say};
 use crate::journal::{Event, RunState};
 use crate::runs::supervisor::Listener;
-use crate::runs::{RunDirectory, RunSpec, prepare, worker};
+use crate::runs::{RunDirectory, RunSpec, prepare, spawn, worker};
 use crate::student::ops::Ops;
 use crate::text;
 
@@ -65,7 +65,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         }
     };
     if args.detach {
-        worker::spawn(&context.project, &run)?;
+        spawn::worker(&context.project, &run)?;
         say(&format!("training goes on by itself · `afterthought runs follow {}` watches it", run.id()));
         return finish(context, &run, RunState::Queued);
     }

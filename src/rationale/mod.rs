@@ -4,11 +4,16 @@
 pub mod ablation;
 pub mod batch;
 pub mod chat;
+pub mod lenders;
 pub mod recipe;
 pub mod render;
+pub mod similarity;
 pub mod tokens;
+pub mod word_vectors;
 
 pub use batch::{Batch, Encoded};
 pub use chat::Framing;
+pub use lenders::Lenders;
 pub use recipe::{Ablation, Chat, Placement, Recipe};
 pub use render::{Borrowed, LossWeights, RenderError, Rendered, RenderedToken, Renderer, Role};
+pub use similarity::Vectors;

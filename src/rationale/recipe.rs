@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use super::ablation::settings::*;
 use crate::corpus::edits::DEFAULT_SOURCE;
 
 /// Where the rationale stands and what is done to it.
@@ -143,266 +144,6 @@ impl<'de> Visitor<'de> for ChatVisitor {
     }
 }
 
-/// One change to the rationale. In YAML: `shuffle: {unit: token}`, and so on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "AblationFile", into = "AblationFile")]
-pub enum Ablation {
-    Shuffle(Shuffle),
-    Mask(Mask),
-    Keep(Keep),
-    Swap(Swap),
-    Fill(Fill),
-}
-
-/// Puts tokens, words or sentences in a random order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Shuffle {
-    pub unit: Unit,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unit {
-    #[default]
-    Token,
-    Word,
-    Sentence,
-}
-
-/// Hides a random share of the tokens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Mask {
-    /// Share of tokens, 0 to 1.
-    pub fraction: f64,
-    pub how: MaskHow,
-    /// The text put in their place; the tokenizer's mask token, or `_`, when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub with: Option<String>,
-    /// Whether the student is trained to write the masks.
-    pub in_loss: bool,
-}
-
-impl Default for Mask {
-    fn default() -> Self {
-        Self { fraction: 0.4, how: MaskHow::Replace, with: None, in_loss: false }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MaskHow {
-    /// A mask stands where the token stood.
-    Replace,
-    /// The token is gone and the rest moves up.
-    Drop,
-}
-
-/// Keeps a few tokens, in their order, and drops the others.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Keep {
-    pub by: KeepBy,
-    /// How many tokens; absent for highlights, of which all are kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub count: Option<usize>,
-    /// Whose attributions: a run's id, or `reader` for a student trained to read the rationale. Default `reader`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scorer: Option<String>,
-    /// Where integrated gradients begin.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<Baseline>,
-}
-
-/// The scorer that [`Keep`] uses when none is named.
-pub const READER: &str = "reader";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeepBy {
-    /// Integrated gradients of log p(label).
-    Attribution,
-    Random,
-    First,
-    Last,
-    /// What a person marked in the rationale pane.
-    Highlight,
-}
-
-impl KeepBy {
-    pub const ALL: [Self; 5] = [Self::Attribution, Self::Random, Self::First, Self::Last, Self::Highlight];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Attribution => "attribution",
-            Self::Random => "random",
-            Self::First => "first",
-            Self::Last => "last",
-            Self::Highlight => "highlight",
-        }
-    }
-}
-
-/// The input that stands for "nothing" in integrated gradients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Baseline {
-    Zero,
-    /// The vector of the padding or end token.
-    Pad,
-    /// The mean of all word vectors.
-    #[default]
-    Mean,
-}
-
-impl Baseline {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zero => "zero",
-            Self::Pad => "pad",
-            Self::Mean => "mean",
-        }
-    }
-}
-
-/// Puts another rationale in its place.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Swap {
-    pub with: SwapWith,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SwapWith {
-    /// The rationale of a random other example of the split.
-    #[default]
-    AnotherExample,
-}
-
-/// Replaces every token by one without content: the same length, nothing said.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Fill {
-    /// The text to repeat; the tokenizer's mask token, or `_`, when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub with: Option<String>,
-    /// Whether the student is trained to write the filler.
-    pub in_loss: bool,
-}
-
-/// An ablation as it stands in a file: a map with one key.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct AblationFile {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shuffle: Option<Shuffle>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Mask>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keep: Option<Keep>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    swap: Option<Swap>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fill: Option<Fill>,
-}
-
-impl TryFrom<AblationFile> for Ablation {
-    type Error = String;
-
-    fn try_from(file: AblationFile) -> Result<Self, String> {
-        let found = [
-            file.shuffle.map(Self::Shuffle),
-            file.mask.map(Self::Mask),
-            file.keep.map(Self::Keep),
-            file.swap.map(Self::Swap),
-            file.fill.map(Self::Fill),
-        ];
-        let mut found = found.into_iter().flatten();
-        match (found.next(), found.next()) {
-            (Some(ablation), None) => ablation.checked(),
-            _ => Err("an ablation is one of shuffle, mask, keep, swap or fill, each in a list item of its own".into()),
-        }
-    }
-}
-
-impl From<Ablation> for AblationFile {
-    fn from(ablation: Ablation) -> Self {
-        let mut file = Self::default();
-        match ablation {
-            Ablation::Shuffle(shuffle) => file.shuffle = Some(shuffle),
-            Ablation::Mask(mask) => file.mask = Some(mask),
-            Ablation::Keep(keep) => file.keep = Some(keep),
-            Ablation::Swap(swap) => file.swap = Some(swap),
-            Ablation::Fill(fill) => file.fill = Some(fill),
-        }
-        file
-    }
-}
-
-impl Ablation {
-    /// Refuses values that mean nothing.
-    fn checked(self) -> Result<Self, String> {
-        match &self {
-            Self::Mask(mask) if !(0.0..=1.0).contains(&mask.fraction) => {
-                Err(format!("mask.fraction is {}, not between 0 and 1", mask.fraction))
-            }
-            Self::Keep(keep) if keep.count.is_none() && keep.by != KeepBy::Highlight => {
-                Err(format!("keep by {} needs a count, such as `count: 3`", keep.by.name()))
-            }
-            Self::Keep(keep)
-                if keep.by != KeepBy::Attribution && (keep.scorer.is_some() || keep.baseline.is_some()) =>
-            {
-                Err(format!("keep by {} has no scorer and no baseline", keep.by.name()))
-            }
-            _ => Ok(self),
-        }
-    }
-
-    /// The key that names it in files.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Shuffle(_) => "shuffle",
-            Self::Mask(_) => "mask",
-            Self::Keep(_) => "keep",
-            Self::Swap(_) => "swap",
-            Self::Fill(_) => "fill",
-        }
-    }
-}
-
-/// A few words, for titles and tables.
-impl fmt::Display for Ablation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: f64| (share * 100.0).round();
-        match self {
-            Self::Shuffle(Shuffle { unit: Unit::Token }) => write!(f, "shuffled tokens"),
-            Self::Shuffle(Shuffle { unit: Unit::Word }) => write!(f, "shuffled words"),
-            Self::Shuffle(Shuffle { unit: Unit::Sentence }) => write!(f, "shuffled sentences"),
-            Self::Mask(mask) => {
-                let what = if mask.how == MaskHow::Replace { "masked" } else { "dropped" };
-                write!(f, "{} % {what}", percent(mask.fraction))?;
-                if mask.in_loss && mask.how == MaskHow::Replace { write!(f, " in the loss") } else { Ok(()) }
-            }
-            Self::Keep(Keep { by: KeepBy::Attribution, count, scorer, .. }) => {
-                write!(f, "{} key tokens", count.unwrap_or(0))?;
-                match scorer.as_deref() {
-                    None | Some(READER) => Ok(()),
-                    Some(run) => write!(f, " by {run}"),
-                }
-            }
-            Self::Keep(Keep { by: KeepBy::Highlight, count: None, .. }) => write!(f, "highlights only"),
-            Self::Keep(Keep { by, count, .. }) => write!(f, "{} {} tokens", count.unwrap_or(0), by.name()),
-            Self::Swap(_) => write!(f, "another example's"),
-            Self::Fill(fill) => {
-                write!(f, "filler")?;
-                if fill.in_loss { write!(f, " in the loss") } else { Ok(()) }
-            }
-        }
-    }
-}
-
 /// `post, shuffled tokens`: a recipe in one line.
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -442,9 +183,63 @@ impl Recipe {
         })
     }
 
-    /// Whether rationales of other examples are needed.
-    pub fn needs_donors(&self) -> bool {
-        self.placement != Placement::None && self.ablations.iter().any(|ablation| matches!(ablation, Ablation::Swap(_)))
+    /// The ablations that come to anything: none where there is no rationale.
+    fn applied(&self) -> impl DoubleEndedIterator<Item = &Ablation> {
+        self.ablations.iter().filter(|_| self.placement != Placement::None)
+    }
+
+    /// Whose rationale takes the place of an example's own. Of several swaps the last one is all that is seen.
+    pub fn swap(&self) -> Option<&Swap> {
+        self.applied().rev().find_map(|ablation| match ablation {
+            Ablation::Swap(swap) => Some(swap),
+            _ => None,
+        })
+    }
+
+    /// The word vectors that this recipe needs: [`STUDENT`], or a file.
+    pub fn vectors(&self) -> Option<&str> {
+        self.applied().find_map(vectors_of)
+    }
+
+    /// Whether some draw is made again with each epoch.
+    pub fn draws_anew(&self) -> bool {
+        self.applied().any(|ablation| matches!(ablation, Ablation::Shuffle(Shuffle { anew: Some(_), .. })))
+    }
+
+    /// Whether the student needs a pause token.
+    pub fn pauses(&self) -> bool {
+        self.applied().any(|ablation| matches!(ablation, Ablation::Fill(fill) if fill.pauses()))
+    }
+
+    /// Whether there is something to see also where an example has no rationale.
+    pub fn needs_no_rationale(&self) -> bool {
+        self.applied().any(|ablation| matches!(ablation, Ablation::Fill(Fill { count: Some(_), .. })))
+    }
+
+    /// Refuses ablations that can't stand in one recipe.
+    pub fn check(&self) -> Result<(), String> {
+        let by_attribution =
+            |ablation: &Ablation| matches!(ablation, Ablation::Keep(keep) if keep.by == KeepBy::Attribution);
+        if self.swap().is_some_and(|swap| swap.source.is_some()) && self.ablations.iter().any(by_attribution) {
+            return Err(
+                "rationale.ablations: nothing is attributed to rationales of swap.source · keep by similarity, or \
+                        at random"
+                    .into(),
+            );
+        }
+        let mut vectors: Vec<&str> = self.ablations.iter().filter_map(vectors_of).collect();
+        vectors.dedup();
+        match vectors.len() {
+            0 | 1 => Ok(()),
+            _ => Err("rationale.ablations: two keep by similarity have different vectors · a run has one kind".into()),
+        }
+    }
+}
+
+fn vectors_of(ablation: &Ablation) -> Option<&str> {
+    match ablation {
+        Ablation::Keep(keep) if keep.by == KeepBy::Similarity => Some(keep.vectors.as_deref().unwrap_or(STUDENT)),
+        _ => None,
     }
 }
 
@@ -491,12 +286,67 @@ mod tests {
     }
 
     #[test]
+    fn every_ablation_comes_back_from_its_file_and_says_what_it_is() {
+        for (yaml, shown) in [
+            ("shuffle: {unit: word, anew: epoch}", "shuffled words anew each epoch"),
+            ("keep: {by: random, fraction: 0.25}", "25 % random tokens"),
+            ("keep: {by: similarity, count: 5}", "5 similar tokens"),
+            ("keep: {by: similarity, count: 5, vectors: words/glove.vec}", "5 similar tokens by glove.vec"),
+            ("keep: {by: highlight, fraction: 0.5}", "50 % highlight tokens"),
+            ("truncate: {count: 8}", "truncated to 8 tokens"),
+            ("truncate: {fraction: 0.5, from: start}", "truncated to 50 % from the start"),
+            ("swap: {with: same-label}", "another's of the same label"),
+            ("swap: {with: other-label}", "another's of another label"),
+            ("swap: {with: wrong-choice}", "for a wrong choice"),
+            ("swap: {with: wrong-choice, source: wrong}", "for a wrong choice from wrong"),
+            ("fill: {with: pause, count: 10}", "10 pause tokens"),
+            ("fill: {count: 4, in_loss: true}", "4 tokens of filler in the loss"),
+        ] {
+            let recipe = parse(&format!("ablations: [{{{yaml}}}]")).unwrap();
+            assert_eq!(recipe.ablations[0].to_string(), shown);
+            assert_eq!(parse(&serde_yaml::to_string(&recipe).unwrap()).unwrap(), recipe, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn recipes_of_earlier_versions_are_written_as_they_were() {
+        let yaml = "ablations: [{shuffle: {}}, {mask: {}}, {keep: {by: first, count: 3}}, {swap: {}}, {fill: {}}]\n";
+        let written = serde_json::to_string(&parse(yaml).unwrap().ablations).unwrap();
+        let before = concat!(
+            r#"[{"shuffle":{"unit":"token"}},{"mask":{"fraction":0.4,"how":"replace","in_loss":false}},"#,
+            r#"{"keep":{"by":"first","count":3}},{"swap":{"with":"another-example"}},{"fill":{"in_loss":false}}]"#,
+        );
+        assert_eq!(written, before);
+    }
+
+    #[test]
+    fn a_recipe_has_one_kind_of_vectors() {
+        let of = |files: [&str; 2]| {
+            let one = |file| format!("{{keep: {{by: similarity, count: 3, vectors: {file}}}}}");
+            parse(&format!("ablations: [{}, {}]", one(files[0]), one(files[1]))).unwrap()
+        };
+        assert!(of(["student", "student"]).check().is_ok());
+        assert!(of(["student", "a.vec"]).check().unwrap_err().contains("different vectors"));
+    }
+
+    #[test]
     fn what_means_nothing_is_refused_in_words() {
         for (yaml, words) in [
             ("ablations: [{shufle: {}}]", "shufle"),
             ("ablations: [{shuffle: {}, mask: {}}]", "list item of its own"),
             ("ablations: [{mask: {fraction: 40}}]", "between 0 and 1"),
             ("ablations: [{keep: {by: random}}]", "needs a count"),
+            ("ablations: [{keep: {by: random, count: 3, fraction: 0.5}}]", "leave one out"),
+            ("ablations: [{keep: {by: random, fraction: .nan}}]", "between 0 and 1"),
+            ("ablations: [{keep: {by: random, count: 3, vectors: student}}]", "no vectors"),
+            ("ablations: [{keep: {by: similarity, count: 3, vectors: ' '}}]", "keep.vectors is empty"),
+            ("ablations: [{truncate: {from: end}}]", "a count or a fraction"),
+            ("ablations: [{truncate: {count: 3, fraction: 0.5}}]", "not both"),
+            ("ablations: [{shuffle: {anew: step}}]", "step"),
+            ("ablations: [{swap: {with: same-label, source: wrong}}]", "wrong-choice"),
+            ("ablations: [{fill: {count: 0}}]", "fill.count is 0"),
+            ("ablations: [{fill: {with: pause}}]", "needs a count"),
+            ("ablations: [{fill: {with: pause, count: 3, in_loss: true}}]", "no in_loss"),
             ("ablations: [{keep: {by: first, count: 3, scorer: reader}}]", "no scorer"),
             ("placement: after", "after"),
             ("chat: assistant", "assistant"),

@@ -1,15 +1,17 @@
 //! An example and a recipe become the tokens that the student sees, each with its role and its weight in the loss.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::ablation::{self, Material};
 use super::chat::{Framing, Opening};
-use super::recipe::{Hide, Placement, Recipe};
+use super::recipe::{Hide, Placement, Recipe, SwapWith};
+use super::similarity::Vectors;
 use super::tokens::{Token, tokens};
 use crate::corpus::{Choice, Example, Template};
-use crate::student::tokenizer::Piece;
+use crate::student::tokenizer::{PAUSE_TOKEN, Piece};
 use crate::student::{StudentError, Tokenizer};
 
 /// What a token is there for.
@@ -121,6 +123,10 @@ pub struct Renderer {
     pub max_length: usize,
     /// The run's `ablation` seed.
     pub seed: u64,
+    /// The epoch that is rendered for, 0 for the first.
+    pub epoch: usize,
+    /// Word vectors, where the recipe keeps tokens by their similarity to the label.
+    pub vectors: Option<Arc<Vectors>>,
 }
 
 /// What other examples and runs contribute to one rendering.
@@ -144,24 +150,42 @@ impl Renderer {
         self.assemble(example, gold, rationale, without_rationale)
     }
 
-    /// The rationale after the ablations; `None` where the example has none.
+    /// The rationale after the ablations; `None` where the example has none, or nobody to swap it with.
     pub fn rationale(&self, example: &Example, borrowed: Borrowed) -> Result<Option<Vec<Token>>, RenderError> {
-        let own = |example: &Example, scores| -> Result<Option<Vec<Token>>, StudentError> {
-            let Some(text) = example.rationale.as_deref().filter(|_| example.has_rationale()) else { return Ok(None) };
-            tokens(&self.tokenizer, text, &example.highlights, scores).map(Some)
+        let own = |of: &Example, scores| -> Result<Option<Vec<Token>>, StudentError> {
+            let Some(text) = of.rationale.as_deref().filter(|_| of.has_rationale()) else { return Ok(None) };
+            let mut tokens = tokens(&self.tokenizer, text, &of.highlights, scores)?;
+            if let Some(vectors) = &self.vectors {
+                // Similar to this example's label, whosever rationale it is.
+                vectors.score(&mut tokens, example, &self.tokenizer)?;
+            }
+            Ok(Some(tokens))
         };
-        let Some(tokens) = own(example, borrowed.scores)? else { return Ok(None) };
         let donor = match borrowed.donor {
             Some(donor) => own(donor, borrowed.donor_scores)?,
             None => None,
         };
+        let chosen = self.recipe.swap().is_some_and(|swap| swap.with != SwapWith::AnotherExample);
+        let tokens = match own(example, borrowed.scores)? {
+            // Nothing to swap it with: an empty rationale would be another condition.
+            Some(_) if chosen && donor.is_none() => None,
+            tokens => tokens,
+        };
+        let tokens = match tokens {
+            Some(tokens) => tokens,
+            None if self.recipe.needs_no_rationale() => vec![],
+            None => return Ok(None),
+        };
         let mask = self.mask()?;
+        let pause = self.pause()?;
         let tokenise = |text: &str| self.tokenizer.pieces(text).unwrap_or_default();
         let material = Material {
             seed: self.seed,
             example_id: &example.id,
             donor: donor.as_deref(),
+            epoch: self.epoch,
             mask: &mask,
+            pause: pause.as_ref(),
             tokenise: &tokenise,
         };
         Ok(Some(ablation::apply(&self.recipe.ablations, tokens, &material)))
@@ -372,6 +396,18 @@ impl Renderer {
         Ok(())
     }
 
+    /// The token of which pauses are made, where the recipe has some.
+    fn pause(&self) -> Result<Option<Piece>, StudentError> {
+        if !self.recipe.pauses() {
+            return Ok(None);
+        }
+        let missing = || StudentError::Vocabulary {
+            problem: format!("the student has no {PAUSE_TOKEN} token · train it with this recipe from the beginning"),
+        };
+        let id = self.tokenizer.id_of(PAUSE_TOKEN).ok_or_else(missing)?;
+        Ok(Some(Piece { id, text: format!(" {PAUSE_TOKEN}"), start: 0 }))
+    }
+
     /// The mask token, or `_` for tokenizers that have none.
     fn mask(&self) -> Result<Piece, StudentError> {
         match self.tokenizer.specials.mask {
@@ -437,6 +473,8 @@ mod tests {
             loss: LossWeights { label: 1.0, rationale: 0.3, prompt: 0.0 },
             max_length: 128,
             seed: 0,
+            epoch: 0,
+            vectors: None,
         };
         (renderer, examples)
     }
@@ -541,7 +579,7 @@ mod tests {
     fn masks_are_in_the_loss_only_when_asked() {
         let (mut renderer, examples) = world();
         let mut weights = |in_loss| {
-            renderer.recipe.ablations = vec![Ablation::Fill(Fill { with: None, in_loss })];
+            renderer.recipe.ablations = vec![Ablation::Fill(Fill { in_loss, ..Fill::default() })];
             let rendered = renderer.render(&examples[0], Borrowed::default()).unwrap();
             rendered.tokens[rendered.places(Role::Rationale)].iter().map(|token| token.loss).sum::<f32>()
         };

@@ -19,8 +19,27 @@ pub struct Token {
     pub highlighted: bool,
     /// Its attribution, where the recipe asked for one.
     pub score: Option<f32>,
+    /// How similar it is to the label, likewise: the cosine between their vectors.
+    pub similarity: Option<f32>,
     /// Whether the student is trained to write it.
     pub in_loss: bool,
+}
+
+impl Token {
+    /// A token that stands for none of the teacher's.
+    pub fn put_in(piece: &Piece, word: usize, in_loss: bool) -> Self {
+        Self {
+            id: piece.id,
+            text: piece.text.clone(),
+            origin: None,
+            word,
+            sentence: 0,
+            highlighted: false,
+            score: None,
+            similarity: None,
+            in_loss,
+        }
+    }
 }
 
 /// Tokenises a rationale. It begins with a space, like every piece after another. `highlights` are ranges of
@@ -52,7 +71,17 @@ pub fn tokens(
         let to = characters.up_to((start + piece.len()).saturating_sub(1));
         let highlighted = highlights.iter().any(|range| range.start < to && from < range.end);
         let score = scores.and_then(|scores| scores.get(place).copied());
-        tokens.push(Token { id, text: piece, origin: Some(place), word, sentence, highlighted, score, in_loss: true });
+        tokens.push(Token {
+            id,
+            text: piece,
+            origin: Some(place),
+            word,
+            sentence,
+            highlighted,
+            score,
+            similarity: None,
+            in_loss: true,
+        });
     }
     Ok(tokens)
 }

@@ -254,7 +254,9 @@ fn what_is_left(ablation: &Ablation) -> &'static str {
         Ablation::Keep(Keep { by: KeepBy::Attribution, .. }) => "its key tokens alone",
         Ablation::Keep(Keep { by: KeepBy::Random, .. }) => "as many tokens, drawn at random",
         Ablation::Keep(_) => "a few of its tokens",
+        Ablation::Truncate(_) => "one end of it",
         Ablation::Swap(_) => "the rationale of another question",
+        Ablation::Fill(fill) if fill.pauses() => "pauses without content",
         Ablation::Fill(_) => "its length without its content",
     }
 }

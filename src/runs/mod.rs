@@ -6,11 +6,13 @@ pub mod board;
 pub mod control;
 pub mod directory;
 pub mod fork;
+pub mod lending;
 pub mod prepare;
 pub mod preview;
 mod saving;
 pub mod scorer;
 pub mod slots;
+pub mod spawn;
 pub mod spec;
 pub mod supervisor;
 mod tensorboard;
@@ -26,6 +28,7 @@ use crate::corpus::CorpusError;
 use crate::evaluation::EvaluationError;
 use crate::files::FileError;
 use crate::rationale::RenderError;
+use crate::rationale::word_vectors::VectorsError;
 use crate::student::StudentError;
 use crate::training::TrainingError;
 
@@ -67,7 +70,7 @@ pub enum RunError {
     #[error("run {id}, which this one needs, did not finish · see its worker.log")]
     Nested { id: String },
     #[error(
-        "the rows of {dataset} have changed since run {id} began, so it can't go on where it was · start a new run"
+        "the rows of {dataset}, or its word vectors, have changed since run {id} began, so it can't go on where it was · start a new run"
     )]
     DataChanged { id: String, dataset: String },
     #[error(
@@ -102,6 +105,8 @@ pub enum RunError {
     Evaluation(#[from] EvaluationError),
     #[error(transparent)]
     Attribution(#[from] AttributionError),
+    #[error(transparent)]
+    Vectors(#[from] VectorsError),
     #[error(transparent)]
     File(#[from] FileError),
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 use rayon::prelude::*;
@@ -9,16 +10,18 @@ use sha2::{Digest, Sha256};
 
 use super::RunError;
 use super::directory::RunDirectory;
+use super::lending::{self, Lent};
 use super::spec::{RunSpec, hex};
 use crate::corpus::{Catalog, CorpusError, Dataset, Example};
+use crate::files::FileError;
 use crate::rationale::ablation::donor;
-use crate::rationale::recipe::READER;
-use crate::rationale::{Borrowed, Chat, Encoded, Framing, RenderError, Rendered, Renderer};
+use crate::rationale::recipe::{READER, STUDENT, SwapWith};
+use crate::rationale::{Borrowed, Chat, Encoded, Framing, Recipe, RenderError, Rendered, Renderer};
 use crate::student::lora::{self, Lora};
 use crate::student::memory::{Estimate, Plan};
 use crate::student::{Architecture, Family, Student, StudentError, Tokenizer, hub, toy, weights};
-use crate::training::TrainingSettings;
 use crate::training::settings::Unusable;
+use crate::training::{Redraw, TrainingSettings};
 
 /// The split that students are trained on.
 pub const TRAIN: &str = "train";
@@ -29,6 +32,8 @@ pub struct LoadedSplit {
     pub examples: Vec<Example>,
     /// Attributions by example id, where the recipe keeps key tokens.
     pub scores: HashMap<String, Vec<f32>>,
+    /// Whose rationale each example is given, where `swap` chooses it by labels.
+    lent: Vec<Option<Lent>>,
 }
 
 /// How rendering a split went.
@@ -38,11 +43,15 @@ pub struct Tally {
     /// Rationales that were cut to fit.
     pub truncated: usize,
     pub without_rationale: usize,
+    /// Examples with a rationale that found none to swap it with.
+    pub without_donor: usize,
     /// Rows that could not be used, with the reason for the first few.
     pub skipped: usize,
     pub reasons: Vec<String>,
     pub tokens: usize,
     pub unknown_tokens: usize,
+    /// The rows that were encoded, in order.
+    pub used: Vec<usize>,
 }
 
 /// Opens a device by its name: `auto`, `cpu` or `cuda:N`.
@@ -157,11 +166,15 @@ pub fn student(
         }
         None if spec.training.lora.is_some() => return Err(RunError::LoraOfToy),
         None => {
-            let tokenizer = toy_tokenizer(dataset, &train[..train.len().min(VOCABULARY_ROWS)])?;
+            let mut tokenizer = toy_tokenizer(dataset, &train[..train.len().min(VOCABULARY_ROWS)])?;
+            if spec.rationale.pauses() {
+                tokenizer.add_pause()?;
+            }
             let architecture = toy::architecture(tokenizer.size());
             Student::fresh(architecture, tokenizer, spec.seed.init, device)?
         }
     };
+    let student = if spec.rationale.pauses() { student.with_pause()? } else { student };
     let mut student = student.computing_in(spec.training.precision)?;
     let ops = spec.training.ops.available(device, student.decoder.dtype());
     student.decoder = student.decoder.with_ops(ops);
@@ -227,23 +240,66 @@ pub fn renderer(
         loss: spec.training.loss,
         max_length: spec.training.max_length.unwrap_or(context).min(context),
         seed: spec.seed.ablation,
+        epoch: 0,
+        vectors: None,
     })
 }
 
 /// Reads a split with the recipe's rationales, edits applied.
 pub fn load_split(dataset: &Dataset, name: &str, source: &str) -> Result<LoadedSplit, RunError> {
     let examples = dataset.split(name)?.examples(source)?;
-    Ok(LoadedSplit { name: name.into(), examples, scores: HashMap::new() })
+    Ok(LoadedSplit { name: name.into(), examples, scores: HashMap::new(), lent: vec![] })
 }
 
 impl LoadedSplit {
+    /// Finds out whose rationale each example is given, where a recipe swaps them.
+    pub fn lend(&mut self, dataset: &Dataset, recipe: &Recipe, seed: u64) -> Result<(), RunError> {
+        self.lent = lending::lent(dataset, recipe, seed, &self.examples)?;
+        Ok(())
+    }
+
+    /// Everything whose words may be shown: the examples, and those with a rationale from another source.
+    pub fn all_examples(&self) -> impl Iterator<Item = &Example> {
+        let own = self.lent.iter().filter_map(|lent| match lent {
+            Some(Lent::Own(own)) => Some(&**own),
+            _ => None,
+        });
+        self.examples.iter().chain(own)
+    }
+
     /// What the recipe needs from elsewhere to render the example at `place`.
-    pub fn borrow(&self, place: usize, seed: u64, with_donors: bool) -> Borrowed<'_> {
+    pub fn borrow(&self, place: usize, renderer: &Renderer) -> Borrowed<'_> {
         let example = &self.examples[place];
-        let lends = || donor(seed, &example.id, place, self.examples.len()).map(|other| &self.examples[other]);
         let scores = |example: &Example| self.scores.get(&example.id).map(Vec::as_slice);
-        let donor = if with_donors { lends() } else { None };
-        Borrowed { donor, scores: scores(example), donor_scores: donor.and_then(scores) }
+        let lent = match renderer.recipe.swap() {
+            None => None,
+            Some(swap) if swap.with == SwapWith::AnotherExample => {
+                donor(renderer.seed, &example.id, place, self.examples.len()).map(|other| &self.examples[other])
+            }
+            Some(_) => match self.lent.get(place) {
+                Some(Some(Lent::Row(row))) => self.examples.get(*row),
+                // The scores of its id are those of another text.
+                Some(Some(Lent::Own(own))) => {
+                    return Borrowed { donor: Some(own), scores: scores(example), donor_scores: None };
+                }
+                _ => None,
+            },
+        };
+        Borrowed { donor: lent, scores: scores(example), donor_scores: lent.and_then(scores) }
+    }
+
+    /// The encoded examples of later epochs, where something is drawn anew in each: by their place among the rows that
+    /// were `used`.
+    pub fn redraw(self, renderer: Renderer, used: Vec<usize>) -> Redraw {
+        Arc::new(move |epoch, place| {
+            // What is not drawn anew has the same draw in all epochs, and the first is known.
+            let row = *used.get(place).filter(|_| epoch > 0)?;
+            let example = &self.examples[row];
+            let renderer = Renderer { epoch, ..renderer.clone() };
+            // What could be rendered in the first epoch can be in all: the same text, the same tokens.
+            let rendered = renderer.render(example, self.borrow(row, &renderer)).ok()?;
+            Some(Encoded::new(&example.id, &rendered))
+        })
     }
 
     /// SHA-256 of the rows as they were read.
@@ -258,17 +314,16 @@ impl LoadedSplit {
 
     /// Renders and encodes every example.
     pub fn encode(&self, renderer: &Renderer, unusable: Unusable) -> Result<(Vec<Encoded>, Tally), RunError> {
-        let with_donors = renderer.recipe.needs_donors();
-        let render =
-            |place: usize| renderer.render(&self.examples[place], self.borrow(place, renderer.seed, with_donors));
+        let render = |place: usize| renderer.render(&self.examples[place], self.borrow(place, renderer));
         let rendered: Vec<Result<Rendered, RenderError>> =
             (0..self.examples.len()).into_par_iter().map(render).collect();
         let mut tally = Tally::default();
         let mut encoded = Vec::with_capacity(rendered.len());
-        for (example, rendered) in self.examples.iter().zip(rendered) {
+        for (place, (example, rendered)) in self.examples.iter().zip(rendered).enumerate() {
             match rendered {
                 Ok(rendered) => {
-                    tally.add(&rendered, renderer.tokenizer.specials.unknown);
+                    tally.add(example, &rendered, renderer.tokenizer.specials.unknown);
+                    tally.used.push(place);
                     encoded.push(Encoded::new(&example.id, &rendered));
                 }
                 Err(error @ RenderError::Student(_)) => return Err(error.into()),
@@ -292,10 +347,12 @@ impl LoadedSplit {
 }
 
 impl Tally {
-    fn add(&mut self, rendered: &Rendered, unknown: Option<u32>) {
+    fn add(&mut self, example: &Example, rendered: &Rendered, unknown: Option<u32>) {
         self.examples += 1;
         self.truncated += usize::from(rendered.truncated > 0);
-        self.without_rationale += usize::from(rendered.without_rationale);
+        let has_own = example.has_rationale();
+        self.without_rationale += usize::from(rendered.without_rationale && !has_own);
+        self.without_donor += usize::from(rendered.without_rationale && has_own);
         self.tokens += rendered.tokens.len();
         self.unknown_tokens += rendered.tokens.iter().filter(|token| Some(token.id) == unknown).count();
     }
@@ -310,6 +367,12 @@ impl Tally {
         if self.without_rationale > 0 {
             let count = self.without_rationale;
             notes.push(format!("{split}: {count} of {of} examples have no rationale and stand with their label alone"));
+        }
+        if self.without_donor > 0 {
+            let count = self.without_donor;
+            notes.push(format!(
+                "{split}: {count} of {of} examples found no rationale to swap theirs with and stand with their label alone"
+            ));
         }
         if self.skipped > 0 {
             let more = self.reasons.join(" · ");
@@ -340,6 +403,13 @@ pub fn check(project: &Path, spec: &RunSpec) -> Result<(), RunError> {
         dataset.look_for_split(split)?;
     }
     dataset.look_for_source(&spec.rationale.source)?;
+    if let Some(source) = spec.rationale.swap().and_then(|swap| swap.source.as_deref()) {
+        dataset.look_for_source(source)?;
+    }
+    if let Some(file) = spec.rationale.vectors().filter(|file| *file != STUDENT) {
+        let path = project.join(file);
+        std::fs::File::open(&path).map_err(FileError::on("read", &path))?;
+    }
     if let Some((scorer, _)) = spec.rationale.scorer().filter(|(scorer, _)| *scorer != READER) {
         RunDirectory::exactly(project, scorer)?;
     }

@@ -1,7 +1,9 @@
 //! What the student would see of one example, without a run: for `render` and the rationale pane.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use candle_core::Device;
 
@@ -9,14 +11,14 @@ use super::directory::RunDirectory;
 use super::prepare::{renderer, student_folder, toy_tokenizer};
 use super::scorer::TrainedRun;
 use super::spec::RunSpec;
-use super::{RunError, prepare};
+use super::{RunError, lending, prepare};
 use crate::attribution::example::STEPS;
 use crate::attribution::{IntegratedGradients, Over, attribute};
 use crate::corpus::{Dataset, Example, Split};
 use crate::journal::RunState;
-use crate::rationale::ablation::donor;
 use crate::rationale::recipe::READER;
-use crate::rationale::{Borrowed, Rendered, Renderer};
+use crate::rationale::similarity::words_of;
+use crate::rationale::{Borrowed, Rendered, Renderer, Vectors};
 use crate::student::{StudentError, Tokenizer, hub, lora, toy, weights};
 
 /// A student's tokenizer and context: all of it that rendering needs.
@@ -24,6 +26,16 @@ use crate::student::{StudentError, Tokenizer, hub, lora, toy, weights};
 pub struct Reading {
     pub tokenizer: Arc<Tokenizer>,
     pub context: usize,
+    /// The vectors that were looked up last.
+    vectors: Arc<Mutex<Option<LookedUp>>>,
+}
+
+/// Vectors that were looked up for a split, and what for.
+struct LookedUp {
+    /// The file or the student, the split, and the seed of fresh weights.
+    of: (String, String, u64),
+    words: BTreeSet<String>,
+    vectors: Arc<Vectors>,
 }
 
 impl Reading {
@@ -39,7 +51,7 @@ impl Reading {
                 (tokenizer, context)
             }
         };
-        Ok(Self { tokenizer: Arc::new(tokenizer), context })
+        Ok(Self { tokenizer: Arc::new(tokenizer), context, vectors: Arc::default() })
     }
 
     fn from_folder(folder: &Path) -> Result<(Tokenizer, usize), RunError> {
@@ -49,7 +61,48 @@ impl Reading {
 
     /// A renderer for a run over a data set.
     pub fn renderer(&self, spec: &RunSpec, dataset: &Dataset) -> Result<Renderer, StudentError> {
-        renderer(spec, dataset, (*self.tokenizer).clone(), self.context)
+        let mut tokenizer = (*self.tokenizer).clone();
+        if spec.rationale.pauses() {
+            tokenizer.add_pause()?;
+        }
+        renderer(spec, dataset, tokenizer, self.context)
+    }
+
+    /// The word vectors that a recipe asks for, of the whole split, so that they are looked up once. `example` may have
+    /// been edited since.
+    fn vectors(
+        &self,
+        project: &Path,
+        spec: &RunSpec,
+        split: &Split,
+        example: &Example,
+        tokenizer: &Tokenizer,
+        report: &mut dyn FnMut(u64, u64),
+    ) -> Result<Option<Arc<Vectors>>, RunError> {
+        let Some(name) = spec.rationale.vectors() else { return Ok(None) };
+        let of = (name.to_owned(), split.name.clone(), spec.seed.init);
+        let mut known = self.vectors.lock().unwrap_or_else(|poison| poison.into_inner());
+        let own = words_of([example].into_iter());
+        if let Some(known) = known.as_ref().filter(|known| known.of == of && own.is_subset(&known.words)) {
+            return Ok(Some(known.vectors.clone()));
+        }
+        let mut examples = vec![example.clone()];
+        split.visit(0, &spec.rationale.source, |row| {
+            examples.extend(row.example);
+            ControlFlow::Continue(())
+        })?;
+        if let Some(source) = spec.rationale.swap().and_then(|swap| swap.source.as_deref()) {
+            let texts = split.dataset.source(source)?;
+            let texts = texts.values().flatten().filter_map(|one| one.rationale.clone());
+            examples.extend(texts.map(|text| Example { rationale: Some(text), ..Example::default() }));
+        }
+        let vectors = match lending::file_vectors(project, &spec.rationale, examples.iter(), report)? {
+            None => lending::student_vectors(project, spec, tokenizer, examples.iter())?,
+            words => words,
+        };
+        let Some(vectors) = vectors.map(Arc::new) else { return Ok(None) };
+        *known = Some(LookedUp { of, words: words_of(examples.iter()), vectors: vectors.clone() });
+        Ok(Some(vectors))
     }
 }
 
@@ -60,7 +113,8 @@ pub struct Preview {
     pub caveat: Option<String>,
 }
 
-/// Renders the example at row `place` of a split.
+/// Renders the example at row `place` of a split, as in the first epoch. `report` is told how many bytes of word vectors
+/// were read, of how many.
 pub fn preview(
     project: &Path,
     spec: &RunSpec,
@@ -68,10 +122,12 @@ pub fn preview(
     split: &Split,
     place: usize,
     example: &Example,
+    report: &mut dyn FnMut(u64, u64),
 ) -> Result<Preview, RunError> {
-    let renderer = reading.renderer(spec, &split.dataset)?;
-    let lender = if renderer.recipe.needs_donors() { find_donor(spec, split, place, example)? } else { None };
-    let (scores, caveat) = match spec.rationale.scorer() {
+    let mut renderer = reading.renderer(spec, &split.dataset)?;
+    let lender = lending::lent_to(spec, split, place, example)?;
+    renderer.vectors = reading.vectors(project, spec, split, example, &renderer.tokenizer, report)?;
+    let (scores, mut caveat) = match spec.rationale.scorer() {
         None => (None, None),
         Some((name, baseline)) => match scorer(project, spec, &split.dataset, name)? {
             None => (
@@ -89,14 +145,13 @@ pub fn preview(
             }
         },
     };
+    if let Some(vectors) = &renderer.vectors
+        && !vectors.know_label(example, &renderer.tokenizer)?
+    {
+        caveat = Some("the label has no word vector, so that the first tokens are kept".to_owned());
+    }
     let borrowed = Borrowed { donor: lender.as_ref(), scores: scores.as_deref(), donor_scores: None };
     Ok(Preview { rendered: renderer.render(example, borrowed)?, caveat })
-}
-
-fn find_donor(spec: &RunSpec, split: &Split, place: usize, example: &Example) -> Result<Option<Example>, RunError> {
-    let Some(other) = donor(spec.seed.ablation, &example.id, place, split.count_all()) else { return Ok(None) };
-    let page = split.page(other, 1, &spec.rationale.source)?;
-    Ok(page.into_iter().next().and_then(|row| row.example.ok()))
 }
 
 /// The run that would score tokens; `None` for a reader that is not trained yet.

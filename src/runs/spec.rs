@@ -232,6 +232,18 @@ impl RunSpec {
         if self.evaluation.limit == 0 {
             return Err("evaluation.limit is 0; it must be above 0".into());
         }
+        self.rationale.check()?;
+        if self.rationale.pauses() && self.training.lora.is_some() {
+            return Err("pause tokens are learned in the table of words, which adapters leave as it is · leave out \
+                        training.lora"
+                .into());
+        }
+        let writes_own = self.rationale.placement == Placement::Pre && self.evaluation.rationale == Given::Own;
+        if writes_own && self.rationale.pauses() {
+            return Err("pauses before the label are given to the student, which never writes them · set \
+                        evaluation.rationale: teacher"
+                .into());
+        }
         let trains_reading = self.rationale.placement == Placement::Pre && self.evaluation.rationale == Given::Own;
         if trains_reading && self.rationale.hide != Hide::Nothing {
             return Err("a student that writes its own rationale can't do so with the question hidden · set \

@@ -8,13 +8,13 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::control::{self, Control, Wanted};
 use super::directory::RunDirectory;
+use super::lending;
 use super::prepare::{self, LoadedSplit, TRAIN, Tally};
 use super::saving::Saving;
 use super::scorer::Scoring;
@@ -25,7 +25,7 @@ use crate::corpus::Dataset;
 use crate::evaluation::{self, Accuracy, EvaluationError, Given, Prediction};
 use crate::files;
 use crate::journal::{EvaluationEvent, Event, History, MaterialEvent, RunState, SkippedEvent, StepEvent, Writer};
-use crate::rationale::{Encoded, Placement, Renderer};
+use crate::rationale::{Encoded, Placement, Renderer, Vectors};
 use crate::student::DropoutRates;
 use crate::student::ops::{Ops, cuda};
 use crate::training::settings::{Dropping, Unusable};
@@ -289,7 +289,14 @@ fn prepare_run(
         let split = spec.evaluation.last_split().to_owned();
         return Err(RunError::NoAnswers { dataset: dataset.name().into(), split });
     }
-    let hashes = prepare::hashes([&train, &watched].into_iter().chain(&last));
+    for split in [&mut train, &mut watched].into_iter().chain(&mut last) {
+        split.lend(dataset, &spec.rationale, spec.seed.ablation)?;
+    }
+    let mut hashes = prepare::hashes([&train, &watched].into_iter().chain(&last));
+    let words = word_vectors(project, spec, [&train, &watched].into_iter().chain(&last), supervisor)?;
+    if let (Some(words), Some(file)) = (&words, spec.rationale.vectors()) {
+        hashes.insert(format!("vectors of {file}"), lending::hash(words));
+    }
     supervisor.with_room(|| check_data(run, spec, hashes.clone()))?;
 
     let mut meter = FetchMeter::default();
@@ -299,7 +306,20 @@ fn prepare_run(
     };
     let student = prepare::student(project, spec, dataset, &train.examples, device, &mut fetched)?;
     let context = student.decoder.architecture.context;
-    let renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context)?;
+    let mut renderer = prepare::renderer(spec, dataset, student.tokenizer.clone(), context)?;
+    let vectors = match words {
+        None => {
+            let all = [&train, &watched].into_iter().chain(&last).flat_map(LoadedSplit::all_examples);
+            lending::student_vectors(project, spec, &renderer.tokenizer, all)?
+        }
+        words => words,
+    };
+    if let Some(vectors) = &vectors {
+        for split in [&train, &watched] {
+            lending::note(vectors, split, &renderer.tokenizer)?.map_or(Ok(()), |note| supervisor.note(&note))?;
+        }
+    }
+    renderer.vectors = vectors.map(Arc::new);
     // The last split's rationales are read only where the student is given them.
     let given = spec.rationale.placement == Placement::Pre && spec.evaluation.rationale == Given::Teacher;
     let read = last.as_mut().filter(|_| given);
@@ -323,8 +343,25 @@ fn prepare_run(
         let rates = format!("embedding {embedding}, residual {residual}, attention {attention}");
         supervisor.note(&format!("training.dropout: auto, which is what the student's config.json says: {rates}"))?;
     }
-    let trainer = Trainer::new(student, encoded.into(), spec.training.clone(), spec.seed.order)?;
+    let mut trainer = Trainer::new(student, encoded.into(), spec.training.clone(), spec.seed.order)?;
+    if renderer.recipe.draws_anew() {
+        trainer = trainer.redrawing(train.redraw(renderer.clone(), tally.used));
+    }
     Ok(Some((trainer, Material { renderer, watched, watched_encoded, last })))
+}
+
+/// The word vectors of the file that a run names, if it does.
+fn word_vectors<'a>(
+    project: &Path,
+    spec: &RunSpec,
+    splits: impl Iterator<Item = &'a LoadedSplit>,
+    supervisor: &mut Supervisor,
+) -> Result<Option<Vectors>, RunError> {
+    let mut report = |done: u64, total: u64| {
+        let _ =
+            supervisor.progress("reading word vectors, MB", (done / 1_000_000) as usize, (total / 1_000_000) as usize);
+    };
+    lending::file_vectors(project, &spec.rationale, splits.flat_map(LoadedSplit::all_examples), &mut report)
 }
 
 /// How far the download of a student is, in megabytes and with the time left.
@@ -487,8 +524,7 @@ fn evaluate(
     let examples = &split.examples[..limit.unwrap_or(usize::MAX).min(split.examples.len())];
     let decoder = trainer.student.decoder.frozen();
     let asking = spec.evaluation.asking();
-    let with_donors = material.renderer.recipe.needs_donors();
-    let borrow = |place: usize| split.borrow(place, material.renderer.seed, with_donors);
+    let borrow = |place: usize| split.borrow(place, &material.renderer);
     let losses_of = if last { &[][..] } else { &material.watched_encoded[..] };
     let total = examples.len() + losses_of.len();
     let what = format!("asking {}", split.name);
@@ -566,38 +602,4 @@ async fn obey_signals(control: Arc<Control>, foreground: bool) {
             reason => control.want(Wanted::Stop(reason.into())),
         }
     }
-}
-
-/// Starts a worker for a run as a process of its own, in a session of its own, so that it outlives the program and the
-/// terminal that started it.
-pub fn spawn(project: &Path, run: &RunDirectory) -> Result<(), RunError> {
-    spawn_watched(project, run).map(drop)
-}
-
-/// Like [`spawn`]; what is received is the end of the process.
-pub fn spawn_watched(project: &Path, run: &RunDirectory) -> Result<Receiver<()>, RunError> {
-    use std::os::unix::process::CommandExt;
-    let program = std::env::current_exe().map_err(files::FileError::on("find", Path::new("this program")))?;
-    let path = run.log();
-    let log = File::options().create(true).append(true).open(&path).map_err(files::FileError::on("write", &path))?;
-    let errors = log.try_clone().map_err(files::FileError::on("write", &path))?;
-    let mut command = std::process::Command::new(&program);
-    command.arg("-C").arg(project).args(["worker", run.id()]);
-    command.stdin(std::process::Stdio::null()).stdout(log).stderr(errors);
-    // SAFETY: setsid is safe to call between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::setsid()?;
-            Ok(())
-        });
-    }
-    let mut child = command.spawn().map_err(files::FileError::on("start", &program))?;
-    // Reaped when it ends, if this program still runs then; else by init.
-    let (ended, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let _ = child.wait();
-        // Most who start a worker don't wait for it.
-        let _ = ended.send(());
-    });
-    Ok(receiver)
 }

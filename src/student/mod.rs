@@ -17,6 +17,7 @@ pub mod lora;
 pub mod memory;
 pub mod ops;
 mod parts;
+pub mod pause;
 pub mod precision;
 mod recompute;
 mod sentencepiece;

@@ -32,6 +32,9 @@ pub struct Tokenizer {
     config: Arc<TokenizerConfig>,
 }
 
+/// A token without meaning that students learn to think on (Goyal et al. 2023).
+pub const PAUSE_TOKEN: &str = "<pause>";
+
 /// A special token and the bytes of a text that spell it.
 pub type Spelled = (u32, Range<usize>);
 
@@ -160,6 +163,22 @@ impl Tokenizer {
         let _ = inner.with_truncation(None);
         inner.with_padding(None);
         Self { inner, specials, config: Arc::default() }
+    }
+
+    /// Adds the pause token behind all others, where it is not there already, and gives its id.
+    pub fn add_pause(&mut self) -> Result<u32, StudentError> {
+        if let Some(id) = self.id_of(PAUSE_TOKEN) {
+            return Ok(id);
+        }
+        let failed = |problem: String| StudentError::Vocabulary { problem };
+        let next = self.size() as u32;
+        let token = AddedToken::from(PAUSE_TOKEN, true);
+        self.inner.add_special_tokens([token]).map_err(|error| failed(error.to_string()))?;
+        // A vocabulary with gaps may hand an id out twice.
+        match self.id_of(PAUSE_TOKEN) {
+            Some(id) if id == next => Ok(id),
+            _ => Err(failed(format!("{PAUSE_TOKEN} can't be added: the tokenizer's ids have gaps"))),
+        }
     }
 
     /// With what the files beside it say.
@@ -409,6 +428,16 @@ mod tests {
         }
         assert_eq!(tokenizer.pieces(" zyx").unwrap()[0].id, tokenizer.specials.unknown.unwrap());
         assert_eq!(tokenizer.text(&tokenizer.ids("gills and scales").unwrap()).unwrap(), "gills and scales");
+    }
+
+    #[test]
+    fn a_pause_token_is_added_once_and_no_text_spells_it() {
+        let mut tokenizer = words();
+        let size = tokenizer.size();
+        assert_eq!(tokenizer.add_pause().unwrap() as usize, size);
+        assert_eq!((tokenizer.add_pause().unwrap() as usize, tokenizer.size()), (size, size + 1));
+        assert!(!tokenizer.ids("gills <pause> scales").unwrap().contains(&(size as u32)));
+        assert_eq!(tokenizer.text(&[tokenizer.ids("gills").unwrap()[0], size as u32]).unwrap(), "gills");
     }
 
     #[test]

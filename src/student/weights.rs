@@ -245,6 +245,19 @@ fn read_weights(
     Ok(weights)
 }
 
+/// Reads the table of words alone, (vocabulary, width) in `f32`; of adapters, that of the student they belong to.
+pub fn read_words(folder: &Path) -> Result<Tensor, StudentError> {
+    let folder =
+        if folder.join(lora::CONFIG).exists() { lora::read_config(folder)?.weights } else { folder.to_owned() };
+    let (family, architecture, _) = read_config(&folder)?;
+    let Stored { files, path, wanted } = find_tensors(&folder, family, &architecture)?;
+    let words = wanted.into_iter().find(|(parameter, _)| parameter.name == "words");
+    let missing = || StudentError::File { path, problem: "there is no table of words".into() };
+    let (parameter, names) = words.ok_or_else(missing)?;
+    let parts: Vec<Tensor> = names.iter().map(|name| files.load(name, &Device::Cpu)).collect::<Result<_, _>>()?;
+    Ok(family.names.join(&architecture, &parameter, &parts)?.to_dtype(DType::F32)?)
+}
+
 fn not_finite(path: PathBuf, names: &str) -> StudentError {
     StudentError::File { path, problem: format!("`{names}` has numbers that are none (NaN or infinite)") }
 }

@@ -102,6 +102,7 @@ impl<'a> Estimator<'a> {
             precision: spec.training.precision,
             recompute: spec.training.recompute,
             ops: Ops::default(),
+            on_gpu: !device.is_cpu(),
         };
         // Weights and two moments of what is trained, in f32: as much as a step has of gradients and moments.
         let checkpoint = Estimate::of(family, &architecture, &plan).training;

@@ -16,7 +16,7 @@ use super::standing::{Known, Standing};
 use super::{Cell, StudyError};
 use crate::files::{self, FileError};
 use crate::journal::RunState;
-use crate::runs::{Run, RunDirectory, RunError, RunSpec, control, prepare, worker};
+use crate::runs::{Run, RunDirectory, RunError, RunSpec, control, prepare, spawn, worker};
 
 /// How cells are run.
 #[derive(Clone, Debug, Default)]
@@ -255,7 +255,7 @@ impl<'a> Executor<'a> {
             spec.device = device;
             run.write_spec(&spec).map_err(RunError::from)?;
         }
-        let process = Some(worker::spawn_watched(self.project, &run)?);
+        let process = Some(spawn::watched(self.project, &run)?);
         tell(Told::Begins { cell, run: run.id(), resumed });
         self.jobs.push(Job { cell, run, process, device: Some(spec.device), told: false, waits: None });
         Ok(())

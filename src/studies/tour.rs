@@ -8,7 +8,7 @@ use super::StudyError;
 use super::file::{SHIPPED, Study};
 use crate::journal::RunState;
 use crate::runs::spec::{CONDITION, RunSpec};
-use crate::runs::{RunDirectory, RunError, Seeds, prepare, worker};
+use crate::runs::{RunDirectory, RunError, Seeds, prepare, spawn};
 
 /// The specifications of a tour. Each seed is a student and an order of its own; with `worlds`, also a world.
 pub fn specs(seeds: &[u64], worlds: bool) -> Result<Vec<RunSpec>, StudyError> {
@@ -35,7 +35,7 @@ pub fn start(project: &Path, specs: Vec<RunSpec>) -> Result<Vec<RunDirectory>, R
         prepare::check(project, &spec)?;
         let name = spec.tags.get(CONDITION).cloned().unwrap_or_default();
         let run = RunDirectory::create(project, spec, &name)?;
-        worker::spawn(project, &run)?;
+        spawn::worker(project, &run)?;
         runs.push(run);
     }
     Ok(runs)

@@ -1,5 +1,6 @@
 //! Batches put together ahead of the steps that read them, by a thread of its own.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -9,9 +10,14 @@ use crate::rationale::{Batch, Encoded};
 /// Steps whose batches wait ready.
 const AHEAD: usize = 2;
 
+/// Gives an example, by its place, as it is in an epoch; `None` where it is as it was in the first. The lengths are those
+/// of the first epoch, by which examples share batches.
+pub type Redraw = Arc<dyn Fn(usize, usize) -> Option<Encoded> + Send + Sync>;
+
 /// The batches of each step, in the order of steps.
 pub struct Feed {
     examples: Arc<[Encoded]>,
+    redraw: Option<Redraw>,
     order: Order,
     batch_size: usize,
     /// Steps in all; nothing is put together beyond them.
@@ -22,7 +28,12 @@ pub struct Feed {
 
 impl Feed {
     pub fn new(examples: Arc<[Encoded]>, order: Order, batch_size: usize, steps: usize) -> Self {
-        Self { examples, order, batch_size, steps, coming: None }
+        Self { examples, redraw: None, order, batch_size, steps, coming: None }
+    }
+
+    /// Asks for the examples anew in each epoch.
+    pub fn redrawing(self, redraw: Redraw) -> Self {
+        Self { redraw: Some(redraw), coming: None, ..self }
     }
 
     /// The batches of a step, 0 for the first. They are ready when steps are asked for one after the other; any other step
@@ -40,19 +51,19 @@ impl Feed {
             // A system that gives no more threads, or a step beyond the last: it is slower, and all the same.
             _ => {
                 self.coming = None;
-                batches(&self.examples, self.order.step(step), self.batch_size)
+                batches(&self.examples, self.redraw.as_ref(), &mut self.order, step, self.batch_size)
             }
         }
     }
 
     fn begin(&self, first: usize) -> Option<(usize, Receiver<Vec<Batch>>)> {
         let (sender, receiver) = sync_channel(AHEAD);
-        let (examples, mut order, batch_size, steps) =
-            (self.examples.clone(), self.order.clone(), self.batch_size, self.steps);
+        let (examples, redraw, mut order, batch_size, steps) =
+            (self.examples.clone(), self.redraw.clone(), self.order.clone(), self.batch_size, self.steps);
         let work = move || {
             for step in first..steps {
                 // It fails when nobody wants them any more.
-                if sender.send(batches(&examples, order.step(step), batch_size)).is_err() {
+                if sender.send(batches(&examples, redraw.as_ref(), &mut order, step, batch_size)).is_err() {
                     break;
                 }
             }
@@ -61,8 +72,23 @@ impl Feed {
     }
 }
 
-fn batches(examples: &[Encoded], chosen: &[usize], batch_size: usize) -> Vec<Batch> {
-    let chosen: Vec<&Encoded> = chosen.iter().map(|place| &examples[*place]).collect();
+fn batches(
+    examples: &[Encoded],
+    redraw: Option<&Redraw>,
+    order: &mut Order,
+    step: usize,
+    batch_size: usize,
+) -> Vec<Batch> {
+    let epoch = step / order.steps_per_epoch();
+    let chosen: Vec<Cow<Encoded>> = order
+        .step(step)
+        .iter()
+        .map(|place| match redraw.and_then(|redraw| redraw(epoch, *place)) {
+            Some(own) => Cow::Owned(own),
+            None => Cow::Borrowed(&examples[*place]),
+        })
+        .collect();
+    let chosen: Vec<&Encoded> = chosen.iter().map(AsRef::as_ref).collect();
     chosen.chunks(batch_size).map(Batch::of).collect()
 }
 
@@ -78,6 +104,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_drawn_anew_depends_on_the_epoch_and_the_example_alone() {
+        // The first token says the example, the second the epoch.
+        let redraw: Redraw = Arc::new(|epoch, place| {
+            (epoch > 0).then(|| Encoded { ids: vec![place as u32 + 1, epoch as u32, 0], ..Encoded::default() })
+        });
+        let mut straight = feed().redrawing(redraw.clone());
+        let all: Vec<Vec<Batch>> = (0..21).map(|step| straight.step(step)).collect();
+        let mut plain = feed();
+        assert_eq!(all[..7], (0..7).map(|step| plain.step(step)).collect::<Vec<_>>(), "seven steps are an epoch");
+        let mut order = plain.order.clone();
+        for (step, batches) in all.iter().enumerate().skip(7) {
+            let rows = batches.iter().flat_map(|batch| batch.ids.chunks(batch.time));
+            let seen: Vec<(usize, usize)> = rows.map(|row| (row[0] as usize - 1, row[1] as usize)).collect();
+            let want: Vec<(usize, usize)> = order.step(step).iter().map(|place| (*place, step / 7)).collect();
+            assert_eq!(seen, want);
+        }
+        for step in [15, 8, 20, 3] {
+            assert_eq!(feed().redrawing(redraw.clone()).step(step), all[step], "resumed at step {step}");
+        }
+    }
+
+    #[test]
     fn every_step_gets_its_own_batches_however_it_is_reached() {
         let mut straight = feed();
         let all: Vec<Vec<Batch>> = (0..21).map(|step| straight.step(step)).collect();
@@ -90,7 +138,7 @@ mod tests {
         // Back to a checkpoint, on from there, past a step that is left out, and beyond the end.
         let mut feed = feed();
         for step in [5, 6, 2, 3, 4, 6, 20, 21, 0] {
-            let want = if step == 21 { batches(&feed.examples, order.step(21), 4) } else { all[step].clone() };
+            let want = if step == 21 { batches(&feed.examples, None, &mut order, 21, 4) } else { all[step].clone() };
             assert_eq!(feed.step(step), want, "step {step}");
         }
     }

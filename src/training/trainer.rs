@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use candle_core::{Tensor, Var};
 
-use super::feed::Feed;
+use super::feed::{Feed, Redraw};
 use super::on_device::{Measured, totals};
 use super::optimizer::{AdamW, AdamWSettings, global_norm};
 use super::order::Order;
@@ -76,6 +76,11 @@ impl Trainer {
             examples,
             settings,
         })
+    }
+
+    /// Asks for the examples anew in each epoch. Their order goes by the lengths that they had at first.
+    pub fn redrawing(self, redraw: Redraw) -> Self {
+        Self { feed: self.feed.redrawing(redraw), ..self }
     }
 
     /// Steps taken.

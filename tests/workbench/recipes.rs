@@ -201,3 +201,42 @@ fn a_recipe_is_written_to_a_file_that_train_takes() {
     bench.press("w<ctrl-u>shuffled.yaml<enter>");
     bench.says("is there already");
 }
+
+#[test]
+fn every_ablation_of_the_menu_is_previewed_and_has_a_number_or_a_variant() {
+    let (_dir, mut bench) = fresh();
+    let whole = seen(&bench).split(' ').count();
+    let add = |bench: &mut Bench, place: usize| {
+        bench.press(&format!("a{}<enter>", "j".repeat(place)));
+    };
+    add(&mut bench, 11);
+    bench.says("truncated to 50 %");
+    let half = seen(&bench).split(' ').count();
+    assert!(half < whole);
+    bench.press("+");
+    bench.says("truncated to 60 %");
+    assert!(seen(&bench).split(' ').count() > half);
+    bench.press("<enter>j<enter>");
+    bench.says("truncated to 60 % from the start");
+    bench.press("x");
+    add(&mut bench, 10);
+    bench.says("3 similar tokens");
+    assert_eq!(seen(&bench).split(' ').count(), 3);
+    bench.press("x");
+    for (place, name) in [(13, "of the same label"), (14, "of another label"), (15, "for a wrong choice")] {
+        add(&mut bench, place);
+        bench.says(name);
+        assert_ne!(seen(&bench), teacher(&bench), "{name}");
+        bench.press("x");
+    }
+    add(&mut bench, 17);
+    bench.says("10 pause tokens");
+    bench.press("-");
+    assert_eq!(seen(&bench), ["<pause>"; 9].join(" "));
+    bench.press("x");
+    add(&mut bench, 0);
+    bench.press("<enter>jjj<enter>");
+    bench.says("shuffled tokens anew each epoch");
+    bench.press("x");
+    assert_eq!(seen(&bench), teacher(&bench));
+}

@@ -5,7 +5,13 @@ use crate::rationale::recipe::Fill;
 use crate::rationale::tokens::Token;
 use crate::student::tokenizer::Piece;
 
-/// Replaces every token by the filler's, in turn.
+/// Replaces every token by the filler's, in turn; with a count, puts that many tokens in the place of all.
 pub fn fill(tokens: Vec<Token>, settings: &Fill, with: &[Piece]) -> Vec<Token> {
-    tokens.iter().zip(with.iter().cycle()).map(|(token, filler)| replaced(token, filler, settings.in_loss)).collect()
+    let filler = with.iter().cycle();
+    match settings.count {
+        None => tokens.iter().zip(filler).map(|(token, filler)| replaced(token, filler, settings.in_loss)).collect(),
+        Some(count) => {
+            filler.take(count).enumerate().map(|(word, filler)| Token::put_in(filler, word, settings.in_loss)).collect()
+        }
+    }
 }

@@ -3,9 +3,10 @@
 mod fill;
 mod keep;
 mod mask;
+pub mod settings;
 mod shuffle;
 
-use super::recipe::Ablation;
+use super::recipe::{Ablation, Anew, Fill};
 use super::tokens::Token;
 use crate::seeds::Stream;
 use crate::student::tokenizer::Piece;
@@ -17,8 +18,12 @@ pub struct Material<'a> {
     pub example_id: &'a str,
     /// The rationale of the example that [`donor`] chose; `None` where no other example has one.
     pub donor: Option<&'a [Token]>,
+    /// The epoch that is drawn for, 0 for the first; only what is drawn anew looks at it.
+    pub epoch: usize,
     /// The mask token.
     pub mask: &'a Piece,
+    /// The token that pauses are made of, where the student has one.
+    pub pause: Option<&'a Piece>,
     /// Tokenises the text of `with`.
     pub tokenise: &'a dyn Fn(&str) -> Vec<Piece>,
 }
@@ -27,20 +32,34 @@ pub struct Material<'a> {
 pub fn apply(ablations: &[Ablation], mut tokens: Vec<Token>, material: &Material) -> Vec<Token> {
     for (place, ablation) in ablations.iter().enumerate() {
         // The place keeps two shuffles of one recipe from being the same shuffle.
-        let path = [ablation.name(), &place.to_string(), material.example_id];
+        let place = place.to_string();
+        let path = [ablation.name(), &place, material.example_id];
         let mut stream = Stream::new(material.seed, &path);
         tokens = match ablation {
-            Ablation::Shuffle(settings) => shuffle::shuffle(tokens, settings.unit, &mut stream),
+            Ablation::Shuffle(settings) => {
+                if let Some(Anew::Epoch) = settings.anew {
+                    stream = Stream::new(material.seed, &[&path[..], &["epoch", &material.epoch.to_string()]].concat());
+                }
+                shuffle::shuffle(tokens, settings.unit, &mut stream)
+            }
             Ablation::Mask(settings) => mask::mask(tokens, settings, &material.pieces(&settings.with), &mut stream),
             Ablation::Keep(settings) => keep::keep(tokens, settings, &mut stream),
+            Ablation::Truncate(settings) => keep::truncate(tokens, settings),
             Ablation::Swap(_) => material.donor.map_or_else(Vec::new, <[Token]>::to_vec),
-            Ablation::Fill(settings) => fill::fill(tokens, settings, &material.pieces(&settings.with)),
+            Ablation::Fill(settings) => fill::fill(tokens, settings, &material.filler(settings)),
         };
     }
     tokens
 }
 
 impl Material<'_> {
+    fn filler(&self, settings: &Fill) -> Vec<Piece> {
+        match self.pause.filter(|_| settings.pauses()) {
+            Some(pause) => vec![pause.clone()],
+            None => self.pieces(&settings.with),
+        }
+    }
+
     /// The tokens of a replacement text, or the mask.
     fn pieces(&self, with: &Option<String>) -> Vec<Piece> {
         let pieces = with.as_deref().map(|text| (self.tokenise)(&format!(" {}", text.trim()))).unwrap_or_default();
@@ -64,6 +83,7 @@ fn replaced(of: &Token, with: &Piece, in_loss: bool) -> Token {
         text: if of.text.starts_with(char::is_whitespace) { with.text.clone() } else { with.text.trim_start().into() },
         origin: None,
         score: None,
+        similarity: None,
         highlighted: false,
         in_loss,
         ..of.clone()
@@ -86,13 +106,30 @@ mod tests {
     }
 
     fn run(ablations: &[Ablation], seed: u64, id: &str) -> Vec<Token> {
+        run_in(0, ablations, seed, id)
+    }
+
+    fn run_in(epoch: usize, ablations: &[Ablation], seed: u64, id: &str) -> Vec<Token> {
         let tokenizer = tokenizer();
         let scores: Vec<f32> = (0..23).map(|place| ((place * 7) % 11) as f32).collect();
-        let own = tokens(&tokenizer, TEXT, &[3..6, 18..23], Some(&scores)).unwrap();
+        let mut own = tokens(&tokenizer, TEXT, &[3..6, 18..23], Some(&scores)).unwrap();
+        own.iter_mut()
+            .enumerate()
+            .for_each(|(place, token)| token.similarity = (place % 5 > 0).then(|| -(place as f32)));
         let donor = tokens(&tokenizer, "that is barn .", &[], None).unwrap();
+        let pause = Piece { id: 99, text: " <pause>".into(), start: 0 };
         let mask = Piece { id: 3, text: " <mask>".into(), start: 0 };
         let tokenise = |text: &str| tokenizer.pieces(text).unwrap();
-        apply(ablations, own, &Material { seed, example_id: id, donor: Some(&donor), mask: &mask, tokenise: &tokenise })
+        let material = Material {
+            seed,
+            example_id: id,
+            donor: Some(&donor),
+            epoch,
+            mask: &mask,
+            pause: Some(&pause),
+            tokenise: &tokenise,
+        };
+        apply(ablations, own, &material)
     }
 
     fn text(tokens: &[Token]) -> String {
@@ -100,11 +137,11 @@ mod tests {
     }
 
     fn shuffle(unit: Unit) -> Ablation {
-        Ablation::Shuffle(Shuffle { unit })
+        Ablation::Shuffle(Shuffle { unit, anew: None })
     }
 
     fn keep(by: KeepBy, count: Option<usize>) -> Ablation {
-        Ablation::Keep(Keep { by, count, scorer: None, baseline: None })
+        Ablation::Keep(Keep::of(by, count))
     }
 
     #[test]
@@ -169,8 +206,50 @@ mod tests {
         assert_eq!(text(&run(&[Ablation::Swap(Swap::default())], 1, "q1")), "that is barn .");
         let filler = run(&[Ablation::Fill(Fill::default())], 1, "q1");
         assert!(filler.len() == 23 && filler.iter().all(|token| token.id == 3 && !token.in_loss));
-        let dots = run(&[Ablation::Fill(Fill { with: Some("that is".into()), in_loss: true })], 1, "q1");
+        let dots = run(&[Ablation::Fill(Fill { with: Some("that is".into()), in_loss: true, count: None })], 1, "q1");
         assert!(text(&dots).starts_with("that is that is that"));
+    }
+
+    #[test]
+    fn what_is_drawn_anew_is_another_draw_each_epoch_and_nothing_else_is() {
+        let anew = [Ablation::Shuffle(Shuffle { unit: Unit::Word, anew: Some(Anew::Epoch) })];
+        let epochs: Vec<_> = (0..5).map(|epoch| run_in(epoch, &anew, 1, "q1")).collect();
+        for (epoch, own) in epochs.iter().enumerate() {
+            assert_eq!(own, &run_in(epoch, &anew, 1, "q1"));
+            assert_eq!(own.len(), 23);
+            assert!(epochs[..epoch].iter().all(|other| other != own));
+        }
+        let once = [shuffle(Unit::Word), Ablation::Mask(Mask::default())];
+        assert_eq!(run_in(0, &once, 1, "q1"), run_in(3, &once, 1, "q1"));
+    }
+
+    #[test]
+    fn a_cut_rationale_is_its_first_or_last_tokens() {
+        let cut = |count, fraction, from| run(&[Ablation::Truncate(Truncate { count, fraction, from })], 1, "q1");
+        assert_eq!(cut(Some(2), None, CutFrom::End), run(&[keep(KeepBy::First, Some(2))], 1, "q1"));
+        assert_eq!(cut(Some(2), None, CutFrom::Start), run(&[keep(KeepBy::Last, Some(2))], 1, "q1"));
+        // 23 tokens: half of them are 11.5, which is rounded up.
+        assert_eq!(cut(None, Some(0.5), CutFrom::End).len(), 12);
+        assert_eq!(cut(Some(99), None, CutFrom::Start).len(), 23);
+        assert!(cut(None, Some(0.0), CutFrom::End).is_empty());
+    }
+
+    #[test]
+    fn the_most_similar_tokens_stay_and_those_without_a_vector_go_first() {
+        let similar = run(&[keep(KeepBy::Similarity, Some(3))], 1, "q1");
+        assert_eq!(similar.iter().map(|token| token.origin.unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+        let most = run(&[keep(KeepBy::Similarity, Some(18))], 1, "q1");
+        assert!(most.iter().all(|token| token.similarity.is_some()), "18 of 23 have a vector");
+    }
+
+    #[test]
+    fn pauses_and_counted_filler_have_a_length_of_their_own() {
+        let pause = Ablation::Fill(Fill { with: Some(PAUSE.into()), in_loss: false, count: Some(40) });
+        let pauses = run(&[pause], 1, "q1");
+        assert_eq!(pauses.len(), 40);
+        assert!(pauses.iter().all(|token| token.id == 99 && !token.in_loss && token.origin.is_none()));
+        let words = Fill { with: Some("that is".into()), in_loss: true, count: Some(3) };
+        assert_eq!(text(&run(&[keep(KeepBy::First, Some(0)), Ablation::Fill(words)], 1, "q1")), "that is that");
     }
 
     #[test]
@@ -192,7 +271,11 @@ mod tests {
             }),
             (prop::sample::select(KeepBy::ALL.to_vec()), count).prop_map(|(by, count)| keep(by, Some(count))),
             Just(Ablation::Swap(Swap::default())),
-            any::<bool>().prop_map(|in_loss| Ablation::Fill(Fill { with: None, in_loss })),
+            any::<bool>().prop_map(|in_loss| Ablation::Fill(Fill { in_loss, ..Fill::default() })),
+            (0.0..=1.0f64, any::<bool>()).prop_map(|(fraction, start)| {
+                let from = if start { CutFrom::Start } else { CutFrom::End };
+                Ablation::Truncate(Truncate { count: None, fraction: Some(fraction), from })
+            }),
         ]
     }
 
@@ -202,6 +285,33 @@ mod tests {
             let out = run(&recipe, seed, "q1");
             prop_assert!(out.len() <= 23);
             prop_assert_eq!(&out, &run(&recipe, seed, "q1"));
+            let asked = recipe.iter().any(|ablation| matches!(ablation, Ablation::Fill(Fill { in_loss: true, .. })));
+            prop_assert!(asked || out.iter().all(|token| token.id != 3 || !token.in_loss), "masks are in no loss unasked");
+        }
+
+        #[test]
+        fn shares_and_counts_are_exact_and_a_choice_made_twice_is_made_once(
+            by in prop::sample::select(KeepBy::ALL.to_vec()), fraction in 0.0..=1.0f64, count in 0usize..40, seed: u64,
+        ) {
+            let own = |count, fraction| Ablation::Keep(Keep { count, fraction, ..Keep::of(by, None) });
+            let most = if by == KeepBy::Highlight { 2 } else { 23 };
+            let by_share = run(&[own(None, Some(fraction))], seed, "q1");
+            prop_assert_eq!(by_share.len(), ((fraction * 23.0).round() as usize).min(most));
+            let by_count = run(&[own(Some(count), None)], seed, "q1");
+            prop_assert_eq!(by_count.len(), count.min(most));
+            prop_assert!(by_count.iter().map(|token| token.origin).is_sorted());
+            prop_assert_eq!(&run(&[own(Some(count), None), own(Some(count), None)], seed, "q1"), &by_count);
+        }
+
+        #[test]
+        fn hostile_text_survives_every_recipe(text in any::<String>(), recipe in prop::collection::vec(any_ablation(), 0..5)) {
+            let tokenizer = tokenizer();
+            let own = tokens(&tokenizer, &text, &[0..3, 5..9], None).unwrap();
+            let (count, mask) = (own.len(), Piece { id: 3, text: " <mask>".into(), start: 0 });
+            let tokenise = |text: &str| tokenizer.pieces(text).unwrap();
+            let material =
+                Material { seed: 1, example_id: &text, donor: None, epoch: 0, mask: &mask, pause: None, tokenise: &tokenise };
+            prop_assert!(apply(&recipe, own, &material).len() <= count);
         }
     }
 }

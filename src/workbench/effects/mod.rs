@@ -30,7 +30,7 @@ use crate::rationale::recipe::Placement;
 use crate::runs::board::board;
 use crate::runs::preview::{Reading, preview};
 use crate::runs::scorer::TrainedRun;
-use crate::runs::{Run, RunDirectory, RunSpec, control, prepare, worker};
+use crate::runs::{Run, RunDirectory, RunSpec, control, prepare, spawn};
 use crate::studies::tour;
 use crate::text;
 
@@ -131,7 +131,7 @@ impl Services {
             Effect::StartRun(spec) => send(self.start_run(*spec)),
             Effect::ResumeRun(id) => {
                 let resumed = RunDirectory::find(&self.project, &id)
-                    .and_then(|run| run.unfinished().and_then(|_| worker::spawn(&self.project, &run)).map(|()| run));
+                    .and_then(|run| run.unfinished().and_then(|_| spawn::worker(&self.project, &run)).map(|()| run));
                 send(resumed.map_or_else(fail, |run| Message::Say(Notice::info(format!("{} goes on", run.id())))));
             }
             Effect::RemoveRun(id) => {
@@ -271,7 +271,7 @@ impl Services {
         let dataset = self.dataset(&spec.dataset)?;
         let opened = dataset.split(split)?;
         let reading = self.reading(spec, &dataset)?;
-        let shown = preview(&self.project, spec, &reading, &opened, place, example)?;
+        let shown = preview(&self.project, spec, &reading, &opened, place, example, &mut |_, _| {})?;
         let key = EditKey { split: split.into(), id: example.id.clone(), source: spec.rationale.source.clone() };
         let edits = dataset.edits().depth(&key);
         Ok(Shown { rendered: shown.rendered, caveat: shown.caveat, edits })
@@ -360,7 +360,7 @@ impl Services {
         // A mistake is told before it becomes a failed run.
         let started = prepare::check(&self.project, &spec)
             .and_then(|()| RunDirectory::create(&self.project, spec, &name))
-            .and_then(|run| worker::spawn(&self.project, &run).map(|()| run));
+            .and_then(|run| spawn::worker(&self.project, &run).map(|()| run));
         match started {
             Ok(run) => Message::Started { ids: vec![run.id().to_owned()], what: format!("{} is under way", run.id()) },
             Err(error) => fail(error),

@@ -134,7 +134,7 @@ fn keep_top(state: &mut State) -> Vec<Effect> {
     // A reader stands for "the reader of whatever is trained", which is how recipes name it.
     let scorer = if run.spec.tags.contains_key(ROLE) { None } else { Some(run.id.clone()) };
     let baseline = (state.attribution.baseline != Baseline::Mean).then_some(state.attribution.baseline);
-    let keep = Keep { by: KeepBy::Attribution, count: Some(state.attribution.top), scorer, baseline };
+    let keep = Keep { scorer, baseline, ..Keep::of(KeepBy::Attribution, Some(state.attribution.top)) };
     let mut changed = state.draft.rationale.clone();
     changed.ablations.retain(|ablation| !matches!(ablation, Ablation::Keep(_)));
     changed.ablations.push(Ablation::Keep(keep));

@@ -6,7 +6,10 @@ use super::{attribution, data};
 use crate::corpus::edits::{DEFAULT_SOURCE, Patch};
 use crate::evaluation::Given;
 use crate::rationale::Recipe;
-use crate::rationale::recipe::{Ablation, Fill, Hide, Keep, KeepBy, Mask, MaskHow, Placement, Shuffle, Swap, Unit};
+use crate::rationale::recipe::{
+    Ablation, Anew, CutFrom, Fill, Hide, Keep, KeepBy, Mask, MaskHow, PAUSE, Placement, Shuffle, Swap, SwapWith,
+    Truncate, Unit,
+};
 use crate::rationale::tokens::words;
 use crate::runs::RunSpec;
 use crate::text;
@@ -209,21 +212,42 @@ fn explain(ablation: &Ablation) -> &'static str {
         Ablation::Mask(_) => "how many are needed?",
         Ablation::Keep(Keep { by: KeepBy::Attribution, .. }) => "do a few key ones suffice?",
         Ablation::Keep(Keep { by: KeepBy::Highlight, .. }) => "those that you marked",
+        Ablation::Keep(Keep { by: KeepBy::Similarity, .. }) => "does nearness to the label make them key?",
         Ablation::Keep(_) => "the control for key tokens",
-        Ablation::Swap(_) => "does it matter what is said?",
+        Ablation::Truncate(_) => "does it matter how it ends?",
+        Ablation::Swap(Swap { with: SwapWith::AnotherExample, .. }) => "does it matter what is said?",
+        Ablation::Swap(Swap { with: SwapWith::SameLabel, .. }) => "do words that go with the label suffice?",
+        Ablation::Swap(Swap { with: SwapWith::OtherLabel, .. }) => "do words of other labels harm?",
+        Ablation::Swap(Swap { with: SwapWith::WrongChoice, .. }) => "does it matter what is argued for?",
+        Ablation::Fill(fill) if fill.pauses() => "is it time to compute? (learned)",
         Ablation::Fill(_) => "is it the length alone?",
     }
 }
 
 fn keep(by: KeepBy, count: Option<usize>) -> Ablation {
-    Ablation::Keep(Keep { by, count, scorer: None, baseline: None })
+    Ablation::Keep(Keep::of(by, count))
 }
+
+fn shuffle(unit: Unit, anew: Option<Anew>) -> Ablation {
+    Ablation::Shuffle(Shuffle { unit, anew })
+}
+
+fn swap(with: SwapWith) -> Ablation {
+    Ablation::Swap(Swap { with, source: None })
+}
+
+fn pause(count: usize) -> Ablation {
+    Ablation::Fill(Fill { with: Some(PAUSE.into()), in_loss: false, count: Some(count) })
+}
+
+/// Shares to choose from.
+const SHARES: [f64; 4] = [0.2, 0.4, 0.6, 0.8];
 
 fn add_menu(recipe: &Recipe) -> Vec<MenuItem> {
     let ablations = [
-        Ablation::Shuffle(Shuffle { unit: Unit::Token }),
-        Ablation::Shuffle(Shuffle { unit: Unit::Word }),
-        Ablation::Shuffle(Shuffle { unit: Unit::Sentence }),
+        shuffle(Unit::Token, None),
+        shuffle(Unit::Word, None),
+        shuffle(Unit::Sentence, None),
         Ablation::Mask(Mask::default()),
         Ablation::Mask(Mask { how: MaskHow::Drop, ..Mask::default() }),
         keep(KeepBy::Attribution, Some(3)),
@@ -231,8 +255,14 @@ fn add_menu(recipe: &Recipe) -> Vec<MenuItem> {
         keep(KeepBy::First, Some(3)),
         keep(KeepBy::Last, Some(3)),
         keep(KeepBy::Highlight, None),
-        Ablation::Swap(Swap::default()),
+        keep(KeepBy::Similarity, Some(3)),
+        Ablation::Truncate(Truncate { count: None, fraction: Some(0.5), from: CutFrom::End }),
+        swap(SwapWith::AnotherExample),
+        swap(SwapWith::SameLabel),
+        swap(SwapWith::OtherLabel),
+        swap(SwapWith::WrongChoice),
         Ablation::Fill(Fill::default()),
+        pause(10),
     ];
     ablations.into_iter().map(|ablation| with(recipe, recipe.ablations.len(), ablation, false)).collect()
 }
@@ -241,10 +271,12 @@ fn add_menu(recipe: &Recipe) -> Vec<MenuItem> {
 fn change_menu(recipe: &Recipe, place: usize) -> Vec<MenuItem> {
     let Some(ablation) = recipe.ablations.get(place) else { return vec![] };
     let variants: Vec<Ablation> = match ablation {
-        Ablation::Shuffle(_) => {
-            [Unit::Token, Unit::Word, Unit::Sentence].map(|unit| Ablation::Shuffle(Shuffle { unit })).into()
-        }
-        Ablation::Mask(mask) => [0.2, 0.4, 0.6, 0.8]
+        Ablation::Shuffle(settings) => [Unit::Token, Unit::Word, Unit::Sentence]
+            .map(|unit| shuffle(unit, settings.anew))
+            .into_iter()
+            .chain([None, Some(Anew::Epoch)].map(|anew| shuffle(settings.unit, anew)))
+            .collect(),
+        Ablation::Mask(mask) => SHARES
             .into_iter()
             .map(|fraction| Mask { fraction, ..mask.clone() })
             .chain([
@@ -257,12 +289,30 @@ fn change_menu(recipe: &Recipe, place: usize) -> Vec<MenuItem> {
         Ablation::Keep(settings) => {
             let count = settings.count.or(Some(3));
             let by = KeepBy::ALL.map(|by| keep(by, if by == KeepBy::Highlight { None } else { count }));
-            let counts =
-                [1, 3, 5, 10, 15, 20].map(|count| Ablation::Keep(Keep { count: Some(count), ..settings.clone() }));
-            by.into_iter().chain(counts).collect()
+            let with = |count, fraction| Ablation::Keep(Keep { count, fraction, ..settings.clone() });
+            let counts = [1, 3, 5, 10, 15, 20].map(|count| with(Some(count), None));
+            let shares = SHARES.map(|fraction| with(None, Some(fraction)));
+            by.into_iter().chain(counts).chain(shares).collect()
         }
-        Ablation::Swap(_) => vec![Ablation::Swap(Swap::default())],
-        Ablation::Fill(fill) => [false, true].map(|in_loss| Ablation::Fill(Fill { in_loss, ..fill.clone() })).into(),
+        Ablation::Truncate(settings) => {
+            let with = |count, fraction| Ablation::Truncate(Truncate { count, fraction, ..settings.clone() });
+            let sides =
+                [CutFrom::End, CutFrom::Start].map(|from| Ablation::Truncate(Truncate { from, ..settings.clone() }));
+            let shares = SHARES.map(|fraction| with(None, Some(fraction)));
+            let counts = [1, 3, 5, 10, 15, 20].map(|count| with(Some(count), None));
+            sides.into_iter().chain(shares).chain(counts).collect()
+        }
+        Ablation::Swap(settings) => {
+            let sources = settings.source.is_some().then(|| ablation.clone());
+            SwapWith::ALL.map(swap).into_iter().chain(sources).collect()
+        }
+        Ablation::Fill(fill) if fill.pauses() => [1, 5, 10, 20, 50].map(pause).into(),
+        Ablation::Fill(fill) => [false, true]
+            .map(|in_loss| Fill { in_loss, ..fill.clone() })
+            .into_iter()
+            .chain([None, Some(10), Some(20), Some(50)].map(|count| Fill { count, ..fill.clone() }))
+            .map(Ablation::Fill)
+            .collect(),
     };
     let mut items: Vec<MenuItem> = Vec::new();
     for variant in variants {
@@ -293,12 +343,18 @@ fn hide_menu(state: &State) -> Vec<MenuItem> {
 /// Changes an ablation's number by a step. False when it has none.
 fn adjust(ablation: &mut Ablation, up: bool) -> bool {
     match ablation {
-        Ablation::Mask(mask) => {
-            let tenths = (mask.fraction * 10.0).round() + if up { 1.0 } else { -1.0 };
-            mask.fraction = tenths.clamp(0.0, 10.0) / 10.0;
+        Ablation::Mask(Mask { fraction, .. })
+        | Ablation::Keep(Keep { fraction: Some(fraction), .. })
+        | Ablation::Truncate(Truncate { fraction: Some(fraction), .. }) => {
+            let tenths = (*fraction * 10.0).round() + if up { 1.0 } else { -1.0 };
+            *fraction = tenths.clamp(0.0, 10.0) / 10.0;
             true
         }
-        Ablation::Keep(Keep { count: Some(count), .. }) => {
+        Ablation::Fill(Fill { count: Some(count), .. }) => {
+            *count = if up { *count + 1 } else { (*count - 1).max(1) };
+            true
+        }
+        Ablation::Keep(Keep { count: Some(count), .. }) | Ablation::Truncate(Truncate { count: Some(count), .. }) => {
             *count = if up { *count + 1 } else { count.saturating_sub(1) };
             true
         }
