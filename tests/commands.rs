@@ -397,6 +397,21 @@ fn the_accuracy_is_told_though_the_predictions_can_not_be_kept() {
 }
 
 #[test]
+fn answers_to_another_question_do_not_take_the_place_of_the_runs_own() {
+    let project = Project::new();
+    let id = project.train(&["evaluation.examples=20"]);
+    let predictions = || std::fs::read(project.run_folder(&id).join("predictions.jsonl")).unwrap();
+    let own = predictions();
+    for other in ["evaluation.answer=generate", "rationale.placement=pre"] {
+        let output = project.run(&["evaluate", &id, "--set", other]);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("not kept"), "{other}");
+        assert_eq!(predictions(), own, "{other}");
+    }
+    let output = project.run(&["evaluate", &id]);
+    assert!(output.status.success() && !String::from_utf8_lossy(&output.stderr).contains("not kept"));
+}
+
+#[test]
 fn what_is_mistyped_leaves_nothing_behind() {
     let project = Project::new();
     for arguments in [

@@ -54,7 +54,8 @@ pub struct EvaluateArgs {
 
 pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
     let target = Target::find(&context.project, &args.target)?;
-    let mut spec = target.spec()?.with_overrides(&args.overrides)?;
+    let own = target.spec()?;
+    let mut spec = own.with_overrides(&args.overrides)?;
     if let Some(dataset) = args.dataset {
         spec.dataset = dataset;
     }
@@ -121,6 +122,10 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
         if !is_newest(run, checkpoint) {
             // The board counts those of the run as it ended.
             say("the predictions are not kept: they are not those of the run's newest checkpoint");
+            return Ok(());
+        }
+        if (&spec.rationale, spec.evaluation.asking()) != (&own.rationale, own.evaluation.asking()) {
+            say("the predictions are not kept: the run asks its student in another way");
             return Ok(());
         }
         merge_predictions(&run.predictions(), &spec.dataset, &split, &predictions)?;

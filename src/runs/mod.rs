@@ -70,7 +70,7 @@ pub enum RunError {
     #[error("run {id}, which this one needs, did not finish · see its worker.log")]
     Nested { id: String },
     #[error(
-        "the rows of {dataset}, or its word vectors, have changed since run {id} began, so it can't go on where it was · start a new run"
+        "the rows of {dataset} have changed since run {id} began, or the word vectors that it reads, so it can't go on where it was · start a new run"
     )]
     DataChanged { id: String, dataset: String },
     #[error(
