@@ -40,7 +40,6 @@ fn renderer(name: &str, recipe: Recipe) -> Renderer {
         loss: LossWeights { label: 1.0, rationale: 0.5, prompt: 0.0 },
         max_length: 1000,
         seed: 0,
-        epoch: 0,
         vectors: None,
     }
 }

@@ -2,6 +2,8 @@
 //! folders that can't be written. No acknowledged step is lost beyond the last checkpoint, nothing panics, and what is
 //! shown is true.
 
+mod processes;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -13,6 +15,7 @@ use afterthought::journal::{Event, History, RunState, Writer, parse};
 use afterthought::runs::{RunDirectory, control};
 use afterthought::seeds::Stream;
 use afterthought::training::checkpoint;
+use processes::{signal, wait};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_afterthought");
 
@@ -40,21 +43,6 @@ fn said(mut command: Command) -> (Option<i32>, String) {
 
 fn newest(project: &Path) -> RunDirectory {
     RunDirectory::find(project, "last").unwrap()
-}
-
-/// Waits until `done` says so; the test fails after a time that no machine needs.
-fn wait(what: &str, done: impl Fn() -> bool) {
-    for _ in 0..2400 {
-        if done() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("waited two minutes for: {what}");
-}
-
-fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
 /// Sets how large the files of a process may grow, which stands for a full disk; `None` makes room again.

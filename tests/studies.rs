@@ -1,14 +1,17 @@
 //! Studies as people use them: run, killed, stopped, continued, and wrong in every way.
 
+mod processes;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use afterthought::corpus::Catalog;
 use afterthought::corpus::edits::{Patch, Target};
 use afterthought::journal::{History, RunState};
 use afterthought::runs::RunDirectory;
+use processes::{signal, wait};
 use serde_json::Value;
 
 fn study(project: &Path, arguments: &[&str]) -> Command {
@@ -35,21 +38,6 @@ fn json(output: &Output) -> Value {
 
 fn runs(project: &Path) -> Vec<RunDirectory> {
     RunDirectory::list(project)
-}
-
-/// Waits until `done` says so; the test fails after a time that no machine needs.
-fn wait(what: &str, done: impl Fn() -> bool) {
-    for _ in 0..2400 {
-        if done() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("waited two minutes for: {what}");
-}
-
-fn kill(child: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
 const SMALL: &str = "
@@ -119,7 +107,7 @@ fn ctrl_c_stops_with_a_checkpoint_and_the_same_command_goes_on() {
     let child = study(dir.path(), &["run", "mine"]).spawn().unwrap();
     let training = || runs(dir.path()).into_iter().find(|run| run.id().ends_with("post"));
     wait("steps", || training().is_some_and(|run| run.read().is_ok_and(|run| run.history.step() > 10)));
-    kill(&child, "-INT");
+    signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", said(&output));
     assert!(said(&output).contains("study run mine` goes on"), "{}", said(&output));
@@ -187,6 +175,20 @@ fn edited_rows_are_another_result() {
     let target = Target { split: "train".into(), id: "tr-0002".into(), source: "default".into() };
     dataset.change(|edits| edits.set(target, Patch::Rationale(Some("because".into())))).unwrap();
     assert_eq!(states(), ["would run"; 3]);
+}
+
+#[test]
+fn cells_that_read_a_file_of_word_vectors_are_found_again() {
+    let keep = "rationale: {ablations: [{keep: {by: similarity, count: 2, vectors: words.vec}}]}";
+    let dir = project(&SMALL.replace("[0, 1]", "[0]").replace("post: {}", &format!("post: {{{keep}}}")));
+    fs::write(dir.path().join("words.vec"), "because 1 0\nthe 0 1\n").unwrap();
+    let output = study(dir.path(), &["run", "mine"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let states = || -> Vec<String> {
+        let planned = json(&study(dir.path(), &["run", "mine", "--dry-run", "--json"]).output().unwrap());
+        planned["cells"].as_array().unwrap().iter().map(|cell| cell["state"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(states(), ["finished"; 3]);
 }
 
 #[test]

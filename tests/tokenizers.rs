@@ -271,7 +271,6 @@ fn a_plain_prompt_has_the_ids_of_its_whole_text() {
             loss: LossWeights::default(),
             max_length: 1000,
             seed: 0,
-            epoch: 0,
             vectors: None,
         };
         let mut got = renderer.render(&example, Borrowed::default()).unwrap().ids();

@@ -76,12 +76,8 @@ pub fn run(args: EvaluateArgs, context: &Context) -> anyhow::Result<()> {
             bar.set_position(done);
         };
         let (project, tokenizer) = (&context.project, &student.renderer.tokenizer);
-        let words = lending::file_vectors(project, &spec.rationale, loaded.all_examples(), &mut report)?;
+        let vectors = lending::vectors(project, &spec, tokenizer, loaded.all_examples(), &mut report)?;
         bar.finish_and_clear();
-        let vectors = match words {
-            None => lending::student_vectors(project, &spec, tokenizer, loaded.all_examples())?,
-            words => words,
-        };
         student.renderer.vectors = vectors.map(Arc::new);
     }
     let examples = &loaded.examples[..args.limit.unwrap_or(usize::MAX).min(loaded.examples.len())];

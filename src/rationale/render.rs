@@ -123,13 +123,11 @@ pub struct Renderer {
     pub max_length: usize,
     /// The run's `ablation` seed.
     pub seed: u64,
-    /// The epoch that is rendered for, 0 for the first.
-    pub epoch: usize,
     /// Word vectors, where the recipe keeps tokens by their similarity to the label.
     pub vectors: Option<Arc<Vectors>>,
 }
 
-/// What other examples and runs contribute to one rendering.
+/// What one rendering takes from elsewhere.
 #[derive(Clone, Copy, Default)]
 pub struct Borrowed<'a> {
     /// The example whose rationale `swap` takes.
@@ -138,6 +136,8 @@ pub struct Borrowed<'a> {
     pub scores: Option<&'a [f32]>,
     /// Likewise, of the donor's.
     pub donor_scores: Option<&'a [f32]>,
+    /// The epoch that is rendered for, 0 for the first.
+    pub epoch: usize,
 }
 
 impl Renderer {
@@ -183,7 +183,7 @@ impl Renderer {
             seed: self.seed,
             example_id: &example.id,
             donor: donor.as_deref(),
-            epoch: self.epoch,
+            epoch: borrowed.epoch,
             mask: &mask,
             pause: pause.as_ref(),
             tokenise: &tokenise,
@@ -473,7 +473,6 @@ mod tests {
             loss: LossWeights { label: 1.0, rationale: 0.3, prompt: 0.0 },
             max_length: 128,
             seed: 0,
-            epoch: 0,
             vectors: None,
         };
         (renderer, examples)

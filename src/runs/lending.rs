@@ -97,6 +97,20 @@ pub fn file_vectors<'a>(
     Ok(Some(Vectors::Words(found)))
 }
 
+/// The vectors that a recipe asks for, of a file or of the student before it is trained.
+pub fn vectors<'a, I: Iterator<Item = &'a Example> + Clone>(
+    project: &Path,
+    spec: &RunSpec,
+    tokenizer: &Tokenizer,
+    examples: I,
+    report: &mut dyn FnMut(u64, u64),
+) -> Result<Option<Vectors>, RunError> {
+    match file_vectors(project, &spec.rationale, examples.clone(), report)? {
+        None => student_vectors(project, spec, tokenizer, examples),
+        words => Ok(words),
+    }
+}
+
 /// The vectors that a student has for the tokens of these examples before it is trained; `None` where a recipe asks for
 /// none of them. Those of a toy student are the noise that it begins with.
 pub fn student_vectors<'a>(

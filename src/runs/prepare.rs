@@ -16,7 +16,7 @@ use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::files::FileError;
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::{READER, STUDENT, SwapWith};
-use crate::rationale::{Borrowed, Chat, Encoded, Framing, Recipe, RenderError, Rendered, Renderer};
+use crate::rationale::{Borrowed, Chat, Encoded, Framing, Recipe, RenderError, Rendered, Renderer, Vectors};
 use crate::student::lora::{self, Lora};
 use crate::student::memory::{Estimate, Plan};
 use crate::student::{Architecture, Family, Student, StudentError, Tokenizer, hub, toy, weights};
@@ -240,7 +240,6 @@ pub fn renderer(
         loss: spec.training.loss,
         max_length: spec.training.max_length.unwrap_or(context).min(context),
         seed: spec.seed.ablation,
-        epoch: 0,
         vectors: None,
     })
 }
@@ -259,7 +258,7 @@ impl LoadedSplit {
     }
 
     /// Everything whose words may be shown: the examples, and those with a rationale from another source.
-    pub fn all_examples(&self) -> impl Iterator<Item = &Example> {
+    pub fn all_examples(&self) -> impl Iterator<Item = &Example> + Clone {
         let own = self.lent.iter().filter_map(|lent| match lent {
             Some(Lent::Own(own)) => Some(&**own),
             _ => None,
@@ -280,12 +279,12 @@ impl LoadedSplit {
                 Some(Some(Lent::Row(row))) => self.examples.get(*row),
                 // The scores of its id are those of another text.
                 Some(Some(Lent::Own(own))) => {
-                    return Borrowed { donor: Some(own), scores: scores(example), donor_scores: None };
+                    return Borrowed { donor: Some(own), scores: scores(example), ..Borrowed::default() };
                 }
                 _ => None,
             },
         };
-        Borrowed { donor: lent, scores: scores(example), donor_scores: lent.and_then(scores) }
+        Borrowed { donor: lent, scores: scores(example), donor_scores: lent.and_then(scores), epoch: 0 }
     }
 
     /// The encoded examples of later epochs, where something is drawn anew in each: by their place among the rows that
@@ -295,9 +294,8 @@ impl LoadedSplit {
             // What is not drawn anew has the same draw in all epochs, and the first is known.
             let row = *used.get(place).filter(|_| epoch > 0)?;
             let example = &self.examples[row];
-            let renderer = Renderer { epoch, ..renderer.clone() };
             // What could be rendered in the first epoch can be in all: the same text, the same tokens.
-            let rendered = renderer.render(example, self.borrow(row, &renderer)).ok()?;
+            let rendered = renderer.render(example, Borrowed { epoch, ..self.borrow(row, &renderer) }).ok()?;
             Some(Encoded::new(&example.id, &rendered))
         })
     }
@@ -387,9 +385,15 @@ impl Tally {
     }
 }
 
-/// The hashes of all splits that a run read.
-pub fn hashes<'a>(splits: impl IntoIterator<Item = &'a LoadedSplit>) -> BTreeMap<String, String> {
-    splits.into_iter().map(|split| (split.name.clone(), split.hash())).collect()
+/// The hashes of all that a run reads beside its student: its splits, and the vectors of the file that its recipe names.
+pub fn hashes<'a>(
+    splits: impl IntoIterator<Item = &'a LoadedSplit>,
+    recipe: &Recipe,
+    words: Option<&Vectors>,
+) -> BTreeMap<String, String> {
+    let splits = splits.into_iter().map(|split| (split.name.clone(), split.hash()));
+    let words = words.zip(recipe.vectors()).map(|(words, file)| (format!("vectors of {file}"), lending::hash(words)));
+    splits.chain(words).collect()
 }
 
 /// Whether everything that a run names is there, before a folder is made for it: the device, the data set with its

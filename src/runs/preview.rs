@@ -96,10 +96,7 @@ impl Reading {
             let texts = texts.values().flatten().filter_map(|one| one.rationale.clone());
             examples.extend(texts.map(|text| Example { rationale: Some(text), ..Example::default() }));
         }
-        let vectors = match lending::file_vectors(project, &spec.rationale, examples.iter(), report)? {
-            None => lending::student_vectors(project, spec, tokenizer, examples.iter())?,
-            words => words,
-        };
+        let vectors = lending::vectors(project, spec, tokenizer, examples.iter(), report)?;
         let Some(vectors) = vectors.map(Arc::new) else { return Ok(None) };
         *known = Some(LookedUp { of, words: words_of(examples.iter()), vectors: vectors.clone() });
         Ok(Some(vectors))
@@ -150,7 +147,7 @@ pub fn preview(
     {
         caveat = Some("the label has no word vector, so that the first tokens are kept".to_owned());
     }
-    let borrowed = Borrowed { donor: lender.as_ref(), scores: scores.as_deref(), donor_scores: None };
+    let borrowed = Borrowed { donor: lender.as_ref(), scores: scores.as_deref(), ..Borrowed::default() };
     Ok(Preview { rendered: renderer.render(example, borrowed)?, caveat })
 }
 

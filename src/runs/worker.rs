@@ -292,11 +292,8 @@ fn prepare_run(
     for split in [&mut train, &mut watched].into_iter().chain(&mut last) {
         split.lend(dataset, &spec.rationale, spec.seed.ablation)?;
     }
-    let mut hashes = prepare::hashes([&train, &watched].into_iter().chain(&last));
     let words = word_vectors(project, spec, [&train, &watched].into_iter().chain(&last), supervisor)?;
-    if let (Some(words), Some(file)) = (&words, spec.rationale.vectors()) {
-        hashes.insert(format!("vectors of {file}"), lending::hash(words));
-    }
+    let hashes = prepare::hashes([&train, &watched].into_iter().chain(&last), &spec.rationale, words.as_ref());
     supervisor.with_room(|| check_data(run, spec, hashes.clone()))?;
 
     let mut meter = FetchMeter::default();

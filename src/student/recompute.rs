@@ -4,7 +4,7 @@
 //! is kept, and the layer is run a second time when its gradients are due: a third more computing for memory that grows
 //! with one layer in place of all of them (Chen et al. 2016).
 
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var};
 
 use super::decoder::{Decoder, Dropout, Supervised};
 use super::ops::{CrossEntropy, Gradients};
@@ -116,13 +116,10 @@ impl Sums<'_> {
     fn backward(&mut self, total: &Tensor, input: Option<&Var>) -> Result<Option<Tensor>> {
         let mut found = Gradients::of(total)?;
         for (weight, sum) in self.wanted.iter().zip(&mut self.gradients) {
-            let Some(new) = found.remove(weight)? else { continue };
-            *sum = Some(match sum.take() {
-                // In `f32`, whatever the weights are in.
-                Some(old) if new.dtype() == DType::BF16 => (old.to_dtype(DType::F32)? + new.to_dtype(DType::F32)?)?,
-                Some(old) => (old + new)?,
-                None => new,
-            });
+            *sum = match (sum.take(), found.remove(weight)?) {
+                (Some(old), Some(new)) => Some((old + new)?),
+                (old, new) => old.or(new),
+            };
         }
         Ok(input.map(|input| found.remove(input)).transpose()?.flatten())
     }

@@ -102,7 +102,8 @@ impl<'a> Estimator<'a> {
             precision: spec.training.precision,
             recompute: spec.training.recompute,
             ops: Ops::default(),
-            on_gpu: !device.is_cpu(),
+            // What a step needs on its way is on no disk.
+            on_gpu: false,
         };
         // Weights and two moments of what is trained, in f32: as much as a step has of gradients and moments.
         let checkpoint = Estimate::of(family, &architecture, &plan).training;

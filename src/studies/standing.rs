@@ -1,11 +1,13 @@
 //! Which cells of a study exist already: runs are found by all that decides their result, the rows they read included.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Cell;
 use crate::journal::RunState;
-use crate::runs::{Run, RunDirectory, RunSpec, prepare};
+use crate::rationale::recipe::STUDENT;
+use crate::runs::prepare::LoadedSplit;
+use crate::runs::{Run, RunDirectory, RunSpec, lending, prepare};
 
 /// Where a cell stands.
 #[derive(Clone, Debug)]
@@ -41,20 +43,20 @@ impl Standing {
     }
 }
 
-/// The hashes of the rows of the splits that a run reads.
+/// The hashes of the rows that a run reads, and of its word vectors.
 type Hashes = BTreeMap<String, String>;
 
 /// The runs of a project by what decides their results, and the rows as they are now.
 pub struct Known {
     project: PathBuf,
     runs: HashMap<String, Vec<RunDirectory>>,
-    seen: std::collections::HashSet<String>,
+    seen: HashSet<String>,
     rows: HashMap<String, Result<Hashes, String>>,
 }
 
 impl Known {
     pub fn read(project: &Path) -> Self {
-        let (runs, seen, rows) = (HashMap::new(), std::collections::HashSet::new(), HashMap::new());
+        let (runs, seen, rows) = (HashMap::new(), HashSet::new(), HashMap::new());
         let mut known = Self { project: project.to_owned(), runs, seen, rows };
         known.look();
         known
@@ -76,23 +78,31 @@ impl Known {
         }
     }
 
-    /// The hashes of the rows that a run would read now, or why they can't be read. Each split is read once.
+    /// The hashes of what a run would read now, or why it can't be read. Each split is read once.
     pub fn rows(&mut self, spec: &RunSpec) -> Result<Hashes, String> {
         let splits = [prepare::TRAIN, &spec.evaluation.split, spec.evaluation.last_split()];
-        let key = format!("{}\u{0}{}\u{0}{}", spec.dataset, spec.rationale.source, splits.join("\u{0}"));
+        let vectors = spec.rationale.vectors().filter(|file| *file != STUDENT);
+        // Whose rationale is swapped in decides which words are looked up.
+        let swap = vectors.and_then(|_| spec.rationale.swap()).and_then(|swap| swap.source.as_deref());
+        let key = [&spec.dataset, &spec.rationale.source, vectors.unwrap_or_default(), swap.unwrap_or_default()];
+        let key = [&key[..], &splits[..]].concat().join("\u{0}");
         if let Some(found) = self.rows.get(&key) {
             return found.clone();
         }
         let read = || -> Result<Hashes, crate::runs::RunError> {
             let dataset = prepare::dataset(&self.project, spec)?;
-            let mut hashes = Hashes::new();
-            for split in splits {
-                if !hashes.contains_key(split) {
-                    let loaded = prepare::load_split(&dataset, split, &spec.rationale.source)?;
-                    hashes.insert(split.to_owned(), loaded.hash());
-                }
+            let names: BTreeSet<&str> = splits.into_iter().collect();
+            let load = |name: &str| prepare::load_split(&dataset, name, &spec.rationale.source);
+            let mut loaded = names.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
+            if vectors.is_none() {
+                return Ok(prepare::hashes(&loaded, &spec.rationale, None));
             }
-            Ok(hashes)
+            for split in &mut loaded {
+                split.lend(&dataset, &spec.rationale, spec.seed.ablation)?;
+            }
+            let examples = loaded.iter().flat_map(LoadedSplit::all_examples);
+            let words = lending::file_vectors(&self.project, &spec.rationale, examples, &mut |_, _| {})?;
+            Ok(prepare::hashes(&loaded, &spec.rationale, words.as_ref()))
         };
         let found = read().map_err(|error| error.to_string());
         self.rows.insert(key, found.clone());

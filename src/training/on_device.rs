@@ -6,7 +6,6 @@ use candle_core::{DType, Result, Tensor};
 use super::optimizer::{AdamW, AdamWSettings, Moments};
 use crate::student::ops::CrossEntropy;
 use crate::student::ops::cuda::Update;
-use crate::student::ops::kernels::AdamW as Step;
 
 /// What a step has found, on the host.
 pub struct Measured {
@@ -95,21 +94,9 @@ impl AdamW {
 
     fn step_by_kernel(&self, gradients: &[Tensor], losses: &Tensor, learning_rate: f64) -> Result<Tensor> {
         let Some(update) = &self.update else { candle_core::bail!("the optimizer has no kernel") };
-        let AdamWSettings { beta1, beta2, epsilon, weight_decay, clip } = self.settings;
-        let verdict = update.judge(gradients, losses, clip)?;
-        let step = Step {
-            learning_rate: learning_rate as f32,
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            rest1: (1.0 - beta1) as f32,
-            rest2: (1.0 - beta2) as f32,
-            epsilon: epsilon as f32,
-            keep: (1.0 - learning_rate * weight_decay) as f32,
-            correction1: self.correction(beta1) as f32,
-            correction2: self.correction(beta2) as f32,
-            // The kernel takes it from the verdict.
-            gradient_scale: 1.0,
-        };
+        let verdict = update.judge(gradients, losses, self.settings.clip)?;
+        // The kernel takes the scale from the verdict.
+        let step = self.at(learning_rate, 1.0);
         let (mut means, mut squares) = (Vec::new(), Vec::new());
         for parameter in &self.parameters {
             if let Moments::Device(mean, square) = &parameter.moments {

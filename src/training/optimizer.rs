@@ -78,23 +78,30 @@ impl AdamW {
         1.0 / (1.0 - beta.powi(self.steps as i32))
     }
 
-    /// One step along `gradients`, which are in the order of the parameters and have the global norm `norm`.
-    pub fn step(&mut self, gradients: &[Tensor], norm: f64, learning_rate: f64) -> Result<()> {
-        self.steps += 1;
-        let AdamWSettings { beta1, beta2, epsilon, weight_decay, clip } = self.settings;
-        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
-        let step = |decays: bool| Step {
+    /// The numbers of this step, for what decays.
+    pub(super) fn at(&self, learning_rate: f64, gradient_scale: f64) -> Step {
+        let AdamWSettings { beta1, beta2, epsilon, weight_decay, .. } = self.settings;
+        Step {
             learning_rate: learning_rate as f32,
             beta1: beta1 as f32,
             beta2: beta2 as f32,
             rest1: (1.0 - beta1) as f32,
             rest2: (1.0 - beta2) as f32,
             epsilon: epsilon as f32,
-            keep: if decays { (1.0 - learning_rate * weight_decay) as f32 } else { 1.0 },
+            keep: (1.0 - learning_rate * weight_decay) as f32,
             correction1: self.correction(beta1) as f32,
             correction2: self.correction(beta2) as f32,
-            gradient_scale: scale as f32,
-        };
+            gradient_scale: gradient_scale as f32,
+        }
+    }
+
+    /// One step along `gradients`, which are in the order of the parameters and have the global norm `norm`.
+    pub fn step(&mut self, gradients: &[Tensor], norm: f64, learning_rate: f64) -> Result<()> {
+        self.steps += 1;
+        let clip = self.settings.clip;
+        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        let decaying = self.at(learning_rate, scale);
+        let step = |decays: bool| if decays { decaying } else { Step { keep: 1.0, ..decaying } };
         // All tensors in one go: most of a small student's are too small to be shared out.
         self.parameters.par_iter().zip(gradients).try_for_each(|(parameter, gradient)| match &parameter.moments {
             Moments::Host(moments) => {

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::super::StudyError;
-use super::super::table::{Row, RowKind, Section};
-use super::{Report, accuracy, difference, interval, p_value, plots, points, reading, runs_of, says, share};
+use super::super::table::{Row, Section};
+use super::{Report, columns, p_value, plots, points, reading};
 use crate::text;
 
 const STYLE: &str = "\
@@ -69,7 +69,7 @@ fn write_section(out: &mut String, report: &Report, section: &Section) -> Result
 }
 
 fn write_row(out: &mut String, report: &Report, section: &Section, row: &Row) {
-    let p = row.against.as_ref().map_or_else(String::new, |against| p_value(against.p_holm));
+    let [condition, count, accuracy, interval, unparsable, cut, difference, p, says] = columns(row, section);
     let runs: Vec<String> = row
         .runs
         .iter()
@@ -87,9 +87,6 @@ fn write_row(out: &mut String, report: &Report, section: &Section, row: &Row) {
             }
         })
         .collect();
-    let unparsable = if row.accuracy.is_some() { share(row.unparsable) } else { "–".into() };
-    let cut = if row.kind == RowKind::Condition { share(row.truncated) } else { String::new() };
-    let count = runs_of(row);
     let count =
         if count.contains("of") { format!(" <span class=\"dim\">({count} runs)</span>") } else { String::new() };
     put(
@@ -97,13 +94,13 @@ fn write_row(out: &mut String, report: &Report, section: &Section, row: &Row) {
         format_args!(
             "<tr><td>{}</td><td class=\"n\">{}{count}</td><td>{}</td><td class=\"n\">{unparsable}</td>\
              <td class=\"n\">{cut}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td>{}</td></tr>\n",
-            escaped(&row.condition),
-            accuracy(row),
-            interval(row),
+            escaped(&condition),
+            accuracy,
+            interval,
             runs.join(" "),
-            difference(row),
+            difference,
             escaped(&p),
-            escaped(&says(row, section))
+            escaped(&says)
         ),
     );
 }

@@ -1,7 +1,6 @@
 //! Tables for a paper, in the manner of the package booktabs.
 
-use super::super::table::RowKind;
-use super::{Report, accuracy, difference, interval, p_value, runs_of, says, share};
+use super::{Report, columns};
 use crate::text;
 
 pub fn tables(report: &Report) -> String {
@@ -12,20 +11,7 @@ pub fn tables(report: &Report) -> String {
             "condition & runs & accuracy & 95\\,\\% & unparsable & cut & to the baseline & $p$ (Holm) & verdict \\\\\n\\midrule\n",
         );
         for row in &section.rows {
-            let p = row.against.as_ref().map_or_else(String::new, |against| p_value(against.p_holm));
-            let cut = if row.kind == RowKind::Condition { share(row.truncated) } else { String::new() };
-            let unparsable = if row.accuracy.is_some() { share(row.unparsable) } else { "–".into() };
-            let cells = [
-                row.condition.clone(),
-                runs_of(row),
-                accuracy(row),
-                interval(row),
-                unparsable,
-                cut,
-                difference(row),
-                p,
-                says(row, section),
-            ];
+            let cells = columns(row, section);
             let cells: Vec<String> = cells.iter().map(|cell| escaped(cell)).collect();
             out.push_str(&format!("{} \\\\\n", cells.join(" & ")));
         }

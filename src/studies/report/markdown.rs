@@ -1,7 +1,6 @@
 //! The report for a repository or a notebook.
 
-use super::super::table::RowKind;
-use super::{Report, accuracy, difference, interval, p_value, reading, runs_of, says, share};
+use super::{Report, columns, reading};
 use crate::text;
 
 pub fn document(report: &Report) -> String {
@@ -13,20 +12,11 @@ pub fn document(report: &Report) -> String {
         out.push_str("| condition | runs | accuracy | 95 %, examples | unparsable | cut | to the baseline | p, Holm | what it says |\n");
         out.push_str("|---|---:|---:|---|---:|---:|---|---:|---|\n");
         for row in &section.rows {
-            let p = row.against.as_ref().map_or_else(String::new, |against| p_value(against.p_holm));
-            let cut = if row.kind == RowKind::Condition { share(row.truncated) } else { String::new() };
-            let unparsable = if row.accuracy.is_some() { share(row.unparsable) } else { "–".into() };
-            let cells = [
-                escaped(&row.condition),
-                runs_of(row),
-                accuracy(row),
-                interval(row),
-                unparsable,
-                cut,
-                difference(row),
-                escaped(&p),
-                escaped(&says(row, section)),
-            ];
+            // The others are numbers of ours.
+            let mut cells = columns(row, section);
+            for place in [0, 7, 8] {
+                cells[place] = escaped(&cells[place]);
+            }
             out.push_str(&format!("| {} |\n", cells.join(" | ")));
         }
     }

@@ -216,6 +216,22 @@ fn baseline_of(row: &Row) -> Option<&String> {
     row.against.as_ref().map(|against| &against.baseline)
 }
 
+/// What stands in a row's columns, not yet escaped: condition, runs, accuracy, its interval, unparsable, cut, the difference to
+/// the baseline, its adjusted p, and what may be said of it.
+fn columns(row: &Row, section: &Section) -> [String; 9] {
+    [
+        row.condition.clone(),
+        runs_of(row),
+        accuracy(row),
+        interval(row),
+        if row.accuracy.is_some() { share(row.unparsable) } else { "–".into() },
+        if row.kind == RowKind::Condition { share(row.truncated) } else { String::new() },
+        difference(row),
+        row.against.as_ref().map_or_else(String::new, |against| p_value(against.p_holm)),
+        says(row, section),
+    ]
+}
+
 /// How the numbers were made, in sentences; the same in every form.
 fn reading(table: &Table) -> Vec<String> {
     vec![
