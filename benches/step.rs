@@ -41,6 +41,7 @@ fn main() {
             id: number.to_string(),
             ids: (0..=time).map(id).collect(),
             supervised: (from..=time).map(target).collect(),
+            second: None,
         }
     };
     let examples: Arc<[Encoded]> = (0..batch).map(example).collect();

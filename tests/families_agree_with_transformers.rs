@@ -130,6 +130,7 @@ impl Batch {
             rows: &self.rows,
             targets: &self.targets,
             weights: &self.weights,
+            teacher: None,
         }
     }
 }

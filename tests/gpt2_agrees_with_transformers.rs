@@ -7,8 +7,8 @@ use afterthought::attribution::IntegratedGradients;
 use afterthought::rationale::recipe::Baseline;
 use afterthought::student::generate::{Choose, Draw, generate};
 use afterthought::student::ops::Ops;
-use afterthought::student::{Dropout, DropoutRates, Student, Supervised};
-use candle_core::{DType, Device, Tensor};
+use afterthought::student::{Dropout, DropoutRates, Student, Supervised, Teacher};
+use candle_core::{DType, Device, Tensor, Var};
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/gpt2")
@@ -60,7 +60,8 @@ impl Batch {
     }
 
     fn supervised(&self) -> Supervised<'_> {
-        Supervised { ids: &self.ids, batch: 3, rows: &self.rows, targets: &self.targets, weights: &self.weights }
+        let Self { ids, rows, targets, weights, .. } = self;
+        Supervised { ids, batch: 3, rows, targets, weights, teacher: None }
     }
 }
 
@@ -219,4 +220,35 @@ fn broken_students_are_refused_with_the_file_and_the_next_step() {
         std::fs::rename(dir.join("model.safetensors"), dir.join("pytorch_model.bin")).unwrap();
     });
     assert!(pickle.contains("safetensors") && pickle.contains("any code"), "{pickle}");
+}
+
+/// The loss that blends a teacher's probabilities with the tokens: `tests/reference/soft_labels.py`.
+#[test]
+fn soft_labels_agree_with_pytorch_in_their_loss_and_every_gradient() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/soft_labels");
+    let expected = candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu).unwrap();
+    let batch = Batch::read(&self::expected());
+    for (name, temperature, share) in [("T2", 2.0, 0.7), ("T0.5", 0.5, 1.0)] {
+        for (ops, recompute) in [(Ops::Fused, false), (Ops::Composed, false), (Ops::Fused, true)] {
+            let student = student();
+            let decoder = student.decoder.clone().with_ops(ops);
+            let teacher = Student::load(&folder, &Device::Cpu).unwrap().decoder.frozen().with_ops(ops);
+            let teacher = Teacher { decoder: teacher, temperature, share };
+            let supervised = Supervised { teacher: Some(&teacher), ..batch.supervised() };
+            let wanted: Vec<&Var> = student.working().map(|(_, variable)| variable).collect();
+            let (loss, gradients) = decoder.loss_with_gradients(&supervised, None, &wanted, recompute).unwrap();
+            let want = expected[&format!("{name}.total")].to_dtype(DType::F64).unwrap();
+            assert!(gap(&loss.total, &want) < 1e-6, "{name} {ops:?} total: {:e}", gap(&loss.total, &want));
+            for ((own, _), gradient) in student.parameters.iter().zip(gradients) {
+                let gradient = gradient.unwrap_or_else(|| panic!("{own} has no gradient"));
+                let want = expected[&format!("{name}.{}", student.family.names.published(own)[0])].clone();
+                let gap = gap(&gradient, &want.to_dtype(DType::F64).unwrap());
+                assert!(gap < 2e-6, "{name} {ops:?} {own}: {gap:e}");
+            }
+            // What the curves show beside it stays the plain cross-entropy.
+            let plain = decoder.loss(&batch.supervised(), None).unwrap().losses.to_vec1::<f32>().unwrap();
+            let beside = loss.losses.to_vec1::<f32>().unwrap();
+            assert!(plain.iter().zip(&beside).all(|(one, other)| (one - other).abs() < 1e-5));
+        }
+    }
 }

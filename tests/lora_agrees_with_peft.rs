@@ -73,7 +73,8 @@ fn adapted_logits_and_the_gradient_of_every_adapter_agree() {
                 own.push(weight / total);
             }
         }
-        let batch = Supervised { ids: &ids.concat(), batch: 3, rows: &rows, targets: &targets, weights: &own };
+        let batch =
+            Supervised { ids: &ids.concat(), batch: 3, rows: &rows, targets: &targets, weights: &own, teacher: None };
         let gradients = student.decoder.loss(&batch, None).unwrap().total.backward().unwrap();
         // In PEFT's form and order, by way of a student whose adapters are these gradients.
         let mut found = HashMap::new();
@@ -111,7 +112,8 @@ fn layers_that_are_run_again_give_adapters_the_same_gradients() {
         let (student, _) = adapted(name, dir.path());
         let ids: Vec<u32> = (0..24).map(|place| place * 7 % 20).collect();
         let (rows, targets, weights) = ([3, 9, 17, 22], [1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]);
-        let batch = Supervised { ids: &ids, batch: 3, rows: &rows, targets: &targets, weights: &weights };
+        let batch =
+            Supervised { ids: &ids, batch: 3, rows: &rows, targets: &targets, weights: &weights, teacher: None };
         let rates = DropoutRates { residual: 0.2, ..DropoutRates::default() };
         let dropout = Some(Dropout { rates, adapters: 0.3, key: 7 });
         let narrow = adapted(name, dir.path()).0.computing_in(Precision::Bf16).unwrap();

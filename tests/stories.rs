@@ -41,7 +41,7 @@ fn it_tells_the_story_that_transformers_tells() {
     let all = [prompt, greedy].concat();
     let rows: Vec<u32> = (0..all.len() as u32 - 1).collect();
     let weights = vec![1.0 / rows.len() as f32; rows.len()];
-    let batch = Supervised { ids: &all, batch: 1, rows: &rows, targets: &all[1..], weights: &weights };
+    let batch = Supervised { ids: &all, batch: 1, rows: &rows, targets: &all[1..], weights: &weights, teacher: None };
     let loss = f64::from(decoder.loss(&batch, None).unwrap().total.to_scalar::<f32>().unwrap());
     let want = expected["loss"].as_f64().unwrap();
     assert!((loss / want - 1.0).abs() < 1e-6, "{loss} {want}");

@@ -11,7 +11,7 @@ use crate::attribution::{ExampleAttribution, IntegratedGradients, Over, attribut
 use crate::files;
 use crate::rationale::Role;
 use crate::rationale::recipe::Baseline;
-use crate::runs::prepare::load_split;
+use crate::runs::load_split;
 use crate::runs::preview::Target;
 use crate::student::ops::Ops;
 

@@ -11,7 +11,7 @@ use super::output::{Context, device, print, say};
 use crate::evaluation::{Accuracy, Given, merge_predictions, predict};
 use crate::rationale::Placement;
 use crate::runs::lending;
-use crate::runs::prepare::load_split;
+use crate::runs::load_split;
 use crate::runs::preview::Target;
 use crate::runs::{RunDirectory, RunSpec};
 use crate::student::ops::Ops;

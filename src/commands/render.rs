@@ -60,25 +60,37 @@ pub fn run(args: RenderArgs, context: &Context) -> anyhow::Result<()> {
         say(&format!("{} tokens of the rationale were cut off to fit", rendered.truncated));
     }
     if rendered.without_rationale {
-        say(if example.has_rationale() {
+        let is_swapped = spec.rationale.swap().is_some();
+        say(if example.has_rationale() && !is_swapped {
+            "no rationale of the example passes the filter, and it stands with its label alone"
+        } else if example.has_rationale() {
             "there is no rationale to swap the example's with, and it stands with its label alone"
         } else {
             "the example has no rationale and stands with its label alone"
         });
     }
     if context.json {
-        return context.print_json(&json!({"text": rendered.text(), "tokens": rendered.tokens}));
+        let mut shown = json!({"text": rendered.text(), "tokens": rendered.tokens});
+        if let Some(second) = &rendered.second {
+            shown["second"] = json!({"text": second.text(), "tokens": second.tokens});
+        }
+        return context.print_json(&shown);
     }
     let mut text = String::new();
-    for token in &rendered.tokens {
-        let role = serde_json::to_value(token.role)?;
-        text.push_str(&format!(
-            "{:>6}  {:<10} {:>5}  {}\n",
-            token.id,
-            role.as_str().unwrap_or_default(),
-            if token.loss > 0.0 { format!("{:.2}", token.loss) } else { "·".into() },
-            crate::text::line(&token.text)
-        ));
+    for (number, sequence) in rendered.sequences().enumerate() {
+        if number > 0 {
+            text.push_str("\nand, as a sequence of its own\n");
+        }
+        for token in &sequence.tokens {
+            let role = serde_json::to_value(token.role)?;
+            text.push_str(&format!(
+                "{:>6}  {:<10} {:>5}  {}\n",
+                token.id,
+                role.as_str().unwrap_or_default(),
+                if token.loss > 0.0 { format!("{:.2}", token.loss) } else { "·".into() },
+                crate::text::line(&token.text)
+            ));
+        }
     }
     print(&text)
 }

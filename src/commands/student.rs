@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::generate::{self, GenerateArgs};
 use super::output::{Context, print};
-use crate::rationale::{Chat, Framing};
+use crate::rationale::{Chat, Framing, Recipe};
 use crate::runs::prepare::{self, student_folder, toy_tokenizer, vocabulary_examples};
 use crate::student::families::gpt2::GPT2;
 use crate::student::lora::{self, Lora};
@@ -90,7 +90,7 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
     );
     let (family, architecture, tokenizer, dtype) = if student == "toy" {
         let dataset = context.catalog().open(&args.dataset)?;
-        let tokenizer = toy_tokenizer(&dataset, &vocabulary_examples(&dataset, "default")?)?;
+        let tokenizer = toy_tokenizer(&dataset, &Recipe::default(), &vocabulary_examples(&dataset, "default")?)?;
         (&GPT2, toy::architecture(tokenizer.size()), tokenizer, DType::F32)
     } else {
         anyhow::ensure!(

@@ -20,7 +20,8 @@ use crate::studies::{Cell, Known, Standing, Study};
 use crate::text;
 
 pub const EXAMPLES: &str = "\
-A study is a file, the name of one under studies/, or one that comes with the program: toy-tour, quarel-cpu, paper.
+A study is a file, the name of one under studies/, or one that comes with the program: toy-tour, toy-grid,
+quarel-cpu, paper.
 
 Examples:
   afterthought study run toy-tour --dry-run

@@ -40,6 +40,13 @@ impl Example {
         self.choices.iter().find(|choice| choice.label == answer)
     }
 
+    /// The choice that somebody names by its label, else by its text, upper and lower case being one.
+    pub fn choice_named(&self, answer: &str) -> Option<&Choice> {
+        let text = |of: &str| of.trim().to_lowercase();
+        let by_label = self.choices.iter().find(|choice| choice.label == answer);
+        by_label.or_else(|| self.choices.iter().find(|choice| text(&choice.text) == text(answer)))
+    }
+
     /// A field outside the fixed ones, if it is a string.
     pub fn extra_text(&self, field: &str) -> Option<&str> {
         self.extra.get(field)?.as_str()

@@ -72,6 +72,8 @@ pub struct Losses {
     /// Weighted mean over the counted tokens, and the weighted sum over each example's tokens, averaged over examples.
     pub per_token: Option<f64>,
     pub per_example: Option<f64>,
+    /// The weighted mean over the tokens of first sequences, and to that the one over those of second ones.
+    pub per_task: Option<f64>,
     pub label: Option<f64>,
     pub rationale: Option<f64>,
 }
@@ -82,8 +84,9 @@ const BATCH: usize = 32;
 /// The losses of examples, without dropout.
 pub fn losses(decoder: &Decoder, examples: &[Encoded], on_progress: OnProgress) -> Result<Losses, EvaluationError> {
     let mut by_length: Vec<&Encoded> = examples.iter().filter(|example| !example.supervised.is_empty()).collect();
-    by_length.sort_by_key(|example| example.ids.len());
+    by_length.sort_by_key(|example| example.longest());
     let (mut total, mut weight) = (0.0, 0.0);
+    let mut tasks = [Mean::default(); 2];
     let (mut label, mut rationale) = (Mean::default(), Mean::default());
     for (number, chunk) in by_length.chunks(BATCH).enumerate() {
         if on_progress(number * BATCH).is_break() {
@@ -96,12 +99,16 @@ pub fn losses(decoder: &Decoder, examples: &[Encoded], on_progress: OnProgress) 
             rows: &batch.rows,
             targets: &batch.targets,
             weights: &batch.weights,
+            teacher: None,
         };
         let result = decoder.loss(&supervised, None)?;
         let losses = result.losses.to_vec1::<f32>()?;
-        for (loss, own) in losses.iter().zip(&batch.weights) {
-            total += f64::from(*loss) * f64::from(*own);
+        for ((loss, own), second) in losses.iter().zip(&batch.weights).zip(&batch.second) {
+            let weighted = f64::from(*loss) * f64::from(*own);
+            total += weighted;
             weight += f64::from(*own);
+            let task = &mut tasks[usize::from(*second)];
+            *task = task.with(weighted);
         }
         label = label.and(batch.mean_loss(Role::Label, &losses));
         rationale = rationale.and(batch.mean_loss(Role::Rationale, &losses));
@@ -109,6 +116,7 @@ pub fn losses(decoder: &Decoder, examples: &[Encoded], on_progress: OnProgress) 
     Ok(Losses {
         per_token: (weight > 0.0).then(|| total / weight),
         per_example: (!by_length.is_empty()).then(|| total / by_length.len() as f64),
+        per_task: tasks[0].value().map(|first| first + tasks[1].value().unwrap_or(0.0)),
         label: label.value(),
         rationale: rationale.value(),
     })

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::ablation::donor;
 use super::recipe::{Swap, SwapWith};
-use crate::corpus::{Example, SourceRationale, Template};
+use crate::corpus::{Choice, Example, SourceRationale, Template};
 use crate::seeds::Stream;
 
 /// The examples of a split that can lend their rationale, by what decides who borrows it.
@@ -103,22 +103,28 @@ fn answer_text(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
-/// Of a source's rationales for this question, one for a choice that is wrong, drawn by (seed, example id). A source says
-/// by `teacher_answer` what its rationale argues for; one that does not say is not taken.
-pub fn for_wrong_choice<'a>(seed: u64, example: &Example, of: &'a [SourceRationale]) -> Option<&'a str> {
-    let gold = example.gold()?;
-    let is_wrong = |answer: &str| {
-        // By its label, else by its text.
-        let by_label = example.choices.iter().find(|choice| choice.label == answer);
-        let choice =
-            by_label.or_else(|| example.choices.iter().find(|choice| answer_text(&choice.text) == answer_text(answer)));
-        choice.is_some_and(|choice| choice.label != gold.label && answer_text(&choice.text) != answer_text(&gold.text))
-    };
-    let texts = of.iter().filter(|one| one.teacher_answer.as_deref().is_some_and(is_wrong));
-    let texts: Vec<&str> =
-        texts.filter_map(|one| one.rationale.as_deref()).filter(|text| !text.trim().is_empty()).collect();
+/// Of a source's rationales for this question, one for a choice that is wrong, drawn by (seed, example id), with the choice.
+/// A source says by `teacher_answer` what its rationale argues for; one that does not say is not taken.
+pub fn for_wrong_choice<'a, 'e>(
+    seed: u64,
+    example: &'e Example,
+    of: &'a [SourceRationale],
+) -> Option<(&'a str, &'e Choice)> {
+    let texts = of.iter().filter_map(|one| {
+        let choice = wrong_choice(example, one.teacher_answer.as_deref()?)?;
+        Some((one.rationale.as_deref().filter(|text| !text.trim().is_empty())?, choice))
+    });
+    let texts: Vec<(&str, &Choice)> = texts.collect();
     let mut stream = Stream::new(seed, &["donor", "wrong-choice-of-source", &example.id]);
     (!texts.is_empty()).then(|| *stream.pick(&texts))
+}
+
+/// The wrong choice of a question that an answer names, by label or text; `None` where it is the right one, or none.
+pub fn wrong_choice<'e>(example: &'e Example, answer: &str) -> Option<&'e Choice> {
+    let gold = example.gold()?;
+    example
+        .choice_named(answer)
+        .filter(|choice| choice.label != gold.label && answer_text(&choice.text) != answer_text(&gold.text))
 }
 
 #[cfg(test)]
@@ -205,9 +211,11 @@ mod tests {
             one(Some("2"), "by label"),
             one(Some("Hive"), "by text"),
         ];
-        let seen: std::collections::BTreeSet<&str> =
-            (0..50).filter_map(|seed| for_wrong_choice(seed, &own, &all)).collect();
-        assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["by label", "by text"]);
+        let seen: std::collections::BTreeSet<(&str, &str)> = (0..50)
+            .filter_map(|seed| for_wrong_choice(seed, &own, &all))
+            .map(|(text, choice)| (text, &*choice.text))
+            .collect();
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [("by label", "barn"), ("by text", "hive")]);
         assert_eq!(for_wrong_choice(3, &own, &all[..5]), None);
     }
 }

@@ -5,6 +5,7 @@ pub mod ablation;
 pub mod batch;
 pub mod chat;
 pub mod lenders;
+pub mod method;
 pub mod recipe;
 pub mod render;
 pub mod similarity;

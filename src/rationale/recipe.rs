@@ -7,6 +7,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::ablation::settings::*;
+pub use super::method::{AttributionWeights, Counterfactual, Filter, Rest, Samples, Task};
 use crate::corpus::edits::DEFAULT_SOURCE;
 
 /// Where the rationale stands and what is done to it.
@@ -16,6 +17,11 @@ pub struct Recipe {
     pub placement: Placement,
     /// Which rationales: `default`, or a file under the data set's `rationales/`.
     pub source: String,
+    /// Of several for one question.
+    #[serde(skip_serializing_if = "Samples::is_first")]
+    pub samples: Samples,
+    #[serde(skip_serializing_if = "Filter::is_off")]
+    pub filter: Filter,
     /// Applied in order.
     pub ablations: Vec<Ablation>,
     /// What of the question the student does not see.
@@ -23,6 +29,11 @@ pub struct Recipe {
     /// How the question is put to the student. What is not set is not written, so older runs mean what they meant.
     #[serde(skip_serializing_if = "Chat::is_plain")]
     pub chat: Chat,
+    /// What each token of the rationale counts in the loss, where they don't count alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribution_weights: Option<AttributionWeights>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counterfactual: Option<Counterfactual>,
 }
 
 impl Default for Recipe {
@@ -30,9 +41,13 @@ impl Default for Recipe {
         Self {
             placement: Placement::Post,
             source: DEFAULT_SOURCE.into(),
+            samples: Samples::First,
+            filter: Filter::default(),
             ablations: vec![],
             hide: Hide::Nothing,
             chat: Chat::Plain,
+            attribution_weights: None,
+            counterfactual: None,
         }
     }
 }
@@ -47,16 +62,19 @@ pub enum Placement {
     Pre,
     /// After the label: the student never needs it to answer.
     Post,
+    /// In a task of its own: the student learns to write the label, and beside it, asked for that, the rationale.
+    Multitask,
 }
 
 impl Placement {
-    pub const ALL: [Self; 3] = [Self::None, Self::Pre, Self::Post];
+    pub const ALL: [Self; 4] = [Self::None, Self::Pre, Self::Post, Self::Multitask];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Pre => "pre",
             Self::Post => "post",
+            Self::Multitask => "multitask",
         }
     }
 }
@@ -152,6 +170,7 @@ impl fmt::Display for Recipe {
             if self.source != DEFAULT_SOURCE {
                 write!(f, " from {}", self.source)?;
             }
+            f.write_str(&self.method())?;
             for ablation in &self.ablations {
                 write!(f, ", {ablation}")?;
             }
@@ -170,17 +189,76 @@ impl fmt::Display for Recipe {
 }
 
 impl Recipe {
+    /// What is done beside placing and ablating, for titles: each part after a comma.
+    pub fn method(&self) -> String {
+        let mut parts: Vec<String> = vec![];
+        if self.samples == Samples::Drawn {
+            parts.push("one of several drawn".into());
+        }
+        let kept = [(self.filter.teacher_correct, "correct"), (self.filter.no_announcement, "unannounced")];
+        let kept: Vec<&str> = kept.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
+        if !kept.is_empty() {
+            parts.push(format!("{} ones only", kept.join(" and ")));
+            parts.extend((self.filter.rest == Rest::Drop).then(|| "the rest dropped".into()));
+        }
+        if let Some(weights) = &self.attribution_weights {
+            let by = weights.scorer.as_deref().filter(|scorer| *scorer != READER).unwrap_or("attribution");
+            parts.push(format!("weighted by {}", crate::text::line(by)));
+        }
+        if let Some(counterfactual) = &self.counterfactual {
+            let from = counterfactual.source.as_deref().map(|source| format!(" from {}", crate::text::line(source)));
+            parts.push(format!("counterfactual{}", from.unwrap_or_default()));
+        }
+        parts.iter().map(|part| format!(", {part}")).collect()
+    }
+
+    /// All attributions that this recipe asks for: the scorer's name and the baseline.
+    fn scorers(&self) -> impl Iterator<Item = (&str, Baseline)> {
+        let kept = self.applied().filter_map(|ablation| match ablation {
+            Ablation::Keep(Keep { by: KeepBy::Attribution, scorer, baseline, .. }) => Some((scorer, baseline)),
+            _ => None,
+        });
+        let weighted = self.attribution_weights.iter().filter(|_| self.placement != Placement::None);
+        kept.chain(weighted.map(|weights| (&weights.scorer, &weights.baseline)))
+            .map(|(scorer, baseline)| (scorer.as_deref().unwrap_or(READER), baseline.unwrap_or_default()))
+    }
+
     /// The attributions that this recipe needs: the scorer's name and the baseline.
     pub fn scorer(&self) -> Option<(&str, Baseline)> {
-        if self.placement == Placement::None {
-            return None;
-        }
-        self.ablations.iter().find_map(|ablation| match ablation {
-            Ablation::Keep(Keep { by: KeepBy::Attribution, scorer, baseline, .. }) => {
-                Some((scorer.as_deref().unwrap_or(READER), baseline.unwrap_or_default()))
-            }
+        self.scorers().next()
+    }
+
+    /// Which task a question is put as, where the student is given more than one.
+    pub fn task(&self) -> Option<Task> {
+        match (self.placement, &self.counterfactual) {
+            (Placement::Multitask, _) => Some(Task::Predict),
+            (_, Some(_)) => Some(Task::Factual),
             _ => None,
-        })
+        }
+    }
+
+    /// The words that stand in front of questions.
+    pub fn prefixes(&self) -> &'static [Task] {
+        match self.task() {
+            Some(Task::Predict | Task::Explain) => &[Task::Predict, Task::Explain],
+            Some(Task::Factual | Task::Counterfactual) => &[Task::Factual, Task::Counterfactual],
+            None => &[],
+        }
+    }
+
+    /// How many sequences an example has at most.
+    pub fn sequences(&self) -> usize {
+        if self.task().is_some() { 2 } else { 1 }
+    }
+
+    /// Whether the texts of a split's rationales are not simply those that its rows hold.
+    pub fn selects(&self) -> bool {
+        self.placement != Placement::None && (!self.samples.is_first() || !self.filter.is_off())
+    }
+
+    /// Whether the rationale becomes shorter with each epoch.
+    pub fn removes(&self) -> bool {
+        self.applied().any(|ablation| matches!(ablation, Ablation::Remove(_)))
     }
 
     /// The ablations that come to anything: none where there is no rationale.
@@ -203,7 +281,10 @@ impl Recipe {
 
     /// Whether some draw is made again with each epoch.
     pub fn draws_anew(&self) -> bool {
-        self.applied().any(|ablation| matches!(ablation, Ablation::Shuffle(Shuffle { anew: Some(_), .. })))
+        let anew = |ablation: &Ablation| {
+            matches!(ablation, Ablation::Shuffle(Shuffle { anew: Some(_), .. }) | Ablation::Remove(_))
+        };
+        self.applied().any(anew) || (self.placement != Placement::None && self.samples == Samples::Drawn)
     }
 
     /// Whether the student needs a pause token.
@@ -226,6 +307,35 @@ impl Recipe {
                         at random"
                     .into(),
             );
+        }
+        let mut scorers: Vec<(&str, Baseline)> = self.scorers().collect();
+        scorers.dedup();
+        if scorers.len() > 1 {
+            return Err("rationale: attributions of two scorers or baselines are asked for · a run has one kind".into());
+        }
+        if !scorers.is_empty() && self.samples == Samples::Drawn {
+            return Err(
+                "rationale.samples: attributions are of one rationale for each question · leave samples: drawn \
+                        out, or what goes by attribution"
+                    .into(),
+            );
+        }
+        if self.counterfactual.is_some() && self.placement != Placement::Pre {
+            return Err(
+                "rationale.counterfactual: the wrong answer follows from a rationale that stands before it · set \
+                        placement: pre"
+                    .into(),
+            );
+        }
+        if let Some(counterfactual) = &self.counterfactual
+            && !(counterfactual.weight > 0.0 && counterfactual.weight.is_finite())
+        {
+            return Err(format!("rationale.counterfactual.weight is {}; it must be above 0", counterfactual.weight));
+        }
+        if let Some(weights) = &self.attribution_weights
+            && !(0.0..=1.0).contains(&weights.floor)
+        {
+            return Err(format!("rationale.attribution_weights.floor is {}, not between 0 and 1", weights.floor));
         }
         let mut vectors: Vec<&str> = self.ablations.iter().filter_map(vectors_of).collect();
         vectors.dedup();
@@ -299,6 +409,8 @@ mod tests {
             ("swap: {with: other-label}", "another's of another label"),
             ("swap: {with: wrong-choice}", "for a wrong choice"),
             ("swap: {with: wrong-choice, source: wrong}", "for a wrong choice from wrong"),
+            ("remove: {count: 4}", "4 fewer tokens each epoch"),
+            ("remove: {fraction: 0.2, from: end, smoothing: 4}", "20 % fewer each epoch, from the end"),
             ("fill: {with: pause, count: 10}", "10 pause tokens"),
             ("fill: {count: 4, in_loss: true}", "4 tokens of filler in the loss"),
         ] {
@@ -330,6 +442,46 @@ mod tests {
     }
 
     #[test]
+    fn methods_come_back_from_their_file_and_say_what_they_are() {
+        for (yaml, shown) in [
+            ("placement: multitask", "multitask"),
+            ("{source: scotd, samples: drawn}", "post from scotd, one of several drawn"),
+            ("filter: {teacher_correct: true}", "post, correct ones only"),
+            (
+                "filter: {teacher_correct: true, no_announcement: true, rest: drop}",
+                "post, correct and unannounced ones only, the rest dropped",
+            ),
+            ("attribution_weights: {floor: 0.2}", "post, weighted by attribution"),
+            ("attribution_weights: {scorer: myreader}", "post, weighted by myreader"),
+            ("{placement: pre, counterfactual: {}}", "pre, counterfactual"),
+            ("{placement: pre, counterfactual: {source: wrong}}", "pre, counterfactual from wrong"),
+        ] {
+            let recipe = parse(yaml).unwrap();
+            assert!(recipe.check().is_ok(), "{yaml}");
+            assert_eq!(recipe.to_string(), shown);
+            assert_eq!(parse(&serde_yaml::to_string(&recipe).unwrap()).unwrap(), recipe, "{yaml}");
+        }
+        let plain = serde_json::to_string(&Recipe::default()).unwrap();
+        assert!(["samples", "filter", "weights", "counterfactual"].iter().all(|key| !plain.contains(key)), "{plain}");
+    }
+
+    #[test]
+    fn methods_that_exclude_each_other_are_refused() {
+        for (yaml, words) in [
+            ("{placement: post, counterfactual: {}}", "placement: pre"),
+            ("{placement: pre, counterfactual: {weight: 0}}", "above 0"),
+            ("attribution_weights: {floor: 2}", "between 0 and 1"),
+            ("{samples: drawn, attribution_weights: {}}", "one rationale for each question"),
+            ("{attribution_weights: {scorer: one}, ablations: [{keep: {by: attribution, count: 3}}]}", "two scorers"),
+        ] {
+            let error = parse(yaml).unwrap().check().unwrap_err();
+            assert!(error.contains(words), "{yaml}: {error}");
+        }
+        let same = "{attribution_weights: {}, ablations: [{keep: {by: attribution, count: 3}}]}";
+        assert!(parse(same).unwrap().check().is_ok());
+    }
+
+    #[test]
     fn what_means_nothing_is_refused_in_words() {
         for (yaml, words) in [
             ("ablations: [{shufle: {}}]", "shufle"),
@@ -344,6 +496,10 @@ mod tests {
             ("ablations: [{truncate: {count: 3, fraction: 0.5}}]", "not both"),
             ("ablations: [{shuffle: {anew: step}}]", "step"),
             ("ablations: [{swap: {with: same-label, source: wrong}}]", "wrong-choice"),
+            ("ablations: [{remove: {from: end}}]", "a count or a fraction"),
+            ("ablations: [{remove: {count: 2, smoothing: 0}}]", "remove.smoothing is 0"),
+            ("samples: all", "all"),
+            ("filter: {teacher: right}", "teacher"),
             ("ablations: [{fill: {count: 0}}]", "fill.count is 0"),
             ("ablations: [{fill: {with: pause}}]", "needs a count"),
             ("ablations: [{fill: {with: pause, count: 3, in_loss: true}}]", "no in_loss"),

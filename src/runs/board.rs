@@ -255,6 +255,7 @@ fn what_is_left(ablation: &Ablation) -> &'static str {
         Ablation::Keep(Keep { by: KeepBy::Random, .. }) => "as many tokens, drawn at random",
         Ablation::Keep(_) => "a few of its tokens",
         Ablation::Truncate(_) => "one end of it",
+        Ablation::Remove(_) => "less of it with each epoch",
         Ablation::Swap(_) => "the rationale of another question",
         Ablation::Fill(fill) if fill.pauses() => "pauses without content",
         Ablation::Fill(_) => "its length without its content",

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::directory::RunDirectory;
 use super::spec::{Record, RunSpec};
-use super::{RunError, prepare};
+use super::{RunError, load_split, prepare};
 use crate::files::{self, FileError};
 use crate::training::checkpoint;
 
@@ -87,9 +87,10 @@ fn steps(project: &Path, spec: &RunSpec) -> Result<usize, RunError> {
         return Ok(steps);
     }
     let dataset = prepare::dataset(project, spec)?;
-    let train = prepare::load_split(&dataset, prepare::TRAIN, &spec.rationale.source)?;
+    let mut train = load_split(&dataset, prepare::TRAIN, &spec.rationale.source)?;
+    train.lend(&dataset, &spec.rationale, spec.seed.ablation)?;
     let reading = super::preview::Reading::of(project, spec, &dataset)?;
     // Which tokens are kept changes no example's place, so that none need be scored.
-    let (encoded, _) = train.encode(&reading.renderer(spec, &dataset)?, spec.training.unusable)?;
+    let (encoded, _) = train.encode(0, &reading.renderer(spec, &dataset)?, spec.training.unusable, true)?;
     Ok(spec.training.total_steps(encoded.len()))
 }

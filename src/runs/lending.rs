@@ -7,12 +7,16 @@ use candle_core::Device;
 use sha2::{Digest, Sha256};
 
 use super::RunError;
-use super::prepare::{LoadedSplit, student_folder};
+use super::prepare::student_folder;
 use super::spec::{RunSpec, hex};
-use crate::corpus::{Dataset, Example, Split};
-use crate::rationale::recipe::{STUDENT, SwapWith};
+use super::split::LoadedSplit;
+use crate::corpus::dataset::SourceIndex;
+use crate::corpus::edits::DEFAULT_SOURCE;
+use crate::corpus::{Dataset, Example, SourceRationale, Split};
+use crate::rationale::recipe::{Counterfactual, STUDENT, Samples, Swap, SwapWith};
 use crate::rationale::similarity::{tokens_of, words_of};
-use crate::rationale::{Lenders, Recipe, Vectors, lenders, word_vectors};
+use crate::rationale::{Borrowed, Lenders, Recipe, Vectors, lenders, word_vectors};
+use crate::seeds::Stream;
 use crate::student::{StudentError, Tokenizer, pause, toy, weights};
 
 /// Whose rationale `swap` puts in the place of an example's own.
@@ -24,14 +28,8 @@ pub enum Lent {
     Own(Box<Example>),
 }
 
-/// What is lent to every example of a split, in order. Nothing where [`LoadedSplit::borrow`] draws it by itself.
-pub fn lent(
-    dataset: &Dataset,
-    recipe: &Recipe,
-    seed: u64,
-    examples: &[Example],
-) -> Result<Vec<Option<Lent>>, RunError> {
-    let Some(swap) = recipe.swap().filter(|swap| swap.with != SwapWith::AnotherExample) else { return Ok(vec![]) };
+/// What is lent to every example of a split, in order, where it is chosen by labels.
+pub fn lent(dataset: &Dataset, swap: &Swap, seed: u64, examples: &[Example]) -> Result<Vec<Option<Lent>>, RunError> {
     if let Some(source) = &swap.source {
         let source = dataset.source(source)?;
         let of = |example: &Example| from_source(seed, example, source.get(&example.id).map_or(&[], Vec::as_slice));
@@ -43,15 +41,109 @@ pub fn lent(
     Ok(examples.iter().enumerate().map(choose).collect())
 }
 
-fn from_source(seed: u64, example: &Example, of: &[crate::corpus::SourceRationale]) -> Option<Lent> {
-    let text = lenders::for_wrong_choice(seed, example, of)?;
-    let own = Example { rationale: Some(text.to_owned()), highlights: vec![], ..example.clone() };
+/// The swap that finds what counterfactual training learns from.
+pub fn swap_of(settings: &Counterfactual) -> Swap {
+    Swap { with: SwapWith::WrongChoice, source: settings.source.clone() }
+}
+
+fn from_source(seed: u64, example: &Example, of: &[SourceRationale]) -> Option<Lent> {
+    let (text, choice) = lenders::for_wrong_choice(seed, example, of)?;
+    // What it argues for is its answer.
+    let (rationale, answer) = (Some(text.to_owned()), Some(choice.label.clone()));
+    let own = Example { rationale, answer, highlights: vec![], ..example.clone() };
     Some(Lent::Own(Box::new(own)))
 }
 
-/// What is lent to one example of a split, as [`lent`] would find it: the whole split is read for it.
-pub fn lent_to(spec: &RunSpec, split: &Split, place: usize, example: &Example) -> Result<Option<Example>, RunError> {
-    let Some(swap) = spec.rationale.swap() else { return Ok(None) };
+/// The rationales of each example that may be trained on, where a recipe chooses among them; else nothing.
+pub fn texts(dataset: &Dataset, recipe: &Recipe, examples: &[Example]) -> Result<Vec<Vec<String>>, RunError> {
+    if !recipe.selects() {
+        return Ok(vec![]);
+    }
+    let source = (recipe.source != DEFAULT_SOURCE).then(|| dataset.source(&recipe.source)).transpose()?;
+    let of = |example| texts_of(recipe, source.as_deref(), example);
+    Ok(examples.iter().map(of).collect())
+}
+
+/// The same for one example. The row's own text comes first: it is the source's first one, as it was edited.
+fn texts_of(recipe: &Recipe, source: Option<&SourceIndex>, example: &Example) -> Vec<String> {
+    let samples = source.and_then(|source| source.get(&example.id)).map_or(&[][..], Vec::as_slice);
+    let first = SourceRationale {
+        id: example.id.clone(),
+        rationale: example.rationale.clone(),
+        teacher_answer: match samples.first() {
+            Some(sample) => sample.teacher_answer.clone(),
+            None => example.extra_text("teacher_answer").map(str::to_owned),
+        },
+        ..SourceRationale::default()
+    };
+    let more = if recipe.samples.is_first() { &[] } else { samples.get(1..).unwrap_or_default() };
+    let all: Vec<SourceRationale> = std::iter::once(first).chain(more.iter().cloned()).collect();
+    recipe.filter.kept(example, &all).into_iter().map(str::to_owned).collect()
+}
+
+/// The text that an example has in an epoch: one of several drawn, by (seed, example id, epoch), or the first. Empty where
+/// there is none.
+pub fn text_of<'a>(seed: u64, id: &str, texts: &'a [String], recipe: &Recipe, epoch: usize) -> &'a str {
+    match (texts, recipe.samples) {
+        ([], _) => "",
+        ([first, ..], Samples::First) => first,
+        (several, Samples::Drawn) => {
+            let drawn = Stream::new(seed, &["sample", id, "epoch", &epoch.to_string()]).below(several.len());
+            &several[drawn]
+        }
+    }
+}
+
+/// All of a recipe that decides which texts stand in for those of the rows, for keys; empty where none do.
+pub fn decisive(recipe: &Recipe, seed: u64) -> String {
+    let swapped = recipe.swap().and_then(|swap| swap.source.as_ref());
+    let wrong = recipe.counterfactual.as_ref().and_then(|settings| settings.source.as_ref());
+    let by_seed = (swapped.is_some() || wrong.is_some()).then_some(seed);
+    let chosen = recipe.selects().then_some((recipe.samples, recipe.filter));
+    if by_seed.is_none() && chosen.is_none() {
+        return String::new();
+    }
+    serde_json::to_string(&(swapped, wrong, by_seed, chosen)).unwrap_or_default()
+}
+
+/// What is taken from elsewhere for one example of a split: the whole split is read for it.
+#[derive(Default)]
+pub struct LentToOne {
+    text: Option<String>,
+    donor: Option<Example>,
+    wrong: Option<Example>,
+}
+
+impl LentToOne {
+    /// As [`LoadedSplit::lend`] would find it for the first epoch.
+    pub fn find(spec: &RunSpec, split: &Split, place: usize, example: &Example) -> Result<Self, RunError> {
+        let recipe = &spec.rationale;
+        let text = if recipe.selects() {
+            let texts = texts(&split.dataset, recipe, std::slice::from_ref(example))?.swap_remove(0);
+            Some(text_of(spec.seed.ablation, &example.id, &texts, recipe, 0).to_owned())
+        } else {
+            None
+        };
+        let to = |swap: &Swap| lent_to(spec, swap, split, place, example);
+        let donor = recipe.swap().map(to).transpose()?.flatten();
+        let wrong = recipe.counterfactual.as_ref().map(|settings| to(&swap_of(settings))).transpose()?.flatten();
+        Ok(Self { text, donor, wrong })
+    }
+
+    /// For rendering, with the attributions of the example's own rationale.
+    pub fn borrow<'a>(&'a self, scores: Option<&'a [f32]>) -> Borrowed<'a> {
+        let Self { text, donor, wrong } = self;
+        Borrowed { text: text.as_deref(), donor: donor.as_ref(), wrong: wrong.as_ref(), scores, ..Borrowed::default() }
+    }
+}
+
+fn lent_to(
+    spec: &RunSpec,
+    swap: &Swap,
+    split: &Split,
+    place: usize,
+    example: &Example,
+) -> Result<Option<Example>, RunError> {
     let (seed, dataset) = (spec.seed.ablation, &split.dataset);
     if let Some(source) = &swap.source {
         let source = dataset.source(source)?;

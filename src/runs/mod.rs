@@ -14,6 +14,7 @@ pub mod scorer;
 pub mod slots;
 pub mod spawn;
 pub mod spec;
+mod split;
 pub mod supervisor;
 mod tensorboard;
 pub mod worker;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 pub use directory::{Run, RunDirectory};
 pub use spec::{EvaluationSettings, RunSpec, Seeds};
+pub use split::{LoadedSplit, Tally, hashes, load_split};
 
 use crate::attribution::AttributionError;
 use crate::corpus::CorpusError;
@@ -49,6 +51,8 @@ pub enum RunError {
     TooMany { folder: PathBuf },
     #[error("run {id} is finished, so there is nothing to go on with · `afterthought runs fork {id}` begins a new one")]
     Finished { id: String },
+    #[error("training.soft_labels.teacher {name}: {problem}")]
+    Teacher { name: String, problem: String },
     #[error("another process is working on run {id}")]
     Busy { id: String },
     #[error("run {id} is not running, so there is nothing to pause or stop")]

@@ -1,58 +1,26 @@
 //! From a run's specification to a student and encoded examples.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use candle_core::Device;
-use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::RunError;
 use super::directory::RunDirectory;
-use super::lending::{self, Lent};
-use super::spec::{RunSpec, hex};
+use super::lending;
+use super::preview::Target;
+use super::spec::RunSpec;
 use crate::corpus::{Catalog, CorpusError, Dataset, Example};
 use crate::files::FileError;
-use crate::rationale::ablation::donor;
-use crate::rationale::recipe::{READER, STUDENT, SwapWith};
-use crate::rationale::{Borrowed, Chat, Encoded, Framing, Recipe, RenderError, Rendered, Renderer, Vectors};
+use crate::rationale::recipe::{READER, STUDENT};
+use crate::rationale::{Chat, Framing, Recipe, Renderer};
 use crate::student::lora::{self, Lora};
 use crate::student::memory::{Estimate, Plan};
-use crate::student::{Architecture, Family, Student, StudentError, Tokenizer, hub, toy, weights};
-use crate::training::settings::Unusable;
-use crate::training::{Redraw, TrainingSettings};
+use crate::student::{Architecture, Family, Student, StudentError, Teacher, Tokenizer, hub, toy, weights};
+use crate::training::TrainingSettings;
+use crate::training::settings::SoftLabels;
 
 /// The split that students are trained on.
 pub const TRAIN: &str = "train";
-
-/// A split in memory, with what its rationales need from elsewhere.
-pub struct LoadedSplit {
-    pub name: String,
-    pub examples: Vec<Example>,
-    /// Attributions by example id, where the recipe keeps key tokens.
-    pub scores: HashMap<String, Vec<f32>>,
-    /// Whose rationale each example is given, where `swap` chooses it by labels.
-    lent: Vec<Option<Lent>>,
-}
-
-/// How rendering a split went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub examples: usize,
-    /// Rationales that were cut to fit.
-    pub truncated: usize,
-    pub without_rationale: usize,
-    /// Examples with a rationale that found none to swap it with.
-    pub without_donor: usize,
-    /// Rows that could not be used, with the reason for the first few.
-    pub skipped: usize,
-    pub reasons: Vec<String>,
-    pub tokens: usize,
-    pub unknown_tokens: usize,
-    /// The rows that were encoded, in order.
-    pub used: Vec<usize>,
-}
 
 /// Opens a device by its name: `auto`, `cpu` or `cuda:N`.
 pub fn device(name: &str) -> Result<Device, RunError> {
@@ -166,7 +134,7 @@ pub fn student(
         }
         None if spec.training.lora.is_some() => return Err(RunError::LoraOfToy),
         None => {
-            let mut tokenizer = toy_tokenizer(dataset, &train[..train.len().min(VOCABULARY_ROWS)])?;
+            let mut tokenizer = toy_tokenizer(dataset, &spec.rationale, &train[..train.len().min(VOCABULARY_ROWS)])?;
             if spec.rationale.pauses() {
                 tokenizer.add_pause()?;
             }
@@ -179,6 +147,41 @@ pub fn student(
     let ops = spec.training.ops.available(device, student.decoder.dtype());
     student.decoder = student.decoder.with_ops(ops);
     Ok(student)
+}
+
+/// The teacher of soft labels for a student whose longest sequence has `longest` tokens.
+pub fn teacher(
+    project: &Path,
+    training: &TrainingSettings,
+    soft: &SoftLabels,
+    student: &Student,
+    longest: usize,
+) -> Result<Teacher, RunError> {
+    let refused = |problem: String| RunError::Teacher { name: crate::text::line(&soft.teacher).into(), problem };
+    let found = Student::load(Target::find(project, &soft.teacher)?.folder(), student.decoder.device())?;
+    let found = found.computing_in(training.precision)?;
+    let (own, other) = (&student.decoder.architecture, &found.decoder.architecture);
+    let differs = (0..student.tokenizer.size() as u32)
+        .find(|id| student.tokenizer.token(*id) != found.tokenizer.token(*id))
+        .map(|id| format!("token {id} is another one"));
+    let differs = match (own.vocabulary, other.vocabulary) {
+        (own, other) if own != other => Some(format!("{other} tokens and not {own}")),
+        _ => differs,
+    };
+    if let Some(differs) = differs {
+        return Err(refused(format!(
+            "its vocabulary is not the student's ({differs}) · soft labels need a teacher of the same family"
+        )));
+    }
+    if other.context < longest {
+        return Err(refused(format!(
+            "it reads {} tokens, and the longest example has {longest} · set training.max_length: {}",
+            other.context, other.context
+        )));
+    }
+    let ops = student.decoder.ops();
+    let decoder = found.decoder.frozen().with_ops(ops);
+    Ok(Teacher { decoder, temperature: soft.temperature, share: soft.share })
 }
 
 /// The settings of the adapters that a folder holds, where it does.
@@ -206,19 +209,27 @@ pub fn vocabulary_examples(dataset: &Dataset, source: &str) -> Result<Vec<Exampl
     Ok(rows.into_iter().map(|row| row.example).collect::<Result<_, _>>().map_err(CorpusError::from)?)
 }
 
-/// The toy student's tokenizer for a data set, from [`vocabulary_examples`].
-pub fn toy_tokenizer(dataset: &Dataset, train: &[Example]) -> Result<Tokenizer, StudentError> {
+/// The toy student's tokenizer for a data set and a recipe, from [`vocabulary_examples`].
+pub fn toy_tokenizer(dataset: &Dataset, recipe: &Recipe, train: &[Example]) -> Result<Tokenizer, RunError> {
     let template = &dataset.meta.template;
-    let own = |example: &Example| {
+    let chosen = lending::texts(dataset, recipe, train)?;
+    let counterfactual = recipe.counterfactual.as_ref().and_then(|settings| settings.source.as_deref());
+    let counterfactual = counterfactual.map(|source| dataset.source(source)).transpose()?;
+    let own = |(place, example): (usize, &Example)| {
         let labels = example.choices.iter().map(|choice| template.label_text(choice));
         let mut texts: Vec<String> = labels.collect();
         texts.push(template.prompt_text(example).0);
         texts.extend(example.rationale.clone());
+        texts.extend(chosen.get(place).into_iter().flatten().skip(1).cloned());
+        let wrong = counterfactual.as_ref().and_then(|source| source.get(&example.id));
+        texts.extend(wrong.into_iter().flatten().filter_map(|one| one.rationale.clone()));
+        // As often as they stand before a question.
+        texts.extend(recipe.prefixes().iter().map(|task| task.prefix().to_owned()));
         texts
     };
     let leads = [template.answer.clone(), template.rationale.clone()];
-    let texts: Vec<String> = leads.into_iter().chain(train.iter().flat_map(own)).collect();
-    toy::tokenizer(texts.into_iter())
+    let texts: Vec<String> = leads.into_iter().chain(train.iter().enumerate().flat_map(own)).collect();
+    Ok(toy::tokenizer(texts.into_iter())?)
 }
 
 /// A renderer for a run and a student of `context` tokens.
@@ -244,158 +255,6 @@ pub fn renderer(
     })
 }
 
-/// Reads a split with the recipe's rationales, edits applied.
-pub fn load_split(dataset: &Dataset, name: &str, source: &str) -> Result<LoadedSplit, RunError> {
-    let examples = dataset.split(name)?.examples(source)?;
-    Ok(LoadedSplit { name: name.into(), examples, scores: HashMap::new(), lent: vec![] })
-}
-
-impl LoadedSplit {
-    /// Finds out whose rationale each example is given, where a recipe swaps them.
-    pub fn lend(&mut self, dataset: &Dataset, recipe: &Recipe, seed: u64) -> Result<(), RunError> {
-        self.lent = lending::lent(dataset, recipe, seed, &self.examples)?;
-        Ok(())
-    }
-
-    /// Everything whose words may be shown: the examples, and those with a rationale from another source.
-    pub fn all_examples(&self) -> impl Iterator<Item = &Example> + Clone {
-        let own = self.lent.iter().filter_map(|lent| match lent {
-            Some(Lent::Own(own)) => Some(&**own),
-            _ => None,
-        });
-        self.examples.iter().chain(own)
-    }
-
-    /// What the recipe needs from elsewhere to render the example at `place`.
-    pub fn borrow(&self, place: usize, renderer: &Renderer) -> Borrowed<'_> {
-        let example = &self.examples[place];
-        let scores = |example: &Example| self.scores.get(&example.id).map(Vec::as_slice);
-        let lent = match renderer.recipe.swap() {
-            None => None,
-            Some(swap) if swap.with == SwapWith::AnotherExample => {
-                donor(renderer.seed, &example.id, place, self.examples.len()).map(|other| &self.examples[other])
-            }
-            Some(_) => match self.lent.get(place) {
-                Some(Some(Lent::Row(row))) => self.examples.get(*row),
-                // The scores of its id are those of another text.
-                Some(Some(Lent::Own(own))) => {
-                    return Borrowed { donor: Some(own), scores: scores(example), ..Borrowed::default() };
-                }
-                _ => None,
-            },
-        };
-        Borrowed { donor: lent, scores: scores(example), donor_scores: lent.and_then(scores), epoch: 0 }
-    }
-
-    /// The encoded examples of later epochs, where something is drawn anew in each: by their place among the rows that
-    /// were `used`.
-    pub fn redraw(self, renderer: Renderer, used: Vec<usize>) -> Redraw {
-        Arc::new(move |epoch, place| {
-            // What is not drawn anew has the same draw in all epochs, and the first is known.
-            let row = *used.get(place).filter(|_| epoch > 0)?;
-            let example = &self.examples[row];
-            // What could be rendered in the first epoch can be in all: the same text, the same tokens.
-            let rendered = renderer.render(example, Borrowed { epoch, ..self.borrow(row, &renderer) }).ok()?;
-            Some(Encoded::new(&example.id, &rendered))
-        })
-    }
-
-    /// SHA-256 of the rows as they were read.
-    pub fn hash(&self) -> String {
-        let mut hash = Sha256::new();
-        for example in &self.examples {
-            hash.update(serde_json::to_vec(example).unwrap_or_default());
-            hash.update(b"\n");
-        }
-        hex(&hash.finalize())
-    }
-
-    /// Renders and encodes every example.
-    pub fn encode(&self, renderer: &Renderer, unusable: Unusable) -> Result<(Vec<Encoded>, Tally), RunError> {
-        let render = |place: usize| renderer.render(&self.examples[place], self.borrow(place, renderer));
-        let rendered: Vec<Result<Rendered, RenderError>> =
-            (0..self.examples.len()).into_par_iter().map(render).collect();
-        let mut tally = Tally::default();
-        let mut encoded = Vec::with_capacity(rendered.len());
-        for (place, (example, rendered)) in self.examples.iter().zip(rendered).enumerate() {
-            match rendered {
-                Ok(rendered) => {
-                    tally.add(example, &rendered, renderer.tokenizer.specials.unknown);
-                    tally.used.push(place);
-                    encoded.push(Encoded::new(&example.id, &rendered));
-                }
-                Err(error @ RenderError::Student(_)) => return Err(error.into()),
-                Err(error) => {
-                    tally.skipped += 1;
-                    if tally.reasons.len() < 5 {
-                        tally.reasons.push(error.to_string());
-                    }
-                }
-            }
-        }
-        if tally.skipped > 0 && unusable == Unusable::Stop {
-            return Err(RunError::Unusable {
-                split: self.name.clone(),
-                count: tally.skipped,
-                reasons: tally.reasons.join("\n  "),
-            });
-        }
-        Ok((encoded, tally))
-    }
-}
-
-impl Tally {
-    fn add(&mut self, example: &Example, rendered: &Rendered, unknown: Option<u32>) {
-        self.examples += 1;
-        self.truncated += usize::from(rendered.truncated > 0);
-        let has_own = example.has_rationale();
-        self.without_rationale += usize::from(rendered.without_rationale && !has_own);
-        self.without_donor += usize::from(rendered.without_rationale && has_own);
-        self.tokens += rendered.tokens.len();
-        self.unknown_tokens += rendered.tokens.iter().filter(|token| Some(token.id) == unknown).count();
-    }
-
-    /// What a person should know, in sentences.
-    pub fn notes(&self, split: &str, max_length: usize) -> Vec<String> {
-        let mut notes = Vec::new();
-        let of = self.examples;
-        if self.truncated > 0 {
-            notes.push(format!("{split}: {} of {of} rationales were cut to fit {max_length} tokens", self.truncated));
-        }
-        if self.without_rationale > 0 {
-            let count = self.without_rationale;
-            notes.push(format!("{split}: {count} of {of} examples have no rationale and stand with their label alone"));
-        }
-        if self.without_donor > 0 {
-            let count = self.without_donor;
-            notes.push(format!(
-                "{split}: {count} of {of} examples found no rationale to swap theirs with and stand with their label alone"
-            ));
-        }
-        if self.skipped > 0 {
-            let more = self.reasons.join(" · ");
-            notes.push(format!("{split}: {} rows were left out: {more}", self.skipped));
-        }
-        let share = self.unknown_tokens as f64 / self.tokens.max(1) as f64;
-        if share > 0.01 {
-            notes
-                .push(format!("{split}: {:.0} % of the tokens are words that the student doesn't know", share * 100.0));
-        }
-        notes
-    }
-}
-
-/// The hashes of all that a run reads beside its student: its splits, and the vectors of the file that its recipe names.
-pub fn hashes<'a>(
-    splits: impl IntoIterator<Item = &'a LoadedSplit>,
-    recipe: &Recipe,
-    words: Option<&Vectors>,
-) -> BTreeMap<String, String> {
-    let splits = splits.into_iter().map(|split| (split.name.clone(), split.hash()));
-    let words = words.zip(recipe.vectors()).map(|(words, file)| (format!("vectors of {file}"), lending::hash(words)));
-    splits.chain(words).collect()
-}
-
 /// Whether everything that a run names is there, before a folder is made for it: the device, the data set with its
 /// splits and source, the student, and the run that scores tokens.
 pub fn check(project: &Path, spec: &RunSpec) -> Result<(), RunError> {
@@ -407,7 +266,12 @@ pub fn check(project: &Path, spec: &RunSpec) -> Result<(), RunError> {
         dataset.look_for_split(split)?;
     }
     dataset.look_for_source(&spec.rationale.source)?;
-    if let Some(source) = spec.rationale.swap().and_then(|swap| swap.source.as_deref()) {
+    if let Some(soft) = &spec.training.soft_labels {
+        Target::find(project, &soft.teacher)?;
+    }
+    let swapped = spec.rationale.swap().and_then(|swap| swap.source.as_deref());
+    let counterfactual = spec.rationale.counterfactual.as_ref().and_then(|settings| settings.source.as_deref());
+    for source in swapped.into_iter().chain(counterfactual) {
         dataset.look_for_source(source)?;
     }
     if let Some(file) = spec.rationale.vectors().filter(|file| *file != STUDENT) {

@@ -8,17 +8,18 @@ use std::sync::{Arc, Mutex};
 use candle_core::Device;
 
 use super::directory::RunDirectory;
+use super::lending::{self, LentToOne};
 use super::prepare::{renderer, student_folder, toy_tokenizer};
 use super::scorer::TrainedRun;
 use super::spec::RunSpec;
-use super::{RunError, lending, prepare};
+use super::{RunError, prepare};
 use crate::attribution::example::STEPS;
 use crate::attribution::{IntegratedGradients, Over, attribute};
 use crate::corpus::{Dataset, Example, Split};
 use crate::journal::RunState;
 use crate::rationale::recipe::READER;
 use crate::rationale::similarity::words_of;
-use crate::rationale::{Borrowed, Rendered, Renderer, Vectors};
+use crate::rationale::{Rendered, Renderer, Vectors};
 use crate::student::{StudentError, Tokenizer, hub, lora, toy, weights};
 
 /// A student's tokenizer and context: all of it that rendering needs.
@@ -46,7 +47,7 @@ impl Reading {
             Some(folder) => Self::from_folder(&folder)?,
             None => {
                 let train = prepare::vocabulary_examples(dataset, &spec.rationale.source)?;
-                let tokenizer = toy_tokenizer(dataset, &train)?;
+                let tokenizer = toy_tokenizer(dataset, &spec.rationale, &train)?;
                 let context = toy::architecture(tokenizer.size()).context;
                 (tokenizer, context)
             }
@@ -122,7 +123,7 @@ pub fn preview(
     report: &mut dyn FnMut(u64, u64),
 ) -> Result<Preview, RunError> {
     let mut renderer = reading.renderer(spec, &split.dataset)?;
-    let lender = lending::lent_to(spec, split, place, example)?;
+    let lent = LentToOne::find(spec, split, place, example)?;
     renderer.vectors = reading.vectors(project, spec, split, example, &renderer.tokenizer, report)?;
     let (scores, mut caveat) = match spec.rationale.scorer() {
         None => (None, None),
@@ -147,8 +148,7 @@ pub fn preview(
     {
         caveat = Some("the label has no word vector, so that the first tokens are kept".to_owned());
     }
-    let borrowed = Borrowed { donor: lender.as_ref(), scores: scores.as_deref(), ..Borrowed::default() };
-    Ok(Preview { rendered: renderer.render(example, borrowed)?, caveat })
+    Ok(Preview { rendered: renderer.render(example, lent.borrow(scores.as_deref()))?, caveat })
 }
 
 /// The run that would score tokens; `None` for a reader that is not trained yet.

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::RunError;
 use super::directory::RunDirectory;
-use super::prepare::{LoadedSplit, renderer};
+use super::prepare::renderer;
 use super::spec::{RunSpec, hex};
+use super::split::LoadedSplit;
 use super::supervisor::Supervisor;
 use crate::attribution::example::STEPS;
 use crate::attribution::{AttributionError, IntegratedGradients, Over, attribute};
@@ -61,7 +62,10 @@ impl TrainedRun {
     /// The renderer for attributions: the rationale before the label and whole, the question hidden as in training.
     pub fn reading(&self, source: &str) -> Renderer {
         let mut renderer = self.renderer.clone();
-        renderer.recipe.placement = Placement::Pre;
+        // A student of two tasks is asked as it was for its label.
+        if renderer.recipe.placement != Placement::Multitask {
+            renderer.recipe.placement = Placement::Pre;
+        }
         renderer.recipe.ablations.clear();
         renderer.recipe.source = source.into();
         renderer

@@ -271,13 +271,14 @@ impl RunSpec {
     }
 
     /// What runs have in common that can be compared with each other: everything that decides the result but the
-    /// rationale, its weight in the loss, and the seeds. How often a run was evaluated on its way decides nothing.
+    /// rationale, its weight in the loss, soft labels, and the seeds. How often a run was evaluated on its way decides nothing.
     pub fn setting(&self) -> String {
         // A chat is no part of what is compared: it is the way in which all of the runs are asked.
         let rationale = Recipe { chat: self.rationale.chat.clone(), ..Recipe::default() };
         let mut setting = Self { seed: Seeds::default(), rationale, ..self.clone() };
         setting.dataset = self.family();
         setting.training.loss = Default::default();
+        setting.training.soft_labels = None;
         setting.training.threads = None;
         setting.training.checkpoint = Default::default();
         setting.evaluation = EvaluationSettings {
@@ -293,8 +294,10 @@ impl RunSpec {
     /// A hash of everything but the seeds: runs that differ in nothing else are one condition.
     pub fn condition(&self) -> String {
         let loss = &self.training.loss;
-        let rationale = serde_json::to_string(&(&self.rationale, loss)).unwrap_or_default();
-        hex(&Sha256::digest(format!("{}{rationale}", self.setting()).as_bytes()))
+        let method = serde_json::to_string(&(&self.rationale, loss)).unwrap_or_default();
+        // Written only where it is set, so that titles of older runs stay together.
+        let soft = self.training.soft_labels.as_ref().and_then(|soft| serde_json::to_string(soft).ok());
+        hex(&Sha256::digest(format!("{}{method}{}", self.setting(), soft.unwrap_or_default()).as_bytes()))
     }
 
     /// `toyworld:*` for `toyworld:7`: worlds of other seeds are other draws of one data set.
@@ -346,6 +349,12 @@ impl RunSpec {
         let mut reader = self.clone();
         reader.rationale.placement = Placement::Pre;
         reader.rationale.ablations.clear();
+        // It reads what there is, and its attributions are what others weigh by.
+        reader.rationale.samples = Default::default();
+        reader.rationale.filter = Default::default();
+        reader.rationale.attribution_weights = None;
+        reader.rationale.counterfactual = None;
+        reader.training.soft_labels = None;
         reader.rationale.hide = if has_subject { Hide::Subject } else { Hide::Question };
         reader.training.loss.rationale = 0.0;
         // Reading is learnt sooner than writing.

@@ -15,10 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::control::{self, Control, Wanted};
 use super::directory::RunDirectory;
 use super::lending;
-use super::prepare::{self, LoadedSplit, TRAIN, Tally};
+use super::prepare::{self, TRAIN};
 use super::saving::Saving;
 use super::scorer::Scoring;
 use super::spec::RunSpec;
+use super::split::{LoadedSplit, Tally, hashes, load_split};
 use super::supervisor::{Listener, Supervisor};
 use super::{RunError, slots};
 use crate::corpus::Dataset;
@@ -279,11 +280,11 @@ fn prepare_run(
     supervisor: &mut Supervisor,
 ) -> Result<Option<(Trainer, Material)>, RunError> {
     let source = spec.rationale.source.clone();
-    let mut train = prepare::load_split(dataset, TRAIN, &source)?;
-    let mut watched = prepare::load_split(dataset, &spec.evaluation.split, &source)?;
+    let mut train = load_split(dataset, TRAIN, &source)?;
+    let mut watched = load_split(dataset, &spec.evaluation.split, &source)?;
     let mut last = match spec.evaluation.last_split() {
         same if same == spec.evaluation.split => None,
-        other => Some(prepare::load_split(dataset, other, &source)?),
+        other => Some(load_split(dataset, other, &source)?),
     };
     if last.as_ref().unwrap_or(&watched).examples.iter().all(|example| example.gold().is_none()) {
         let split = spec.evaluation.last_split().to_owned();
@@ -293,7 +294,7 @@ fn prepare_run(
         split.lend(dataset, &spec.rationale, spec.seed.ablation)?;
     }
     let words = word_vectors(project, spec, [&train, &watched].into_iter().chain(&last), supervisor)?;
-    let hashes = prepare::hashes([&train, &watched].into_iter().chain(&last), &spec.rationale, words.as_ref());
+    let hashes = hashes([&train, &watched].into_iter().chain(&last), &spec.rationale, words.as_ref());
     supervisor.with_room(|| check_data(run, spec, hashes.clone()))?;
 
     let mut meter = FetchMeter::default();
@@ -327,13 +328,16 @@ fn prepare_run(
     if supervisor.is_stopping() {
         return Ok(None);
     }
-    let (encoded, tally) = train.encode(&renderer, spec.training.unusable)?;
+    let (encoded, tally) = train.encode(0, &renderer, spec.training.unusable, true)?;
     // Rows without an answer are nothing to stop for where nothing is learnt from them.
-    let (watched_encoded, watched_tally) = watched.encode(&renderer, Unusable::Skip)?;
+    let (watched_encoded, watched_tally) = watched.encode(0, &renderer, Unusable::Skip, false)?;
     note_all(supervisor, [(&train, &tally), (&watched, &watched_tally)], renderer.max_length)?;
-    let longest = encoded.iter().map(|example| example.ids.len()).max().unwrap_or(0);
-    let plan =
-        prepare::plan(&spec.training, student.adapted.as_ref().map(|adapted| &adapted.settings), longest, device);
+    let longest = encoded.iter().map(Encoded::longest).max().unwrap_or(0);
+    // Examples of two sequences make batches of twice as many.
+    let sequences = encoded.iter().map(|example| example.sequences().count()).max().unwrap_or(1);
+    let lora = student.adapted.as_ref().map(|adapted| &adapted.settings);
+    let mut plan = prepare::plan(&spec.training, lora, longest, device);
+    plan.batch *= sequences;
     prepare::check_memory(student.family, &student.decoder.architecture, &plan, device, true)?;
     if spec.training.dropout == Dropping::Auto {
         let DropoutRates { embedding, residual, attention } = student.dropout();
@@ -341,6 +345,10 @@ fn prepare_run(
         supervisor.note(&format!("training.dropout: auto, which is what the student's config.json says: {rates}"))?;
     }
     let mut trainer = Trainer::new(student, encoded.into(), spec.training.clone(), spec.seed.order)?;
+    if let Some(soft) = &spec.training.soft_labels {
+        let teacher = prepare::teacher(project, &spec.training, soft, &trainer.student, longest)?;
+        trainer = trainer.learning_from(teacher);
+    }
     if renderer.recipe.draws_anew() {
         trainer = trainer.redrawing(train.redraw(renderer.clone(), tally.used));
     }
@@ -521,8 +529,17 @@ fn evaluate(
     let examples = &split.examples[..limit.unwrap_or(usize::MAX).min(split.examples.len())];
     let decoder = trainer.student.decoder.frozen();
     let asking = spec.evaluation.asking();
-    let borrow = |place: usize| split.borrow(place, &material.renderer);
-    let losses_of = if last { &[][..] } else { &material.watched_encoded[..] };
+    // Where rationales become shorter on the way, they are as long as those of the step before.
+    let removes = material.renderer.recipe.removes();
+    let epoch = if removes { trainer.steps_done().saturating_sub(1) / trainer.steps_per_epoch() } else { 0 };
+    let borrow = |place: usize| split.borrow_in(epoch, place, &material.renderer);
+    let shortened =
+        if removes && !last { split.encode(epoch, &material.renderer, Unusable::Skip, false)?.0 } else { vec![] };
+    let losses_of = match (last, removes) {
+        (true, _) => &[][..],
+        (false, true) => &shortened[..],
+        (false, false) => &material.watched_encoded[..],
+    };
     let total = examples.len() + losses_of.len();
     let what = format!("asking {}", split.name);
     supervisor.event(Event::Progress { what: what.clone(), done: 0, total })?;
@@ -560,6 +577,7 @@ fn evaluate(
         loss: match spec.training.reduction {
             Reduction::TokenMean => losses.per_token,
             Reduction::ExampleSum => losses.per_example,
+            Reduction::TaskMean => losses.per_task,
         },
         loss_label: losses.label,
         loss_rationale: losses.rationale,

@@ -8,6 +8,7 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 use super::architecture::{Architecture, Positions, Residual, Rotary};
 use super::attend::{Turn, causal_mask};
 use super::lora::Adapters;
+use super::ops::head::{self, Soft};
 use super::ops::{CrossEntropy, Drop, Ops, Output, kernels};
 use super::parts::{Layer, NormWeights, Weights};
 
@@ -80,6 +81,18 @@ pub struct Supervised<'a> {
     pub targets: &'a [u32],
     /// What its cross-entropy is multiplied by.
     pub weights: &'a [f32],
+    /// Whose probabilities are learned from beside the tokens themselves.
+    pub teacher: Option<&'a Teacher>,
+}
+
+/// A larger student whose probabilities for each next token are a target of their own (Hinton, Vinyals & Dean 2015).
+pub struct Teacher {
+    /// Frozen; its vocabulary is the student's.
+    pub decoder: Decoder,
+    /// What logits of both are divided by.
+    pub temperature: f64,
+    /// The share of the soft target in the loss, 0 to 1; the rest is the token itself.
+    pub share: f64,
 }
 
 /// What layers read beside the residual stream, layer by layer.
@@ -312,7 +325,12 @@ impl Decoder {
 
     /// The same from the hidden vectors of the supervised places.
     pub(super) fn loss_of(&self, hidden: &Tensor, batch: &Supervised) -> Result<CrossEntropy> {
-        self.ops.linear_cross_entropy(hidden, &self.output(), batch.targets, batch.weights)
+        let Some(Teacher { decoder, temperature, share }) = batch.teacher else {
+            return self.ops.linear_cross_entropy(hidden, &self.output(), batch.targets, batch.weights);
+        };
+        let of_teacher = decoder.hidden(batch.ids, batch.batch, Some(batch.rows), None)?;
+        let soft = Soft { hidden: of_teacher, output: decoder.output(), temperature: *temperature, share: *share };
+        head::cross_entropy(hidden, &self.output(), batch.targets, batch.weights, Some(&soft))
     }
 
     /// Logits for hidden vectors (n, width): (n, vocabulary).

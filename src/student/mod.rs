@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor, Var};
 
 pub use architecture::Architecture;
-pub use decoder::{Decoder, Dropout, DropoutRates, Supervised};
+pub use decoder::{Decoder, Dropout, DropoutRates, Supervised, Teacher};
 pub use families::Family;
 pub use precision::Precision;
 pub use tokenizer::Tokenizer;

@@ -96,7 +96,7 @@ impl<'a> Estimator<'a> {
         let length = (characters as f64 / examples.len().max(1) as f64 / CHARACTERS).ceil() as usize;
         let device = prepare::device(&spec.device).map_err(|error| error.to_string())?;
         let plan = Plan {
-            batch: spec.training.examples_per_step(),
+            batch: spec.training.examples_per_step() * spec.rationale.sequences(),
             length: length.clamp(1, architecture.context),
             lora: spec.training.lora.as_ref(),
             precision: spec.training.precision,
@@ -126,7 +126,7 @@ impl<'a> Estimator<'a> {
             let dataset = prepare::dataset(self.project, spec).map_err(|error| error.to_string())?;
             let examples = prepare::vocabulary_examples(&dataset, &spec.rationale.source);
             let tokenizer = examples
-                .and_then(|examples| Ok(prepare::toy_tokenizer(&dataset, &examples)?))
+                .and_then(|examples| prepare::toy_tokenizer(&dataset, &spec.rationale, &examples))
                 .map_err(|error| error.to_string())?;
             return Ok((&crate::student::families::gpt2::GPT2, toy::architecture(tokenizer.size())));
         }

@@ -13,8 +13,9 @@ use crate::runs::{RunSpec, Seeds};
 use crate::text;
 
 /// The studies that come with the program: name and text.
-pub const SHIPPED: [(&str, &str); 3] = [
+pub const SHIPPED: [(&str, &str); 4] = [
     ("toy-tour", include_str!("../../studies/toy-tour.yaml")),
+    ("toy-grid", include_str!("../../studies/toy-grid.yaml")),
     ("quarel-cpu", include_str!("../../studies/quarel-cpu.yaml")),
     ("paper", include_str!("../../studies/paper.yaml")),
 ];

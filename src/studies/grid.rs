@@ -394,7 +394,7 @@ exclude:
 
     #[test]
     fn the_papers_grid_is_as_large_as_it_says() {
-        let (_, text) = super::super::SHIPPED[2];
+        let (_, text) = super::super::SHIPPED.into_iter().find(|(name, _)| *name == "paper").unwrap();
         let study = Study::parse(text, Path::new("studies/paper.yaml")).unwrap();
         let cells = study.cells().unwrap();
         assert_eq!(cells.len(), 3 * 3 * 14 * 3);

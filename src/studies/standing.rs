@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Cell;
 use crate::journal::RunState;
 use crate::rationale::recipe::STUDENT;
-use crate::runs::prepare::LoadedSplit;
-use crate::runs::{Run, RunDirectory, RunSpec, lending, prepare};
+use crate::runs::{LoadedSplit, Run, RunDirectory, RunSpec, hashes, lending, load_split, prepare};
 
 /// Where a cell stands.
 #[derive(Clone, Debug)]
@@ -82,9 +81,9 @@ impl Known {
     pub fn rows(&mut self, spec: &RunSpec) -> Result<Hashes, String> {
         let splits = [prepare::TRAIN, &spec.evaluation.split, spec.evaluation.last_split()];
         let vectors = spec.rationale.vectors().filter(|file| *file != STUDENT);
-        // Whose rationale is swapped in decides which words are looked up.
-        let swap = vectors.and_then(|_| spec.rationale.swap()).and_then(|swap| swap.source.as_deref());
-        let key = [&spec.dataset, &spec.rationale.source, vectors.unwrap_or_default(), swap.unwrap_or_default()];
+        // Whatever else decides which texts are read.
+        let lending = lending::decisive(&spec.rationale, spec.seed.ablation);
+        let key = [&spec.dataset, &spec.rationale.source, vectors.unwrap_or_default(), &*lending];
         let key = [&key[..], &splits[..]].concat().join("\u{0}");
         if let Some(found) = self.rows.get(&key) {
             return found.clone();
@@ -92,17 +91,17 @@ impl Known {
         let read = || -> Result<Hashes, crate::runs::RunError> {
             let dataset = prepare::dataset(&self.project, spec)?;
             let names: BTreeSet<&str> = splits.into_iter().collect();
-            let load = |name: &str| prepare::load_split(&dataset, name, &spec.rationale.source);
+            let load = |name: &str| load_split(&dataset, name, &spec.rationale.source);
             let mut loaded = names.into_iter().map(load).collect::<Result<Vec<_>, _>>()?;
-            if vectors.is_none() {
-                return Ok(prepare::hashes(&loaded, &spec.rationale, None));
+            if vectors.is_none() && lending.is_empty() {
+                return Ok(hashes(&loaded, &spec.rationale, None));
             }
             for split in &mut loaded {
                 split.lend(&dataset, &spec.rationale, spec.seed.ablation)?;
             }
             let examples = loaded.iter().flat_map(LoadedSplit::all_examples);
             let words = lending::file_vectors(&self.project, &spec.rationale, examples, &mut |_, _| {})?;
-            Ok(prepare::hashes(&loaded, &spec.rationale, words.as_ref()))
+            Ok(hashes(&loaded, &spec.rationale, words.as_ref()))
         };
         let found = read().map_err(|error| error.to_string());
         self.rows.insert(key, found.clone());

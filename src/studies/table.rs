@@ -15,7 +15,7 @@ use crate::evaluation::statistics::{
 };
 use crate::journal::RunState;
 use crate::rationale::Placement;
-use crate::runs::{Run, RunDirectory, RunSpec, prepare};
+use crate::runs::{Run, RunDirectory, RunSpec, load_split, prepare};
 
 /// What a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -375,7 +375,7 @@ fn majority(project: &Path, spec: &RunSpec) -> Row {
     let row = Row { condition: MAJORITY.into(), kind: RowKind::Majority, ..Row::empty() };
     let load = |split: &str| -> Result<Vec<Example>, crate::runs::RunError> {
         let dataset = prepare::dataset(project, spec)?;
-        Ok(prepare::load_split(&dataset, split, &spec.rationale.source)?.examples)
+        Ok(load_split(&dataset, split, &spec.rationale.source)?.examples)
     };
     let (train, asked) = match (load(prepare::TRAIN), load(spec.evaluation.last_split())) {
         (Ok(train), Ok(asked)) => (train, asked),

@@ -360,7 +360,7 @@ pub(super) mod tests {
                 let ids = (0..length).map(|place| (5 + (i + place) % 8) as u32).collect();
                 let role = |place| if place == 1 { Role::Label } else { Role::Rationale };
                 let target = |place| Target { place, role: role(place), weight: 1.0 };
-                Encoded { id: i.to_string(), ids, supervised: (1..length).map(target).collect() }
+                Encoded { id: i.to_string(), ids, supervised: (1..length).map(target).collect(), second: None }
             })
             .collect();
         let student = Student::fresh(architecture, tokenizer, 1, &Device::Cpu).unwrap();

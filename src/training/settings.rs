@@ -39,6 +39,9 @@ pub struct TrainingSettings {
     /// The type that the student computes in.
     pub precision: Precision,
     pub loss: LossWeights,
+    /// Whether, and from whom, the student learns what else could have come next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_labels: Option<SoftLabels>,
     pub reduction: Reduction,
     /// Longest sequence in tokens; the student's context when absent.
     pub max_length: Option<usize>,
@@ -86,6 +89,46 @@ pub enum Reduction {
     TokenMean,
     /// The weighted sum over each example's tokens, averaged over examples: a longer rationale weighs more.
     ExampleSum,
+    /// The mean over the tokens of the examples' first sequences, and to that the mean over those of their second ones
+    /// (`placement: multitask`, `counterfactual`), each token times its weight: a task's length decides nothing.
+    TaskMean,
+}
+
+/// A larger student as a teacher: its probabilities are a second target for every token in the loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SoftLabels {
+    /// A folder, a hub id, or a run, with the student's vocabulary.
+    pub teacher: String,
+    /// What the logits of both are divided by.
+    #[serde(default = "two")]
+    pub temperature: f64,
+    /// The share of the soft target in the loss, 0 to 1; the rest is the token itself.
+    #[serde(default = "half")]
+    pub share: f64,
+}
+
+fn two() -> f64 {
+    2.0
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+impl SoftLabels {
+    fn check(&self) -> Result<(), String> {
+        if self.teacher.trim().is_empty() {
+            return Err("training.soft_labels.teacher is empty; it is a folder, a hub id or a run".into());
+        }
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return Err(format!("training.soft_labels.temperature is {}; it must be above 0", self.temperature));
+        }
+        if !(0.0..=1.0).contains(&self.share) {
+            return Err(format!("training.soft_labels.share is {}, not between 0 and 1", self.share));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +246,7 @@ impl Default for TrainingSettings {
             dropout: Dropping::Auto,
             precision: Precision::F32,
             loss: LossWeights { label: 1.0, rationale: 1.0, prompt: 0.0 },
+            soft_labels: None,
             reduction: Reduction::TokenMean,
             max_length: None,
             bucket: true,
@@ -422,6 +466,9 @@ impl TrainingSettings {
         }
         if let Some(lora) = &self.lora {
             lora.check()?;
+        }
+        if let Some(soft) = &self.soft_labels {
+            soft.check()?;
         }
         if self.loss.label == 0.0 {
             return Err("training.loss.label is 0: the student would never learn to answer".into());

@@ -18,7 +18,7 @@ use crate::rationale::batch::Mean;
 use crate::rationale::{Batch, Encoded, Role};
 use crate::seeds::Stream;
 use crate::student::ops::CrossEntropy;
-use crate::student::{Dropout, Student, Supervised};
+use crate::student::{Dropout, Student, Supervised, Teacher};
 
 /// A student on its way through its examples.
 pub struct Trainer {
@@ -29,6 +29,7 @@ pub struct Trainer {
     schedule: Schedule,
     order: Order,
     feed: Feed,
+    teacher: Option<Teacher>,
     /// Also seeds the dropout.
     order_seed: u64,
     /// Steps taken.
@@ -58,13 +59,14 @@ impl Trainer {
             weight_decay: settings.weight_decay,
             clip: settings.clip,
         };
-        let lengths = examples.iter().map(|example| example.ids.len()).collect();
+        let lengths = examples.iter().map(Encoded::longest).collect();
         let steps = settings.total_steps(examples.len());
         let order = Order::new(lengths, settings.examples_per_step(), order_seed, settings.bucket);
         Ok(Self {
             optimizer: AdamW::new(&student.parameters, adamw)?.with_ops(student.decoder.ops())?,
             schedule: settings.learning_rates(steps),
             feed: Feed::new(examples.clone(), order.clone(), settings.batch_size, steps),
+            teacher: None,
             order,
             order_seed,
             step: 0,
@@ -81,6 +83,11 @@ impl Trainer {
     /// Asks for the examples anew in each epoch. Their order goes by the lengths that they had at first.
     pub fn redrawing(self, redraw: Redraw) -> Self {
         Self { feed: self.feed.redrawing(redraw), ..self }
+    }
+
+    /// Learns from a teacher's probabilities too.
+    pub fn learning_from(self, teacher: Teacher) -> Self {
+        Self { teacher: Some(teacher), ..self }
     }
 
     /// Steps taken.
@@ -141,18 +148,20 @@ impl Trainer {
     fn take_step(&mut self) -> Result<StepEvent, TrainingError> {
         let started = Instant::now();
         let batches = self.feed.step(self.step);
-        let scale = 1.0 / self.weight_of(&batches);
+        let scales = self.scales(&batches);
 
         let mut results = Vec::with_capacity(batches.len());
         let mut gradients: Vec<Tensor> = Vec::new();
         for (place, batch) in batches.iter().enumerate() {
-            let weights: Vec<f32> = batch.weights.iter().map(|weight| weight * scale as f32).collect();
+            let scaled = batch.weights.iter().zip(&batch.second);
+            let weights: Vec<f32> = scaled.map(|(weight, second)| weight * scales[usize::from(*second)]).collect();
             let supervised = Supervised {
                 ids: &batch.ids,
                 batch: batch.size,
                 rows: &batch.rows,
                 targets: &batch.targets,
                 weights: &weights,
+                teacher: self.teacher.as_ref(),
             };
             let working: Vec<&Var> = self.student.working().map(|(_, variable)| variable).collect();
             let decoder = &self.student.decoder;
@@ -219,14 +228,18 @@ impl Trainer {
         Ok((measured, gradient_norm))
     }
 
-    /// What the summed losses of a step are divided by.
-    fn weight_of(&self, batches: &[Batch]) -> f64 {
+    /// What the losses of a step are multiplied by, those of first and of second sequences.
+    fn scales(&self, batches: &[Batch]) -> [f32; 2] {
+        let of_all = |divisor: f64| [(1.0 / divisor.max(f64::MIN_POSITIVE)) as f32; 2];
         match self.settings.reduction {
-            Reduction::ExampleSum => batches.iter().map(|batch| batch.size as f64).sum(),
+            Reduction::ExampleSum => of_all(batches.iter().map(|batch| batch.examples as f64).sum()),
             Reduction::TokenMean => {
-                let total: f64 = batches.iter().flat_map(|batch| &batch.weights).map(|weight| f64::from(*weight)).sum();
-                total.max(f64::MIN_POSITIVE)
+                of_all(batches.iter().flat_map(|batch| &batch.weights).map(|weight| f64::from(*weight)).sum())
             }
+            Reduction::TaskMean => [false, true].map(|task| {
+                let own = batches.iter().flat_map(|batch| &batch.second).filter(|second| **second == task);
+                1.0 / own.count().max(1) as f32
+            }),
         }
     }
 

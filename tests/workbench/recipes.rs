@@ -29,6 +29,10 @@ fn placements_are_cycled_with_a_live_preview() {
     let (_dir, mut bench) = fresh();
     assert_eq!(seen(&bench), teacher(&bench));
     bench.press("p");
+    assert_eq!(bench.state.draft.rationale.placement, Placement::Multitask);
+    bench.says("label and rationale as two tasks");
+    bench.says("and, as a sequence of its own");
+    bench.press("p");
     assert_eq!(bench.state.draft.rationale.placement, Placement::None);
     assert_eq!(seen(&bench), "");
     bench.says("2 Rationale ─ none");
@@ -223,13 +227,18 @@ fn every_ablation_of_the_menu_is_previewed_and_has_a_number_or_a_variant() {
     bench.says("3 similar tokens");
     assert_eq!(seen(&bench).split(' ').count(), 3);
     bench.press("x");
-    for (place, name) in [(13, "of the same label"), (14, "of another label"), (15, "for a wrong choice")] {
+    for (place, name) in [(14, "of the same label"), (15, "of another label"), (16, "for a wrong choice")] {
         add(&mut bench, place);
         bench.says(name);
         assert_ne!(seen(&bench), teacher(&bench), "{name}");
         bench.press("x");
     }
-    add(&mut bench, 17);
+    add(&mut bench, 12);
+    bench.says("2 fewer tokens each epoch");
+    bench.press("+");
+    bench.says("3 fewer tokens each epoch");
+    bench.press("x");
+    add(&mut bench, 18);
     bench.says("10 pause tokens");
     bench.press("-");
     assert_eq!(seen(&bench), ["<pause>"; 9].join(" "));

@@ -1,6 +1,6 @@
 //! A few tokens kept, in their order: key ones, random ones, the first, the last, or those that a person marked.
 
-use crate::rationale::recipe::{CutFrom, Keep, KeepBy, Truncate};
+use crate::rationale::recipe::{CutFrom, Keep, KeepBy, Remove, Truncate};
 use crate::rationale::tokens::Token;
 use crate::seeds::Stream;
 
@@ -34,9 +34,25 @@ fn highest(tokens: &[Token], count: usize, of: impl Fn(&Token) -> Option<f32>) -
 /// Cuts the rationale down at one of its ends.
 pub fn truncate(mut tokens: Vec<Token>, settings: &Truncate) -> Vec<Token> {
     let left = settings.limit(tokens.len());
-    match settings.from {
+    cut(&mut tokens, left, settings.from);
+    tokens
+}
+
+/// Takes away what an epoch has to do without.
+pub fn remove(mut tokens: Vec<Token>, settings: &Remove, epoch: usize, stream: &mut Stream) -> Vec<Token> {
+    let more = match settings.smoothing.filter(|_| epoch > 0) {
+        // The geometric distribution, by its inverse.
+        Some(smoothing) => (-(1.0 - stream.uniform()).ln() / smoothing) as usize,
+        None => 0,
+    };
+    let left = tokens.len().saturating_sub(settings.gone(epoch, tokens.len()).saturating_add(more));
+    cut(&mut tokens, left, settings.from);
+    tokens
+}
+
+fn cut(tokens: &mut Vec<Token>, left: usize, from: CutFrom) {
+    match from {
         CutFrom::End => tokens.truncate(left),
         CutFrom::Start => drop(tokens.drain(..tokens.len() - left)),
     }
-    tokens
 }

@@ -35,16 +35,18 @@ pub fn apply(ablations: &[Ablation], mut tokens: Vec<Token>, material: &Material
         let place = place.to_string();
         let path = [ablation.name(), &place, material.example_id];
         let mut stream = Stream::new(material.seed, &path);
+        let of_epoch = || Stream::new(material.seed, &[&path[..], &["epoch", &material.epoch.to_string()]].concat());
         tokens = match ablation {
             Ablation::Shuffle(settings) => {
                 if let Some(Anew::Epoch) = settings.anew {
-                    stream = Stream::new(material.seed, &[&path[..], &["epoch", &material.epoch.to_string()]].concat());
+                    stream = of_epoch();
                 }
                 shuffle::shuffle(tokens, settings.unit, &mut stream)
             }
             Ablation::Mask(settings) => mask::mask(tokens, settings, &material.pieces(&settings.with), &mut stream),
             Ablation::Keep(settings) => keep::keep(tokens, settings, &mut stream),
             Ablation::Truncate(settings) => keep::truncate(tokens, settings),
+            Ablation::Remove(settings) => keep::remove(tokens, settings, material.epoch, &mut of_epoch()),
             Ablation::Swap(_) => material.donor.map_or_else(Vec::new, <[Token]>::to_vec),
             Ablation::Fill(settings) => fill::fill(tokens, settings, &material.filler(settings)),
         };
@@ -313,5 +315,30 @@ mod tests {
                 Material { seed: 1, example_id: &text, donor: None, epoch: 0, mask: &mask, pause: None, tokenise: &tokenise };
             prop_assert!(apply(&recipe, own, &material).len() <= count);
         }
+    }
+
+    #[test]
+    fn with_each_epoch_more_is_gone() {
+        let of = |epoch, remove: Remove| run_in(epoch, &[Ablation::Remove(remove)], 1, "q1");
+        let by = |count, fraction, from| Remove { count, fraction, from, smoothing: None };
+        let left: Vec<usize> = (0..5).map(|epoch| of(epoch, by(Some(8), None, CutFrom::Start)).len()).collect();
+        assert_eq!(left, [23, 15, 7, 0, 0]);
+        let left: Vec<usize> = (0..4).map(|epoch| of(epoch, by(None, Some(0.4), CutFrom::End)).len()).collect();
+        assert_eq!(left, [23, 14, 5, 0]);
+        assert!(text(&of(2, by(Some(8), None, CutFrom::Start))).ends_with("is clear !"));
+        assert!(text(&of(2, by(Some(8), None, CutFrom::End))).starts_with("it has to do"));
+    }
+
+    #[test]
+    fn smoothing_takes_a_few_more_at_random() {
+        let remove = Remove { count: Some(2), fraction: None, from: CutFrom::Start, smoothing: Some(1.0) };
+        let gone = |epoch, id: &str| 23 - run_in(epoch, &[Ablation::Remove(remove.clone())], 1, id).len();
+        assert_eq!(gone(0, "q1"), 0, "the first epoch has all");
+        let more: Vec<usize> = (0..400).map(|number| gone(1, &format!("q{number}")) - 2).collect();
+        // Geometric with the ratio 1/e: 63 % none, a mean of 0.58.
+        let none = more.iter().filter(|more| **more == 0).count() as f64 / 400.0;
+        let mean = more.iter().sum::<usize>() as f64 / 400.0;
+        assert!((none - 0.632).abs() < 0.08 && (mean - 0.582).abs() < 0.15, "{none} {mean}");
+        assert_eq!(gone(1, "q7"), gone(1, "q7"));
     }
 }

@@ -14,6 +14,7 @@ pub enum Ablation {
     Mask(Mask),
     Keep(Keep),
     Truncate(Truncate),
+    Remove(Remove),
     Swap(Swap),
     Fill(Fill),
 }
@@ -204,6 +205,42 @@ impl Truncate {
     }
 }
 
+/// Takes more tokens away with each epoch, so that the student learns to do without them (implicit chain of thought,
+/// Deng et al. 2024). The first epoch has the whole rationale.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remove {
+    /// How many tokens more with each epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    /// What share of the tokens more with each epoch, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fraction: Option<f64>,
+    /// Where they are taken away.
+    #[serde(default = "start", skip_serializing_if = "is_start")]
+    pub from: CutFrom,
+    /// Tokens beyond those are taken away at random: `o` of them with a probability that goes by exp(-smoothing · o).
+    /// None when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smoothing: Option<f64>,
+}
+
+fn start() -> CutFrom {
+    CutFrom::Start
+}
+
+fn is_start(from: &CutFrom) -> bool {
+    *from == CutFrom::Start
+}
+
+impl Remove {
+    /// How many of `n` tokens are gone in an epoch, 0 for the first.
+    pub fn gone(&self, epoch: usize, n: usize) -> usize {
+        let share = self.fraction.map(|fraction| (fraction * epoch as f64 * n as f64).round() as usize);
+        self.count.map(|count| count.saturating_mul(epoch)).or(share).unwrap_or(0).min(n)
+    }
+}
+
 /// Puts another rationale in its place.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -281,6 +318,8 @@ struct AblationFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     truncate: Option<Truncate>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    remove: Option<Remove>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     swap: Option<Swap>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fill: Option<Fill>,
@@ -295,16 +334,18 @@ impl TryFrom<AblationFile> for Ablation {
             file.mask.map(Self::Mask),
             file.keep.map(Self::Keep),
             file.truncate.map(Self::Truncate),
+            file.remove.map(Self::Remove),
             file.swap.map(Self::Swap),
             file.fill.map(Self::Fill),
         ];
         let mut found = found.into_iter().flatten();
         match (found.next(), found.next()) {
             (Some(ablation), None) => ablation.checked(),
-            _ => {
-                Err("an ablation is one of shuffle, mask, keep, truncate, swap or fill, each in a list item of its own"
-                    .into())
-            }
+            _ => Err(
+                "an ablation is one of shuffle, mask, keep, truncate, remove, swap or fill, each in a list item of \
+                     its own"
+                    .into(),
+            ),
         }
     }
 }
@@ -317,6 +358,7 @@ impl From<Ablation> for AblationFile {
             Ablation::Mask(mask) => file.mask = Some(mask),
             Ablation::Keep(keep) => file.keep = Some(keep),
             Ablation::Truncate(truncate) => file.truncate = Some(truncate),
+            Ablation::Remove(remove) => file.remove = Some(remove),
             Ablation::Swap(swap) => file.swap = Some(swap),
             Ablation::Fill(fill) => file.fill = Some(fill),
         }
@@ -357,6 +399,18 @@ impl Ablation {
                     return Err("truncate needs a count or a fraction of tokens to leave, and not both".into());
                 }
             }
+            Self::Remove(remove) => {
+                share("remove", remove.fraction)?;
+                if remove.count.is_some() == remove.fraction.is_some() {
+                    return Err(
+                        "remove needs a count or a fraction of tokens to take away with each epoch, and not both"
+                            .into(),
+                    );
+                }
+                if let Some(smoothing) = remove.smoothing.filter(|value| !(*value > 0.0 && value.is_finite())) {
+                    return Err(format!("remove.smoothing is {smoothing}; it must be above 0"));
+                }
+            }
             Self::Swap(swap) if swap.source.is_some() && swap.with != SwapWith::WrongChoice => {
                 return Err(
                     "swap.source is for `with: wrong-choice` · rationale.source names the rationales of all else"
@@ -388,6 +442,7 @@ impl Ablation {
             Self::Mask(_) => "mask",
             Self::Keep(_) => "keep",
             Self::Truncate(_) => "truncate",
+            Self::Remove(_) => "remove",
             Self::Swap(_) => "swap",
             Self::Fill(_) => "fill",
         }
@@ -443,6 +498,13 @@ impl fmt::Display for Ablation {
                     None => write!(f, "truncated to {} tokens", truncate.count.unwrap_or(0))?,
                 }
                 f.write_str(if truncate.from == CutFrom::Start { " from the start" } else { "" })
+            }
+            Self::Remove(remove) => {
+                match remove.fraction {
+                    Some(fraction) => write!(f, "{} % fewer", percent(fraction))?,
+                    None => write!(f, "{} fewer tokens", remove.count.unwrap_or(0))?,
+                }
+                f.write_str(if remove.from == CutFrom::End { " each epoch, from the end" } else { " each epoch" })
             }
             Self::Swap(swap) => {
                 f.write_str(match swap.with {

@@ -17,6 +17,29 @@ pub struct Output<'a> {
     pub cap: Option<f64>,
 }
 
+/// What a teacher makes of the same rows: a second target beside their tokens.
+pub struct Soft<'a> {
+    /// Of the teacher: (rows, its width).
+    pub hidden: Tensor,
+    pub output: Output<'a>,
+    pub temperature: f64,
+    /// Its share in the loss, 0 to 1.
+    pub share: f64,
+}
+
+impl Soft<'_> {
+    /// (1 - share) · loss + share · T² · KL(teacher ‖ student), both at temperature T, for the rows from `first` on of
+    /// which the student has the logits (n, vocabulary). The factor T² keeps gradients as large as those of the loss.
+    fn blend(&self, loss: &Tensor, logits: &Tensor, first: usize) -> Result<Tensor> {
+        let of_teacher =
+            self.output.logits(&self.hidden.narrow(0, first, logits.dim(0)?)?)?.to_dtype(logits.dtype())?;
+        let log_softmax = |logits: &Tensor| candle_nn::ops::log_softmax(&(logits / self.temperature)?, D::Minus1);
+        let (teacher, student) = (log_softmax(&of_teacher)?.detach(), log_softmax(logits)?);
+        let divergence = (teacher.exp()? * (teacher - student)?)?.sum(D::Minus1)?;
+        (loss * (1.0 - self.share))? + (divergence * (self.share * self.temperature * self.temperature))?
+    }
+}
+
 /// Numbers in a chunk of logits: 32 MiB in `f32`.
 pub const CHUNK: usize = 1 << 23;
 
@@ -43,14 +66,21 @@ impl Output<'_> {
 /// Σ weight · cross-entropy of h (rows, width), of candle's own operations.
 ///
 /// The gradient of each chunk is taken while its logits exist. What is returned has the total's value and, being a sum
-/// of products with those gradients, passes them on; so whoever differentiates it need not know.
-pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f32]) -> Result<CrossEntropy> {
+/// of products with those gradients, passes them on; so whoever differentiates it need not know. With a teacher the total
+/// is that of [`Soft::blend`], and the losses beside it remain plain cross-entropies.
+pub fn cross_entropy(
+    h: &Tensor,
+    output: &Output,
+    targets: &[u32],
+    weights: &[f32],
+    soft: Option<&Soft>,
+) -> Result<CrossEntropy> {
     let (rows, vocabulary) = (h.dim(0)?, output.matrix.dim(0)?);
     let size = (CHUNK / vocabulary.max(1)).clamp(1, rows.max(1));
     let (h_values, matrix, bias) = (h.detach(), output.matrix.detach(), output.bias.map(Tensor::detach));
     let fixed = Output { matrix: &matrix, bias: bias.as_ref(), cap: output.cap };
     let differentiated = h.track_op() || output.matrix.track_op();
-    let mut losses = Vec::new();
+    let (mut losses, mut blended) = (Vec::new(), Vec::new());
     let mut dh = Vec::new();
     let (mut dmatrix, mut dbias): (Option<Tensor>, Option<Tensor>) = (None, None);
     for first in (0..rows).step_by(size) {
@@ -62,8 +92,12 @@ pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f3
         let targets = Tensor::from_slice(&targets[first..first + count], (count, 1), h.device())?;
         let weights =
             Tensor::from_slice(&weights[first..first + count], count, h.device())?.to_dtype(logits.dtype())?;
-        let own = candle_nn::ops::log_softmax(&bent, D::Minus1)?.gather(&targets, 1)?.squeeze(1)?.neg()?;
+        let mut own = candle_nn::ops::log_softmax(&bent, D::Minus1)?.gather(&targets, 1)?.squeeze(1)?.neg()?;
         losses.push(own.detach().to_dtype(DType::F32)?);
+        if let Some(soft) = soft {
+            own = soft.blend(&own, &bent, first)?;
+            blended.push(own.detach().to_dtype(DType::F32)?);
+        }
         if !differentiated {
             continue;
         }
@@ -79,9 +113,14 @@ pub fn cross_entropy(h: &Tensor, output: &Output, targets: &[u32], weights: &[f3
             add_to(&mut dmatrix, widened(&product(&dlogits.t()?, &piece)?)?)?;
         }
     }
-    let losses = if losses.is_empty() { Tensor::zeros(0, DType::F32, h.device())? } else { Tensor::cat(&losses, 0)? };
+    let joined = |parts: &[Tensor]| match parts {
+        [] => Tensor::zeros(0, DType::F32, h.device()),
+        parts => Tensor::cat(parts, 0),
+    };
+    let losses = joined(&losses)?;
     let wide = if h.dtype() == DType::BF16 { DType::F32 } else { h.dtype() };
-    let mut total = weighted(&losses, weights)?.to_dtype(wide)?;
+    let counted = if soft.is_some() { joined(&blended)? } else { losses.clone() };
+    let mut total = weighted(&counted, weights)?.to_dtype(wide)?;
     let mut pass_on = |tensor: &Tensor, gradient: Option<Tensor>| -> Result<()> {
         if let Some(gradient) = gradient.filter(|_| tensor.track_op()) {
             let sum = widened(&(tensor * gradient.detach().to_dtype(tensor.dtype())?)?.sum_all()?)?;

@@ -11,7 +11,7 @@ mod cross_entropy;
 pub mod cuda;
 mod embedding;
 mod fused;
-mod head;
+pub(super) mod head;
 pub mod kernels;
 mod small_matmul;
 
@@ -251,7 +251,7 @@ impl Ops {
             let losses = std::mem::take(&mut *losses.lock().unwrap_or_else(|poison| poison.into_inner()));
             return Ok(CrossEntropy { total, losses: Tensor::from_vec(losses, targets.len(), h.device())? });
         }
-        head::cross_entropy(h, output, targets, weights)
+        head::cross_entropy(h, output, targets, weights, None)
     }
 }
 

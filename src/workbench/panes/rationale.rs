@@ -89,10 +89,11 @@ fn ablation_lines(state: &State, width: u16) -> Vec<Line<'static>> {
         Placement::None => "no rationale",
         Placement::Pre => "rationale before the label",
         Placement::Post => "rationale after the label",
+        Placement::Multitask => "label and rationale as two tasks",
     };
     let mut lines = vec![Line::from(vec![
         Span::styled("recipe", theme.heading.style()),
-        Span::styled(format!("  {what} · source {}", recipe.source), theme.chrome.style()),
+        Span::styled(format!("  {what} · source {}{}", recipe.source, recipe.method()), theme.chrome.style()),
     ])];
     for (place, ablation) in recipe.ablations.iter().enumerate() {
         let chosen = place == state.recipe.cursor && state.focus == Pane::Rationale;
@@ -120,14 +121,19 @@ fn student_lines(state: &State, width: u16) -> Vec<Line<'static>> {
         (None, None) => return vec![Line::from(heading), Line::styled("…", theme.chrome.style())],
     };
     let rendered = &shown.rendered;
-    let counted = rendered.tokens.iter().filter(|token| token.loss > 0.0).count();
-    heading
-        .push(Span::styled(format!("  {} tokens, {counted} in the loss", rendered.tokens.len()), theme.chrome.style()));
+    let all: Vec<&RenderedToken> = rendered.sequences().flat_map(|sequence| &sequence.tokens).collect();
+    let counted = all.iter().filter(|token| token.loss > 0.0).count();
+    heading.push(Span::styled(format!("  {} tokens, {counted} in the loss", all.len()), theme.chrome.style()));
     if rendered.truncated > 0 {
         heading.push(Span::styled(format!("  {} cut off", rendered.truncated), theme.warning.style()));
     }
     let mut lines = vec![Line::from(heading)];
-    lines.extend(wrap(&pieces(state, rendered), width));
+    for (number, sequence) in rendered.sequences().enumerate() {
+        if number > 0 {
+            lines.push(Line::styled("and, as a sequence of its own", theme.chrome.style()));
+        }
+        lines.extend(wrap(&pieces(state, sequence), width));
+    }
     if let Some(caveat) = &shown.caveat {
         lines.extend(wrap_text(caveat, theme.warning.style(), width));
     }
@@ -171,9 +177,8 @@ fn draw_table(frame: &mut Frame, area: Rect, state: &State) {
     frame.render_widget(Line::styled(head, theme.chrome.style()), Rect { height: 1, ..area });
     let lines: Vec<Line> = shown
         .rendered
-        .tokens
-        .iter()
-        .enumerate()
+        .sequences()
+        .flat_map(|sequence| sequence.tokens.iter().enumerate())
         .map(|(place, token)| {
             let role = match token.role {
                 Role::Prompt => "prompt",

@@ -7,8 +7,8 @@ use crate::corpus::edits::{DEFAULT_SOURCE, Patch};
 use crate::evaluation::Given;
 use crate::rationale::Recipe;
 use crate::rationale::recipe::{
-    Ablation, Anew, CutFrom, Fill, Hide, Keep, KeepBy, Mask, MaskHow, PAUSE, Placement, Shuffle, Swap, SwapWith,
-    Truncate, Unit,
+    Ablation, Anew, CutFrom, Fill, Hide, Keep, KeepBy, Mask, MaskHow, PAUSE, Placement, Remove, Shuffle, Swap,
+    SwapWith, Truncate, Unit,
 };
 use crate::rationale::tokens::words;
 use crate::runs::RunSpec;
@@ -215,6 +215,7 @@ fn explain(ablation: &Ablation) -> &'static str {
         Ablation::Keep(Keep { by: KeepBy::Similarity, .. }) => "does nearness to the label make them key?",
         Ablation::Keep(_) => "the control for key tokens",
         Ablation::Truncate(_) => "does it matter how it ends?",
+        Ablation::Remove(_) => "can it learn to do without them?",
         Ablation::Swap(Swap { with: SwapWith::AnotherExample, .. }) => "does it matter what is said?",
         Ablation::Swap(Swap { with: SwapWith::SameLabel, .. }) => "do words that go with the label suffice?",
         Ablation::Swap(Swap { with: SwapWith::OtherLabel, .. }) => "do words of other labels harm?",
@@ -234,6 +235,10 @@ fn shuffle(unit: Unit, anew: Option<Anew>) -> Ablation {
 
 fn swap(with: SwapWith) -> Ablation {
     Ablation::Swap(Swap { with, source: None })
+}
+
+fn remove(count: Option<usize>, fraction: Option<f64>) -> Ablation {
+    Ablation::Remove(Remove { count, fraction, from: CutFrom::Start, smoothing: None })
 }
 
 fn pause(count: usize) -> Ablation {
@@ -257,6 +262,7 @@ fn add_menu(recipe: &Recipe) -> Vec<MenuItem> {
         keep(KeepBy::Highlight, None),
         keep(KeepBy::Similarity, Some(3)),
         Ablation::Truncate(Truncate { count: None, fraction: Some(0.5), from: CutFrom::End }),
+        remove(Some(2), None),
         swap(SwapWith::AnotherExample),
         swap(SwapWith::SameLabel),
         swap(SwapWith::OtherLabel),
@@ -302,6 +308,13 @@ fn change_menu(recipe: &Recipe, place: usize) -> Vec<MenuItem> {
             let counts = [1, 3, 5, 10, 15, 20].map(|count| with(Some(count), None));
             sides.into_iter().chain(shares).chain(counts).collect()
         }
+        Ablation::Remove(settings) => {
+            let sides =
+                [CutFrom::Start, CutFrom::End].map(|from| Ablation::Remove(Remove { from, ..settings.clone() }));
+            let counts = [1, 2, 4, 8, 16].map(|count| remove(Some(count), None));
+            let shares = [0.1, 0.2, 0.5].map(|fraction| remove(None, Some(fraction)));
+            sides.into_iter().chain(counts).chain(shares).collect()
+        }
         Ablation::Swap(settings) => {
             let sources = settings.source.is_some().then(|| ablation.clone());
             SwapWith::ALL.map(swap).into_iter().chain(sources).collect()
@@ -345,12 +358,13 @@ fn adjust(ablation: &mut Ablation, up: bool) -> bool {
     match ablation {
         Ablation::Mask(Mask { fraction, .. })
         | Ablation::Keep(Keep { fraction: Some(fraction), .. })
+        | Ablation::Remove(Remove { fraction: Some(fraction), .. })
         | Ablation::Truncate(Truncate { fraction: Some(fraction), .. }) => {
             let tenths = (*fraction * 10.0).round() + if up { 1.0 } else { -1.0 };
             *fraction = tenths.clamp(0.0, 10.0) / 10.0;
             true
         }
-        Ablation::Fill(Fill { count: Some(count), .. }) => {
+        Ablation::Fill(Fill { count: Some(count), .. }) | Ablation::Remove(Remove { count: Some(count), .. }) => {
             *count = if up { *count + 1 } else { (*count - 1).max(1) };
             true
         }

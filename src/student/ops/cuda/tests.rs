@@ -191,7 +191,14 @@ fn every_family_agrees() {
     assert!(fixtures.len() >= 15);
     let ids: Vec<u32> = (0..2 * 9).map(|place| 3 + place * 5 % 20).collect();
     let rows = [1, 4, 7, 8, 10, 16];
-    let batch = Supervised { ids: &ids, batch: 2, rows: &rows, targets: &[4, 9, 5, 3, 7, 11], weights: &[0.2; 6] };
+    let batch = Supervised {
+        ids: &ids,
+        batch: 2,
+        rows: &rows,
+        targets: &[4, 9, 5, 3, 7, 11],
+        weights: &[0.2; 6],
+        teacher: None,
+    };
     let rates = DropoutRates { embedding: 0.1, residual: 0.2, attention: 0.1 };
     let dropout = Some(Dropout { rates, adapters: 0.0, key: 7 });
     with_kernels(|| {

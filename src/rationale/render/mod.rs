@@ -1,16 +1,18 @@
 //! An example and a recipe become the tokens that the student sees, each with its role and its weight in the loss.
 
+mod tasks;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ablation::{self, Material};
-use super::chat::{Framing, Opening};
-use super::recipe::{Hide, Placement, Recipe, SwapWith};
-use super::similarity::Vectors;
-use super::tokens::{Token, tokens};
 use crate::corpus::{Choice, Example, Template};
+use crate::rationale::ablation::{self, Material};
+use crate::rationale::chat::{Framing, Opening};
+use crate::rationale::recipe::{Hide, Placement, Recipe, SwapWith, Task};
+use crate::rationale::similarity::Vectors;
+use crate::rationale::tokens::{Token, tokens};
 use crate::student::tokenizer::{PAUSE_TOKEN, Piece};
 use crate::student::{StudentError, Tokenizer};
 
@@ -68,6 +70,9 @@ pub struct Rendered {
     pub truncated: usize,
     /// The recipe wants a rationale and the example has none: it was rendered with its label alone.
     pub without_rationale: bool,
+    /// What else the student learns of this example, as a sequence of its own: to explain, or a wrong answer from what
+    /// argues for it.
+    pub second: Option<Box<Rendered>>,
 }
 
 impl Rendered {
@@ -78,6 +83,11 @@ impl Rendered {
     /// The text of all tokens, special ones included.
     pub fn text(&self) -> String {
         self.tokens.iter().map(|token| token.text.as_str()).collect()
+    }
+
+    /// Its sequences, one after the other.
+    pub fn sequences(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |rendered| rendered.second.as_deref())
     }
 
     /// Where the tokens of a role stand.
@@ -130,8 +140,12 @@ pub struct Renderer {
 /// What one rendering takes from elsewhere.
 #[derive(Clone, Copy, Default)]
 pub struct Borrowed<'a> {
+    /// The example's own rationale, where it is not the one that its row holds; empty where it is to have none.
+    pub text: Option<&'a str>,
     /// The example whose rationale `swap` takes.
     pub donor: Option<&'a Example>,
+    /// The example whose rationale argues for a wrong choice of this one: the choice whose text its own answer has.
+    pub wrong: Option<&'a Example>,
     /// Attributions of the rationale's tokens, for `keep: {by: attribution}`.
     pub scores: Option<&'a [f32]>,
     /// Likewise, of the donor's.
@@ -141,20 +155,34 @@ pub struct Borrowed<'a> {
 }
 
 impl Renderer {
-    /// The whole sequence to train on.
+    /// All that is trained on.
     pub fn render(&self, example: &Example, borrowed: Borrowed) -> Result<Rendered, RenderError> {
         let gold = example.gold().ok_or_else(|| RenderError::NoAnswer { id: example.id.clone() })?;
         let wanted = self.recipe.placement != Placement::None;
         let rationale = if wanted { self.rationale(example, borrowed)? } else { None };
         let without_rationale = wanted && rationale.is_none();
-        self.assemble(example, gold, rationale, without_rationale)
+        if self.recipe.placement == Placement::Multitask {
+            let explained = rationale.map(|rationale| self.explain(example, rationale)).transpose()?.flatten();
+            let mut first = self.assemble(example, gold, None)?;
+            first.truncated = explained.as_ref().map_or(0, |explained| explained.truncated);
+            return Ok(Rendered { without_rationale, second: explained.map(Box::new), ..first });
+        }
+        let first = self.assemble(example, gold, rationale)?;
+        let second = match (&self.recipe.counterfactual, borrowed.wrong) {
+            (Some(settings), Some(wrong)) => self.counterfactual(example, wrong, settings)?.map(Box::new),
+            _ => None,
+        };
+        Ok(Rendered { without_rationale, second, ..first })
     }
 
     /// The rationale after the ablations; `None` where the example has none, or nobody to swap it with.
     pub fn rationale(&self, example: &Example, borrowed: Borrowed) -> Result<Option<Vec<Token>>, RenderError> {
-        let own = |of: &Example, scores| -> Result<Option<Vec<Token>>, StudentError> {
-            let Some(text) = of.rationale.as_deref().filter(|_| of.has_rationale()) else { return Ok(None) };
-            let mut tokens = tokens(&self.tokenizer, text, &of.highlights, scores)?;
+        let own = |of: &Example, text: Option<&str>, scores| -> Result<Option<Vec<Token>>, StudentError> {
+            // What a person marked, they marked in the text of the row.
+            let highlights = if text.is_some() { &[] } else { &of.highlights[..] };
+            let text = text.or(of.rationale.as_deref()).filter(|text| !text.trim().is_empty());
+            let Some(text) = text else { return Ok(None) };
+            let mut tokens = tokens(&self.tokenizer, text, highlights, scores)?;
             if let Some(vectors) = &self.vectors {
                 // Similar to this example's label, whosever rationale it is.
                 vectors.score(&mut tokens, example, &self.tokenizer)?;
@@ -162,11 +190,11 @@ impl Renderer {
             Ok(Some(tokens))
         };
         let donor = match borrowed.donor {
-            Some(donor) => own(donor, borrowed.donor_scores)?,
+            Some(donor) => own(donor, None, borrowed.donor_scores)?,
             None => None,
         };
         let chosen = self.recipe.swap().is_some_and(|swap| swap.with != SwapWith::AnotherExample);
-        let tokens = match own(example, borrowed.scores)? {
+        let tokens = match own(example, borrowed.text, borrowed.scores)? {
             // Nothing to swap it with: an empty rationale would be another condition.
             Some(_) if chosen && donor.is_none() => None,
             tokens => tokens,
@@ -194,7 +222,7 @@ impl Renderer {
     /// What stands before the text that the student writes when it is asked: the prompt, and what announces its
     /// rationale (`pre`) or its label (else).
     pub fn prompt(&self, example: &Example) -> Result<Vec<u32>, RenderError> {
-        let mut out = self.opening(example)?;
+        let mut out = self.opening(example, self.recipe.task())?;
         let lead =
             if self.recipe.placement == Placement::Pre { &self.template.rationale } else { &self.template.answer };
         self.begin(&mut out, lead, 0.0)?;
@@ -204,7 +232,7 @@ impl Renderer {
     /// The sequence up to the label, with the rationale given: what a reader is asked, and what attributions are taken
     /// of. A rationale that leaves no room for the label is cut.
     pub fn prompt_with_rationale(&self, example: &Example, borrowed: Borrowed) -> Result<Rendered, RenderError> {
-        let mut tokens = self.opening(example)?;
+        let mut tokens = self.opening(example, self.recipe.task())?;
         let (mut lead, mut rationale, mut answer) = (Vec::new(), Vec::new(), Vec::new());
         match self.rationale(example, borrowed)? {
             Some(own) => {
@@ -224,7 +252,7 @@ impl Renderer {
         let truncated = rationale.len().saturating_sub(self.max_length - needed);
         rationale.truncate(self.max_length - needed);
         tokens.extend(lead.into_iter().chain(rationale).chain(answer));
-        Ok(Rendered { tokens, truncated, without_rationale })
+        Ok(Rendered { tokens, truncated, without_rationale, second: None })
     }
 
     /// The tokens of a choice as the student writes it.
@@ -247,16 +275,14 @@ impl Renderer {
         example: &Example,
         gold: &Choice,
         rationale: Option<Vec<Token>>,
-        without_rationale: bool,
     ) -> Result<Rendered, RenderError> {
         let (label_weight, rationale_weight) = (self.loss.label as f32, self.loss.rationale as f32);
-        let mut head = self.opening(example)?;
+        let mut head = self.opening(example, self.recipe.task())?;
         let mut label = Vec::new();
         let mut middle = Vec::new();
         let lead = |out: &mut Vec<RenderedToken>, text: &str, weight| self.push(out, text, Role::Separator, weight);
         self.push(&mut label, &self.template.label_text(gold), Role::Label, label_weight)?;
-        let rationale: Option<Vec<RenderedToken>> =
-            rationale.map(|tokens| tokens.into_iter().map(|token| rendered(token, rationale_weight)).collect());
+        let rationale = rationale.map(|tokens| self.weighted(tokens));
         // The student writes what follows the prompt, so whatever ends one of its parts is trained with that part's
         // weight; what begins the first part is given to it.
         let pre = self.recipe.placement == Placement::Pre && rationale.is_some();
@@ -282,14 +308,29 @@ impl Renderer {
         let truncated = rationale.len().saturating_sub(room);
         rationale.truncate(room);
         let tokens = head.into_iter().chain(rationale).chain(middle).chain(tail).collect();
-        Ok(Rendered { tokens, truncated, without_rationale })
+        Ok(Rendered { tokens, truncated, ..Rendered::default() })
     }
 
-    /// The begin token, if the student has one, and the question with its choices; or what the student's chat template
-    /// makes of it.
-    fn opening(&self, example: &Example) -> Result<Vec<RenderedToken>, RenderError> {
+    /// The tokens of a rationale with their weights.
+    fn weighted(&self, tokens: Vec<Token>) -> Vec<RenderedToken> {
+        let weight = self.loss.rationale as f32;
+        let shares = self.recipe.attribution_weights.as_ref().map(|weights| {
+            let scores: Vec<Option<f32>> = tokens.iter().map(|token| token.score).collect();
+            weights.of(&scores)
+        });
+        let share = |place: usize| shares.as_ref().map_or(1.0, |shares| shares[place]);
+        tokens.into_iter().enumerate().map(|(place, token)| rendered(token, weight * share(place))).collect()
+    }
+
+    /// The begin token, if the student has one, and the question with its choices, after the word for its task; or what
+    /// the student's chat template makes of it.
+    fn opening(&self, example: &Example, task: Option<Task>) -> Result<Vec<RenderedToken>, RenderError> {
         let mut out = Vec::new();
-        let (text, question) = self.template.prompt_text(example);
+        let (mut text, mut question) = self.template.prompt_text(example);
+        if let Some(prefix) = task.map(Task::prefix) {
+            text.insert_str(0, prefix);
+            question = question.start + prefix.len()..question.end + prefix.len();
+        }
         let Some(chat) = &self.chat else {
             if let Some(bos) = self.tokenizer.specials.bos {
                 out.push(plain(bos, self.tokenizer.token(bos).unwrap_or_default(), Role::Prompt, 0.0));
@@ -450,139 +491,4 @@ fn whole_words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::corpus::toyworld::World;
-    use crate::rationale::recipe::*;
-
-    fn world() -> (Renderer, Vec<Example>) {
-        let world = World { seed: 1, noise: 0.0 };
-        let examples = world.generate().train.to_vec();
-        let template = world.meta("toyworld").template;
-        let texts = examples.iter().flat_map(|example| {
-            [template.prompt_text(example).0, example.rationale.clone().unwrap_or_default(), "answer : because".into()]
-        });
-        let tokenizer = Tokenizer::words(texts.collect::<Vec<_>>().into_iter(), 5000).unwrap();
-        let renderer = Renderer {
-            begins: tokenizer.clone(),
-            tokenizer,
-            chat: None,
-            template,
-            subject: Some("subject".into()),
-            recipe: Recipe::default(),
-            loss: LossWeights { label: 1.0, rationale: 0.3, prompt: 0.0 },
-            max_length: 128,
-            seed: 0,
-            vectors: None,
-        };
-        (renderer, examples)
-    }
-
-    fn roles(rendered: &Rendered) -> Vec<(Role, f32)> {
-        let mut roles: Vec<_> = rendered.tokens.iter().map(|token| (token.role, token.loss)).collect();
-        roles.dedup();
-        roles
-    }
-
-    #[test]
-    fn each_placement_has_its_order_and_its_loss() {
-        let (mut renderer, examples) = world();
-        let example = &examples[0];
-        let mut render = |placement| {
-            renderer.recipe.placement = placement;
-            renderer.render(example, Borrowed::default()).unwrap()
-        };
-        use Role::{End, Label, Prompt, Rationale, Separator};
-        assert_eq!(roles(&render(Placement::None)), [(Prompt, 0.0), (Separator, 0.0), (Label, 1.0), (End, 1.0)]);
-        let post = render(Placement::Post);
-        assert_eq!(
-            roles(&post),
-            [(Prompt, 0.0), (Separator, 0.0), (Label, 1.0), (Separator, 0.3), (Rationale, 0.3), (End, 0.3)]
-        );
-        let pre = render(Placement::Pre);
-        assert_eq!(
-            roles(&pre),
-            [(Prompt, 0.0), (Separator, 0.0), (Rationale, 0.3), (Separator, 0.3), (Label, 1.0), (End, 1.0)]
-        );
-        let answer = &example.gold().unwrap().text;
-        assert!(post.text().contains(&format!("answer : {answer} because :")), "{}", post.text());
-        assert!(pre.text().ends_with(&format!("answer : {answer}<eos>")), "{}", pre.text());
-        assert_eq!(pre.tokens.len(), post.tokens.len());
-    }
-
-    #[test]
-    fn what_the_student_is_asked_is_the_front_of_what_it_learns() {
-        let (mut renderer, examples) = world();
-        for placement in Placement::ALL {
-            renderer.recipe.placement = placement;
-            let whole = renderer.render(&examples[3], Borrowed::default()).unwrap().ids();
-            let asked = renderer.prompt(&examples[3]).unwrap();
-            assert_eq!(whole[..asked.len()], asked);
-        }
-        let reader = renderer.prompt_with_rationale(&examples[3], Borrowed::default()).unwrap().ids();
-        renderer.recipe.placement = Placement::Pre;
-        assert_eq!(renderer.render(&examples[3], Borrowed::default()).unwrap().ids()[..reader.len()], reader);
-    }
-
-    #[test]
-    fn a_long_rationale_is_cut_and_counted_but_a_label_never() {
-        let (mut renderer, examples) = world();
-        for placement in [Placement::Pre, Placement::Post] {
-            renderer.recipe.placement = placement;
-            renderer.max_length = 128;
-            let whole = renderer.render(&examples[0], Borrowed::default()).unwrap();
-            renderer.max_length = whole.tokens.len() - 10;
-            let cut = renderer.render(&examples[0], Borrowed::default()).unwrap();
-            assert_eq!((cut.truncated, cut.tokens.len()), (10, whole.tokens.len() - 10));
-            assert_eq!(cut.places(Role::Label).len(), 1);
-            renderer.max_length = 20;
-            let error = renderer.render(&examples[0], Borrowed::default()).unwrap_err().to_string();
-            assert!(error.contains(&examples[0].id) && error.contains("cut off"), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_is_hidden_is_not_seen() {
-        let (mut renderer, examples) = world();
-        let subject = examples[0].extra_text("subject").unwrap().to_owned();
-        let plain = renderer.render(&examples[0], Borrowed::default()).unwrap();
-        assert!(plain.text().contains(&subject));
-        renderer.recipe.hide = Hide::Subject;
-        let hidden = renderer.render(&examples[0], Borrowed::default()).unwrap();
-        assert!(!hidden.text().contains(&subject) && hidden.text().contains(" <mask> "), "{}", hidden.text());
-        assert_eq!(hidden.tokens.len(), plain.tokens.len());
-        renderer.recipe.hide = Hide::Question;
-        let hidden = renderer.render(&examples[0], Borrowed::default()).unwrap();
-        let masks = hidden.tokens.iter().filter(|token| token.text.contains("<mask>")).count();
-        assert_eq!(masks, examples[0].question.split(' ').count());
-        let mut odd = examples[0].clone();
-        odd.extra.clear();
-        renderer.recipe.hide = Hide::Subject;
-        let error = renderer.render(&odd, Borrowed::default()).unwrap_err().to_string();
-        assert!(error.contains("hide: question"), "{error}");
-    }
-
-    #[test]
-    fn an_example_without_rationale_is_told_apart() {
-        let (renderer, examples) = world();
-        let mut bare = examples[0].clone();
-        bare.rationale = Some("  ".into());
-        let rendered = renderer.render(&bare, Borrowed::default()).unwrap();
-        assert!(rendered.without_rationale && rendered.places(Role::Rationale).is_empty());
-        bare.answer = Some("Z".into());
-        let error = renderer.render(&bare, Borrowed::default()).unwrap_err().to_string();
-        assert!(error.contains(&bare.id), "{error}");
-    }
-
-    #[test]
-    fn masks_are_in_the_loss_only_when_asked() {
-        let (mut renderer, examples) = world();
-        let mut weights = |in_loss| {
-            renderer.recipe.ablations = vec![Ablation::Fill(Fill { in_loss, ..Fill::default() })];
-            let rendered = renderer.render(&examples[0], Borrowed::default()).unwrap();
-            rendered.tokens[rendered.places(Role::Rationale)].iter().map(|token| token.loss).sum::<f32>()
-        };
-        assert_eq!(weights(false), 0.0);
-        assert!(weights(true) > 5.0);
-    }
-}
+mod tests;
