@@ -11,7 +11,7 @@ use crate::journal::RunState;
 use crate::rationale::Placement;
 use crate::rationale::recipe::{Ablation, Keep, KeepBy};
 use crate::runs::spec::{CONDITION, ROLE, UNTRAINED};
-use crate::runs::{Run, RunSpec, Seeds};
+use crate::runs::{Run, RunSpec};
 
 /// The table of a project's runs. Readers are tools, not conditions, and are left out. P-values are adjusted within each
 /// section, for a project has no plan that says which comparisons there would be.
@@ -102,28 +102,30 @@ fn titles(groups: &[Group]) -> Vec<String> {
         let spec = &group.runs[0].spec;
         (spec.family(), spec.student.clone(), spec.evaluation.last_split().to_owned())
     };
-    let mut seen: BTreeSet<((String, String, String), String)> = BTreeSet::new();
-    let mut titles = Vec::new();
-    for group in groups {
-        // One of its runs may have been started by hand, without a name for the condition.
-        let named = group.runs.iter().find(|run| run.spec.tags.contains_key(CONDITION)).unwrap_or(&group.runs[0]);
-        let mut title = match group.kind {
-            RowKind::Untrained => BEFORE.to_owned(),
-            _ => named.spec.title(),
-        };
-        if let (_, Some(step)) = group.key {
-            title.push_str(&format!(", forked at {step}"));
-        }
-        let is_taken = |title: &str| seen.contains(&(place(group), title.to_owned()));
-        if is_taken(&title) {
-            let bare = RunSpec { tags: BTreeMap::new(), seed: Seeds::default(), ..named.spec.clone() };
-            title = format!("{title} ({})", bare.title());
-        }
-        if is_taken(&title) {
-            title = format!("{title} · {}", &group.key.0[..6]);
-        }
-        seen.insert((place(group), title.clone()));
-        titles.push(title);
+    // One of its runs may have been started by hand, without a name for the condition.
+    let named = |group: &Group<'_>| -> RunSpec {
+        let run = group.runs.iter().find(|run| run.spec.tags.contains_key(CONDITION)).unwrap_or(&group.runs[0]);
+        run.spec.clone()
+    };
+    let mut titles: Vec<String> = groups
+        .iter()
+        .map(|group| {
+            let title = if group.kind == RowKind::Untrained { BEFORE.to_owned() } else { named(group).title() };
+            group.key.1.map_or(title.clone(), |step| format!("{title}, forked at {step}"))
+        })
+        .collect();
+    let is_shared = |titles: &[String], at: usize| {
+        let same = |other: usize| titles[other] == titles[at] && place(&groups[other]) == place(&groups[at]);
+        (0..titles.len()).any(|other| other != at && same(other))
+    };
+    let shared: Vec<usize> = (0..groups.len()).filter(|at| is_shared(&titles, *at)).collect();
+    for at in shared {
+        let bare = RunSpec { tags: BTreeMap::new(), ..named(&groups[at]) };
+        titles[at].push_str(bare.title().strip_prefix(&bare.rationale.to_string()).unwrap_or_default());
+    }
+    let shared: Vec<usize> = (0..groups.len()).filter(|at| is_shared(&titles, *at)).collect();
+    for at in shared {
+        titles[at].push_str(&format!(" · {}", &groups[at].key.0[..6]));
     }
     titles
 }
@@ -172,6 +174,7 @@ mod tests {
     use crate::journal::{EvaluationEvent, Event, Writer};
     use crate::rationale::recipe::Shuffle;
     use crate::runs::RunDirectory;
+    use crate::runs::Seeds;
     use crate::studies::table::Row;
 
     /// A finished run in which the examples whose number `right` accepts were answered rightly.
@@ -291,6 +294,15 @@ mod tests {
         );
         assert_eq!((rows[3].baseline, rows[5].baseline), (Some(2), Some(4)));
         assert!((rows[5].against.as_ref().unwrap().difference - 0.1).abs() < 1e-9);
+        // Two studies may have called both of them the same.
+        for (steps, right) in [("training.steps=60", 3), ("training.steps=70", 4)] {
+            let mut spec = placed(Placement::Pre).with_overrides(&[steps.into()]).unwrap();
+            spec.tags.insert(CONDITION.into(), "mine".into());
+            finished(dir.path(), &spec, &|i| i % 10 < right);
+        }
+        let table = read_board(dir.path(), &[]);
+        assert_eq!(row(&table, "mine, steps=60").accuracy, Some(0.3));
+        assert_eq!(row(&table, "mine, steps=70").accuracy, Some(0.4));
         // Measured against what was there before, everything else is: the student is the same for both.
         let chosen = [Baseline { section: None, row: BEFORE.into() }];
         let table = read_board(dir.path(), &chosen);

@@ -45,7 +45,7 @@ pub struct Question {
 pub struct Disagreements {
     pub one: String,
     pub other: String,
-    /// Runs of each that were held against each other: those of the same seeds, where there are any.
+    /// Runs of each that were held against each other: those of the same seeds, where several are shared.
     pub runs: (usize, usize),
     /// Questions that all of these runs were asked.
     pub asked: usize,
@@ -81,11 +81,15 @@ impl Question {
 pub fn disagreements(project: &Path, section: &Section, one: &Row, other: &Row) -> Result<Disagreements, StudyError> {
     let (own, others) = (answers(project, section, one, other)?, answers(project, section, other, one)?);
     let catalog = Catalog::new(project);
+    let has_draws = own.keys().filter(|dataset| others.contains_key(*dataset)).count() > 1;
     let (mut runs, mut asked) = ((0, 0), 0);
     let mut questions: Vec<Question> = Vec::new();
     for (dataset, own) in &own {
         let Some(others) = others.get(dataset) else { continue };
-        let is_shared = own.keys().any(|seed| others.contains_key(seed))
+        // The runs that the difference of the two rows rests on.
+        let shared = own.keys().filter(|seed| others.contains_key(*seed)).count();
+        let is_alone = shared == own.len() && shared == others.len();
+        let is_shared = (shared > 1 || is_alone || has_draws && shared > 0)
             && [one.kind, other.kind].iter().all(|kind| *kind == RowKind::Condition);
         let of = |answers: &'_ BTreeMap<Seed, HashMap<String, Answer>>, with: &BTreeMap<Seed, _>| -> Vec<Seed> {
             answers.keys().filter(|seed| !is_shared || with.contains_key(*seed)).copied().collect()

@@ -93,6 +93,9 @@ fn draw_selected(frame: &mut Frame, area: Rect, state: &State, view: &QuestionsV
     let Question { id, dataset, question, answer, .. } = own;
     let says = |name: &str, said: &Said| {
         let label = said.label.as_deref().unwrap_or("no label");
+        if said.asked == 1 {
+            return format!("{name}: {label}");
+        }
         format!("{name}: {} of {} right, mostly {label}", said.right, said.asked)
     };
     let text = format!(
