@@ -14,7 +14,7 @@ use crate::studies::table::{Against, Row, RowKind, Section};
 use crate::workbench::board::{Face, Shown, Sort};
 use crate::workbench::pane::Pane;
 use crate::workbench::state::{Overlay, State};
-use crate::workbench::widgets::flow::{cut, fit, wrap_text};
+use crate::workbench::widgets::flow::{cut, fit, fit_middle, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     let board = &state.board;
@@ -200,7 +200,7 @@ fn row_lines(
     let mut spans = vec![
         Span::styled(if chosen { " ▸" } else { "  " }, base),
         Span::styled(if is_baseline { "◆ " } else { "  " }, base.patch(theme.accent.style())),
-        Span::styled(fit(&row.condition, columns.name), base),
+        Span::styled(fit_middle(&row.condition, columns.name), base),
     ];
     match row.accuracy {
         Some(accuracy) => {
