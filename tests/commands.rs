@@ -229,9 +229,35 @@ fn the_journal_is_streamed_and_the_board_compares() {
     }
     assert!(events.iter().any(|event| event["event"] == "checkpoint" && event["path"].is_string()));
     let board = project.json(&["runs", "compare"]);
-    assert_eq!(board.as_array().unwrap().len(), 2);
-    assert_eq!(board[1]["against_none"]["to"], "none");
-    assert!(project.says(&["runs", "compare"]).contains("post"));
+    let rows = board["sections"][0]["rows"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["condition"].as_str().unwrap()).collect();
+    assert_eq!(names, ["majority class", "none, steps=20", "post, steps=20"]);
+    assert_eq!(rows[2]["against"]["baseline"], "none, steps=20");
+    assert!(rows[2]["against"]["says"].is_string() && rows[2]["unparsable"].is_number());
+    assert!(project.says(&["runs", "compare"]).contains("adjusted after Holm within each data set"));
+    // Against another row the difference turns round; against one that is not there, nothing is said.
+    let turned = project.json(&["runs", "compare", "--baseline", "post, steps=20"]);
+    let difference = |table: &Value, row: usize| table["sections"][0]["rows"][row]["against"]["difference"].as_f64();
+    assert_eq!(difference(&turned, 1), difference(&board, 2).map(|difference| -difference));
+    assert!(
+        project
+            .fails(1, &["runs", "compare", "--baseline", "pots, steps=20"])
+            .contains("did you mean `post, steps=20`")
+    );
+
+    let questions = project.json(&["runs", "disagree", "post, steps=20", "none, steps=20"]);
+    let found = &questions[0]["disagreements"];
+    let all = found["questions"].as_array().unwrap();
+    assert_eq!(found["asked"], 600);
+    assert_eq!(all.len() as u64, found["won"].as_u64().unwrap() + found["lost"].as_u64().unwrap());
+    let balance = found["won"].as_f64().unwrap() - found["lost"].as_f64().unwrap();
+    assert!((balance / 600.0 - difference(&board, 2).unwrap()).abs() < 1e-9, "the questions add up to the difference");
+    assert!(all.iter().all(|question| question["question"].is_string() && question["row"].is_number()));
+    assert!(
+        project
+            .says(&["runs", "disagree", "post, steps=20", "none, steps=20"])
+            .contains("post, steps=20 against none, steps=20: ")
+    );
 }
 
 #[test]

@@ -86,6 +86,14 @@ fn a_study_that_is_killed_goes_on_and_runs_no_cell_twice() {
     assert_eq!(names, ["majority class", "before fine-tuning", "none", "post"]);
     assert!(rows.as_array().unwrap().iter().all(|row| row["accuracy"].is_number()), "{rows}");
     assert!(rows[3]["against"]["says"].is_string() && rows[3]["truncated"].is_number(), "{rows}");
+    // Measured against what was there before, the baseline has a difference too.
+    let turned = study(dir.path(), &["show", "mine", "--baseline", "before fine-tuning", "--json"]).output().unwrap();
+    let rows = json(&turned)["sections"][0]["rows"].clone();
+    assert!((0..4).all(|place| rows[place]["against"].is_object() == (place != 1)), "{rows}");
+    let questions = study(dir.path(), &["disagree", "mine", "post", "majority class", "--json"]).output().unwrap();
+    let found = json(&questions)[0]["disagreements"].clone();
+    assert_eq!((found["one"].as_str(), &found["runs"]), (Some("post"), &serde_json::json!([2, 1])), "{found}");
+    assert!(found["questions"].as_array().is_some_and(|all| !all.is_empty()));
     // Before fine-tuning nothing is trained, and nothing is kept that could be.
     let before = all.iter().find(|run| run.id().contains("before-fine-tuning")).unwrap();
     assert!(before.newest_checkpoint().is_none() && before.predictions().is_file());

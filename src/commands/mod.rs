@@ -16,6 +16,7 @@ pub mod runs;
 pub mod settings;
 pub mod student;
 pub mod study;
+mod table;
 pub mod tour;
 pub mod train;
 pub mod workbench;

@@ -7,11 +7,12 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::output::{Context, Interrupted, Usage, print, say};
+use super::table;
 use crate::files;
 use crate::journal::{Event, RunState, Tail};
-use crate::runs::board::{self, BoardRow};
 use crate::runs::{Run, RunDirectory, control, fork, spawn};
 use crate::student::{Student, lora};
+use crate::studies::board::board;
 use crate::text;
 
 pub const EXAMPLES: &str = "\
@@ -37,9 +38,23 @@ pub enum RunsCommand {
     },
     /// Compare the conditions that were run, one row each
     #[command(
-        after_help = "Examples:\n  afterthought runs compare\n  afterthought runs compare --json | jq '.[] | {condition, accuracy}'"
+        after_help = "Examples:\n  afterthought runs compare\n  afterthought runs compare --baseline post\n  afterthought runs compare --json | jq '.sections[].rows[] | {condition, accuracy}'"
     )]
-    Compare,
+    Compare {
+        /// Measure all rows of a data set against this one, in place of that without rationales
+        #[arg(long, value_name = "ROW")]
+        baseline: Option<String>,
+    },
+    /// The questions on which two rows of that table disagree
+    #[command(
+        after_help = "Examples:\n  afterthought runs disagree post none\n  afterthought runs disagree post none --json | jq '.[].disagreements.won'"
+    )]
+    Disagree {
+        /// The name of a row
+        one: String,
+        /// The row that it is held against
+        other: String,
+    },
     /// Watch a run until it ends (Ctrl-C leaves it running)
     #[command(
         after_help = "Examples:\n  afterthought runs follow last\n  afterthought runs follow last --json | jq 'select(.event == \"step\") | .loss'"
@@ -113,7 +128,11 @@ pub fn run(command: RunsCommand, context: &Context) -> anyhow::Result<()> {
     match command {
         RunsCommand::List => list(context),
         RunsCommand::Show { run } => show(context, &find(&run)?),
-        RunsCommand::Compare => compare(context),
+        RunsCommand::Compare { baseline } => compare(baseline.as_deref(), context),
+        RunsCommand::Disagree { one, other } => {
+            let table = board(&context.project, &read_all(context), &[]);
+            table::disagree(&table, &one, &other, context)
+        }
         RunsCommand::Follow { run } => follow(context, &find(&run)?),
         RunsCommand::Pause { run } => command_worker(context, &find(&run)?, control::Command::Pause),
         RunsCommand::Stop { run } => command_worker(context, &find(&run)?, control::Command::Stop),
@@ -246,38 +265,13 @@ fn show(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
     print(&(out + "\n"))
 }
 
-fn compare(context: &Context) -> anyhow::Result<()> {
-    let rows = board::board(&context.project, &read_all(context));
-    if context.json { context.print_json(&rows) } else { print(&table(&rows)) }
-}
-
-/// The board as text.
-pub fn table(rows: &[BoardRow]) -> String {
-    let mut out = String::new();
-    let mut about = String::new();
-    for row in rows {
-        let [dataset, student, split] = [&row.dataset, &row.student, &row.split].map(|name| text::line(name));
-        let title = format!("{dataset} · {student} · {split}");
-        if title != about {
-            out.push_str(&format!("{title}\n"));
-            about = title;
-        }
-        let number = match (row.accuracy, row.deviation) {
-            (Some(mean), Some(deviation)) => format!("{:.1} ± {:.1}", mean * 100.0, deviation * 100.0),
-            (Some(mean), None) => format!("{:.1}", mean * 100.0),
-            _ => "–".into(),
-        };
-        let interval =
-            row.interval.map_or_else(String::new, |(low, high)| format!("[{:.0}, {:.0}]", low * 100.0, high * 100.0));
-        out.push_str(&format!(
-            "  {:<26} {number:>11} {interval:>9} {:>2} run{}  {}\n",
-            text::line(&row.condition),
-            row.runs.len(),
-            if row.runs.len() == 1 { " " } else { "s" },
-            text::line(&row.shows)
-        ));
+fn compare(baseline: Option<&str>, context: &Context) -> anyhow::Result<()> {
+    let runs = read_all(context);
+    let mut shown = board(&context.project, &runs, &[]);
+    if let Some(baseline) = baseline {
+        shown = board(&context.project, &runs, &table::chosen(&shown, baseline)?);
     }
-    out
+    if context.json { context.print_json(&shown) } else { print(&table::as_text(&shown)) }
 }
 
 fn follow(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {

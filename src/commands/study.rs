@@ -10,12 +10,12 @@ use indicatif::{HumanBytes, HumanDuration};
 use serde_json::json;
 
 use super::output::{Context, Interrupted, Resumable, print, say};
+use super::table;
 use crate::files;
 use crate::runs::worker;
 use crate::studies::estimate::{Basis, Cost, Estimator};
 use crate::studies::executor::{Options, Told, execute};
 use crate::studies::report::{Format, Report};
-use crate::studies::table::{RowKind, Table};
 use crate::studies::{Cell, Known, Standing, Study};
 use crate::text;
 
@@ -27,6 +27,7 @@ Examples:
   afterthought study run toy-tour --dry-run
   afterthought study run toy-tour --workers 2
   afterthought study show toy-tour
+  afterthought study disagree toy-tour post none
   afterthought study report toy-tour -o tour.html";
 
 #[derive(Subcommand)]
@@ -41,11 +42,26 @@ pub enum StudyCommand {
     Run(RunArgs),
     /// The table: a row for each condition, with what may be said of it
     #[command(
-        after_help = "Examples:\n  afterthought study show toy-tour\n  afterthought study show toy-tour --json | jq '.sections[].rows[] | {condition, accuracy}'"
+        after_help = "Examples:\n  afterthought study show toy-tour\n  afterthought study show toy-tour --baseline post\n  afterthought study show toy-tour --json | jq '.sections[].rows[] | {condition, accuracy}'"
     )]
     Show {
         /// The study's file or name
         study: String,
+        /// Measure all rows of a data set against this one, in place of the study's baseline
+        #[arg(long, value_name = "ROW")]
+        baseline: Option<String>,
+    },
+    /// The questions on which two rows disagree, those that the first wins before those that it loses
+    #[command(
+        after_help = "Examples:\n  afterthought study disagree toy-tour post none\n  afterthought study disagree toy-tour \"post, shuffled\" post --json | jq '.[].disagreements.questions[].id'"
+    )]
+    Disagree {
+        /// The study's file or name
+        study: String,
+        /// The name of a row of its table
+        one: String,
+        /// The row that it is held against
+        other: String,
     },
     /// Write the report: one self-contained page, or Markdown, CSV or LaTeX
     #[command(
@@ -84,7 +100,13 @@ pub struct RunArgs {
 pub fn run(command: StudyCommand, context: &Context) -> anyhow::Result<()> {
     match command {
         StudyCommand::Run(args) => run_cells(&args, context),
-        StudyCommand::Show { study } => show(&Study::find(&context.project, &study)?, context),
+        StudyCommand::Show { study, baseline } => {
+            show(&Study::find(&context.project, &study)?, baseline.as_deref(), context)
+        }
+        StudyCommand::Disagree { study, one, other } => {
+            let table = Study::find(&context.project, &study)?.table(&context.project)?;
+            table::disagree(&table, &one, &other, context)
+        }
         StudyCommand::Report { study, format, output } => {
             report(&Study::find(&context.project, &study)?, format, output, context)
         }
@@ -295,56 +317,12 @@ fn free_disk(project: &Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-fn show(study: &Study, context: &Context) -> anyhow::Result<()> {
-    let table = study.table(&context.project)?;
-    if context.json { context.print_json(&table) } else { print(&as_text(&table)) }
-}
-
-/// The table for a terminal.
-fn as_text(table: &Table) -> String {
-    let mut out = String::new();
-    let points = |share: f64| format!("{:.1}", share * 100.0);
-    for section in &table.sections {
-        let [dataset, student, split] =
-            [&section.dataset, &section.student, &section.split].map(|name| text::line(name));
-        out.push_str(&format!("{student} on {dataset}, {split}\n"));
-        out.push_str(&format!(
-            "  {:<28} {:>5} {:>12} {:>14} {:>10} {:>6} {:>21}  {}\n",
-            "condition", "runs", "accuracy", "95 %", "unparsable", "cut", "to the baseline", "what it says"
-        ));
-        for row in &section.rows {
-            let runs = match row.kind {
-                RowKind::Majority => String::new(),
-                _ => format!("{}/{}", row.finished, row.runs.len()),
-            };
-            let accuracy = match (row.accuracy, row.deviation) {
-                (Some(mean), Some(deviation)) => format!("{} ± {}", points(mean), points(deviation)),
-                (Some(mean), None) => points(mean),
-                _ => "–".into(),
-            };
-            let range = |(low, high): (f64, f64)| format!("[{}, {}]", points(low), points(high));
-            let share = |value: Option<f64>| value.map(|value| format!("{} %", points(value))).unwrap_or_default();
-            let against = row.against.as_ref();
-            let difference =
-                against.map(|against| format!("{:+.1} {}", against.difference * 100.0, range(against.interval)));
-            let says = against.map(|against| against.says.clone()).or_else(|| row.note.clone());
-            let waits = || row.runs.iter().find(|run| run.accuracy.is_none()).map(|run| run.state.clone());
-            let line = format!(
-                "  {:<28} {runs:>5} {accuracy:>12} {:>14} {:>10} {:>6} {:>21}  {}",
-                text::excerpt(&row.condition, 28),
-                row.interval.map(range).unwrap_or_default(),
-                share(row.unparsable),
-                share(row.truncated),
-                difference.unwrap_or_default(),
-                text::line(&says.or_else(waits).unwrap_or_default())
-            );
-            out.push_str(line.trim_end());
-            out.push('\n');
-        }
+fn show(study: &Study, baseline: Option<&str>, context: &Context) -> anyhow::Result<()> {
+    let mut shown = study.table(&context.project)?;
+    if let Some(baseline) = baseline {
+        shown = study.table_against(&context.project, &table::chosen(&shown, baseline)?)?;
     }
-    let margin = points(table.margin);
-    out.push_str(&format!("{} comparisons, adjusted after Holm; margin {margin} points\n", table.comparisons));
-    out
+    if context.json { context.print_json(&shown) } else { print(&table::as_text(&shown)) }
 }
 
 fn report(study: &Study, format: Format, output: Option<PathBuf>, context: &Context) -> anyhow::Result<()> {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::{Context, print};
-use super::runs::table;
-use crate::runs::{Run, board};
+use super::output::{Context, print, say};
+use super::table::as_text;
+use crate::runs::Run;
+use crate::studies::board::board;
 use crate::studies::tour;
 
 const EXAMPLES: &str = "\
@@ -62,6 +63,11 @@ pub fn run(args: TourArgs, context: &Context) -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(300));
     }
     bar.finish_and_clear();
-    let rows = board::board(&context.project, &read());
-    if context.json { context.print_json(&rows) } else { print(&table(&rows)) }
+    let table = board(&context.project, &read(), &[]);
+    if context.json {
+        return context.print_json(&table);
+    }
+    print(&as_text(&table))?;
+    say("next: `afterthought runs compare --baseline post` measures the ablations against the plain rationale");
+    Ok(())
 }

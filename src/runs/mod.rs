@@ -2,7 +2,6 @@
 //! to start, pause, resume and stop it. The run directory is the interface: nothing else is shared between a running
 //! fine-tune and whoever watches it.
 
-pub mod board;
 pub mod control;
 pub mod directory;
 pub mod fork;

@@ -81,7 +81,7 @@ enum Seed {
 }
 
 /// Points of accuracy below which a difference does not matter, where the study does not say.
-const MARGIN: f64 = 3.0;
+pub const MARGIN: f64 = 3.0;
 
 impl Study {
     /// Finds a study: a file, a name under `studies/` of the project, or one that comes with the program.
@@ -99,15 +99,23 @@ impl Study {
         if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == wanted) {
             return Self::parse(text, &PathBuf::from(format!("studies/{name}.yaml")));
         }
-        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        let stem = |path: PathBuf| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
-        let mut known: Vec<String> = entries.filter_map(|entry| stem(entry.path())).collect();
-        known.extend(SHIPPED.iter().map(|(name, _)| (*name).to_owned()));
-        known.sort();
-        known.dedup();
+        let known = Self::names(project);
         let nearest = did_you_mean(&nearest(wanted, known.iter().map(String::as_str)));
         let known = text::line(&known.join(", ")).into_owned();
         Err(StudyError::Unknown { name: text::line(wanted).into(), nearest, known })
+    }
+
+    /// The names of all studies: those under `studies/` of the project, and those that come with the program.
+    pub fn names(project: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(project.join("studies")).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        let is_study = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "yaml");
+        let stem = |path: PathBuf| path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+        let mut known: Vec<String> = paths.filter(is_study).filter_map(stem).collect();
+        known.extend(SHIPPED.iter().map(|(name, _)| (*name).to_owned()));
+        known.sort();
+        known.dedup();
+        known
     }
 
     pub fn read(path: &Path) -> Result<Self, StudyError> {

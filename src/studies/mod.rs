@@ -1,7 +1,11 @@
 //! Studies: a base run, what is varied, and seeds ([`Study`]); the runs that this comes to ([`Cell`]); running those that
-//! are not there yet ([`executor`]); their table ([`table`]) and report ([`report`]). A cell is an ordinary run that is
-//! found again by all that decides its result, so nothing is run twice and a study keeps no state of its own.
+//! are not there yet ([`executor`]); their table ([`table`]), the questions on which two rows of it disagree ([`disagree`]), and
+//! report ([`report`]). A cell is an ordinary run that is found again by all that decides its result, so nothing is run twice
+//! and a study keeps no state of its own. All runs of a project make a table of the same kind ([`board`]).
 
+pub mod board;
+pub mod compare;
+pub mod disagree;
 pub mod estimate;
 pub mod executor;
 pub mod file;
@@ -14,6 +18,7 @@ pub mod tour;
 
 use std::path::PathBuf;
 
+pub use compare::Baseline;
 pub use file::{SHIPPED, Study};
 pub use grid::{Cell, Kind};
 pub use standing::{Known, Standing};
@@ -34,6 +39,8 @@ pub enum StudyError {
     Plot(String),
     #[error("the report could not be put together: {0}")]
     Report(String),
+    #[error("the commonest answer of the training split is not known: {0}")]
+    Commonest(String),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::grid::{BEFORE, shown_seed};
+use super::board::about;
+use super::compare::{Baseline, Draft, Family, Marks, Seed, Yardstick};
+use super::grid::shown_seed;
 use super::standing::{Known, Standing};
-use super::{Cell, Kind, Study, StudyError};
+use super::{Kind, Study, StudyError};
 use crate::corpus::Example;
 use crate::evaluation::read_predictions;
-use crate::evaluation::statistics::{
-    Comparison, Verdict, equivalence, hierarchical_bootstrap, holm, mcnemar, mean_and_deviation, wilson,
-};
+use crate::evaluation::statistics::{Verdict, mean_and_deviation, wilson};
 use crate::journal::RunState;
 use crate::rationale::Placement;
 use crate::runs::{Run, RunDirectory, RunSpec, load_split, prepare};
@@ -27,9 +27,13 @@ pub enum RowKind {
     Condition,
 }
 
-/// A study's numbers. Accuracies and differences are shares, from 0 to 1 and from -1 to 1.
+/// A section's data set, student and split.
+pub type SectionName = (String, String, String);
+
+/// A study's numbers, or those of all runs of a project. Accuracies and differences are shares, from 0 to 1 and from -1 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Table {
+    /// Empty for the runs of a project.
     pub study: String,
     pub description: String,
     /// Differences below this do not matter; stated in the study.
@@ -71,6 +75,12 @@ pub struct Row {
     pub against: Option<Against>,
     /// What else there is to say.
     pub note: Option<String>,
+    /// The place of the row that it is measured against among those of its section, before either is finished.
+    #[serde(skip)]
+    pub baseline: Option<usize>,
+    /// What its rationales are, in a few words.
+    #[serde(skip)]
+    pub about: String,
 }
 
 /// One run of a row.
@@ -79,7 +89,10 @@ pub struct Seeded {
     pub cell: String,
     pub seed: String,
     #[serde(skip)]
-    seeds: Seed,
+    pub seeds: Seed,
+    /// The data set that it is asked about.
+    #[serde(skip)]
+    pub dataset: String,
     pub run: Option<String>,
     /// A run's state, `would run` or `can't run`.
     pub state: String,
@@ -114,236 +127,127 @@ pub struct Against {
     pub says: String,
 }
 
-/// Right or wrong by example.
-type Marks = BTreeMap<String, bool>;
-type Seed = (u64, u64, u64);
-
-/// A row held against its baseline, before p-values are adjusted.
-struct Compared {
-    against: Against,
-    comparison: Comparison,
-    /// McNemar's p-value for each seed that both have.
-    by_seed: Vec<(Seed, f64)>,
-}
-
-/// A row while it is put together.
-struct Draft {
-    row: Row,
-    condition: String,
-    variant: String,
-    placement: Placement,
-    marks: BTreeMap<Seed, Marks>,
-}
-
 impl Study {
     /// The table of what is finished.
     pub fn table(&self, project: &Path) -> Result<Table, StudyError> {
+        self.table_against(project, &[])
+    }
+
+    /// The table, with rows that a person chose as baselines of their sections.
+    pub fn table_against(&self, project: &Path, chosen: &[Baseline]) -> Result<Table, StudyError> {
         let cells = self.cells()?;
         let untrained = self.untrained(&cells);
         let mut known = Known::read(project);
         let mut sections: Vec<(Section, Vec<Draft>)> = Vec::new();
         for cell in untrained.iter().chain(&cells) {
             let spec = &cell.spec;
-            let split = spec.evaluation.last_split();
-            let is_here = |section: &Section| {
-                section.dataset == spec.dataset && section.student == spec.student && section.split == split
-            };
-            let place = sections.iter().position(|(section, _)| is_here(section)).unwrap_or_else(|| {
-                let section = Section {
-                    dataset: spec.dataset.clone(),
-                    student: spec.student.clone(),
-                    split: split.to_owned(),
-                    rows: vec![majority(project, spec)],
-                };
-                sections.push((section, vec![]));
-                sections.len() - 1
-            });
-            let drafts = &mut sections[place].1;
-            let title = cell.title();
             let kind = match cell.kind {
                 Kind::Condition => RowKind::Condition,
                 Kind::Untrained => RowKind::Untrained,
             };
+            let drafts = section_of(&mut sections, spec.dataset.clone(), spec);
+            if drafts.is_empty() {
+                drafts.push(majority(project, &[spec]));
+            }
+            let title = cell.title();
             let at = drafts.iter().position(|draft| draft.row.condition == title && draft.row.kind == kind);
             let at = at.unwrap_or_else(|| {
-                drafts.push(Draft::new(cell, kind));
+                let draft = Draft::new(title, kind, spec);
+                drafts.push(Draft { condition: cell.condition.clone(), variant: cell.variant.clone(), ..draft });
                 drafts.len() - 1
             });
-            drafts[at].add(project, cell, &known.standing(cell));
+            let standing = known.standing(cell);
+            let problem = match &standing {
+                Standing::Impossible(problem) => Some(problem.clone()),
+                _ => None,
+            };
+            drafts[at].add(project, cell.name.clone(), spec, standing.name(), standing.run(), problem);
         }
-        let mut comparisons: Vec<Comparison> = Vec::new();
-        let mut done: Vec<Section> = Vec::new();
-        for (mut section, mut own) in sections {
-            own.iter_mut().for_each(Draft::sum_up);
-            let compared: Vec<Option<Compared>> = own.iter().map(|draft| self.compare(draft, &own)).collect();
-            for (draft, compared) in own.into_iter().zip(compared) {
-                let mut row = draft.row;
-                if let Some(Compared { against, comparison, by_seed }) = compared {
-                    for run in &mut row.runs {
-                        run.mcnemar = by_seed.iter().find(|(seed, _)| *seed == run.seeds).map(|(_, p)| *p);
-                    }
-                    row.against = Some(against);
-                    comparisons.push(comparison);
-                }
-                section.rows.push(row);
-            }
-            done.push(section);
-        }
+        let yardstick =
+            Yardstick { usual: self.baseline.as_deref(), chosen, margin: self.margin, family: Family::Table };
+        let (sections, comparisons) = yardstick.measure(sections);
         let (study, description) = (self.name.clone(), self.description.clone());
-        let mut table =
-            Table { study, description, margin: self.margin, comparisons: comparisons.len(), sections: done };
-        table.adjust(comparisons);
-        Ok(table)
-    }
-
-    /// Measures a row against the baseline of its section: the named one, else the one without rationales, with the same
-    /// other settings.
-    fn compare(&self, draft: &Draft, all: &[Draft]) -> Option<Compared> {
-        if draft.row.kind != RowKind::Condition {
-            return None;
-        }
-        let alike = |other: &&Draft| other.row.kind == RowKind::Condition && other.variant == draft.variant;
-        let by_name = |other: &&Draft| self.baseline.as_deref() == Some(other.condition.as_str());
-        let plain = |other: &&Draft| other.placement == Placement::None;
-        let baseline = all.iter().filter(alike).find(by_name).or_else(|| all.iter().filter(alike).find(plain))?;
-        if std::ptr::eq(baseline, draft) {
-            return None;
-        }
-        let (one, other) = aligned(&draft.marks, &baseline.marks)?;
-        let found = hierarchical_bootstrap(&one, &other).ok()?;
-        let shared: Vec<&Seed> = one.keys().filter(|seed| other.contains_key(*seed)).collect();
-        let mut by_seed = Vec::new();
-        let (mut discordant, mut pairs) = (0, 0);
-        for seed in shared {
-            let both = one[seed].iter().zip(&other[seed]);
-            let wins = both.clone().filter(|(one, other)| **one && !**other).count();
-            let losses = both.filter(|(one, other)| !**one && **other).count();
-            by_seed.push((*seed, mcnemar(wins, losses)));
-            discordant += wins + losses;
-            pairs += found.examples;
-        }
-        let (p, test) = match (&by_seed[..], one.len(), other.len()) {
-            ([(_, p)], 1, 1) => (*p, "exact McNemar"),
-            _ => (found.p, "bootstrap of seeds and examples"),
-        };
-        let differences = by_example(&one, &other, found.paired);
-        let equivalence_p = equivalence(&differences, self.margin).ok().map(|found| found.p);
-        let is_within = found.interval.0 > -self.margin && found.interval.1 < self.margin;
-        let holds_for_seeds = is_within || (one.len(), other.len()) == (1, 1);
-        let comparison = Comparison {
-            difference: found.mean,
-            interval: found.interval,
-            p,
-            // The t tests know of no other seeds. Where those could take the difference beyond the margin, nothing is shown;
-            // the test was made all the same, and counts among those that are adjusted for.
-            equivalence_p: equivalence_p.map(|p| if holds_for_seeds { p } else { 1.0 }),
-            margin: self.margin,
-            examples: found.examples,
-            // Without a pair of runs the share is not known, and nothing is said of what could be seen.
-            discordant: if pairs > 0 { discordant as f64 / pairs as f64 } else { f64::NAN },
-        };
-        let verdict = comparison.verdict();
-        let against = Against {
-            baseline: baseline.row.condition.clone(),
-            difference: found.mean,
-            interval: found.interval,
-            p,
-            test,
-            p_holm: p,
-            equivalence_p,
-            equivalence_p_holm: equivalence_p,
-            seeds: found.seeds,
-            verdict,
-            says: verdict.to_string(),
-        };
-        Some(Compared { against, comparison, by_seed })
+        Ok(Table { study, description, margin: self.margin, comparisons, sections })
     }
 }
 
-impl Table {
-    /// Adjusts the p-values over the whole study, and says what they then allow to be said. The comparisons stand in the
-    /// order of the rows.
-    fn adjust(&mut self, mut comparisons: Vec<Comparison>) {
-        let p: Vec<f64> = comparisons.iter().map(|comparison| comparison.p).collect();
-        // A test that could not be made is none of those over which the others are adjusted.
-        let equal: Vec<f64> = comparisons.iter().filter_map(|comparison| comparison.equivalence_p).collect();
-        let mut equal = holm(&equal).into_iter();
-        for (comparison, p) in comparisons.iter_mut().zip(holm(&p)) {
-            comparison.p = p;
-            comparison.equivalence_p = comparison.equivalence_p.and_then(|_| equal.next());
-        }
-        let rows = self.sections.iter_mut().flat_map(|section| &mut section.rows);
-        for (against, comparison) in rows.filter_map(|row| row.against.as_mut()).zip(comparisons) {
-            against.p_holm = comparison.p;
-            against.equivalence_p_holm = comparison.equivalence_p;
-            against.verdict = comparison.verdict();
-            against.says = against.verdict.to_string();
-        }
-    }
+/// The rows of the section that a run belongs to; a new one where there is none yet.
+pub(super) fn section_of<'a>(
+    sections: &'a mut Vec<(Section, Vec<Draft>)>,
+    dataset: String,
+    spec: &RunSpec,
+) -> &'a mut Vec<Draft> {
+    let split = spec.evaluation.last_split().to_owned();
+    let section = Section { dataset, student: spec.student.clone(), split, rows: vec![] };
+    let place = sections.iter().position(|(other, _)| other.name() == section.name()).unwrap_or_else(|| {
+        sections.push((section, vec![]));
+        sections.len() - 1
+    });
+    &mut sections[place].1
+}
 
+impl Table {
     /// All runs that the numbers rest on.
     pub fn runs(&self) -> impl Iterator<Item = &Seeded> {
         self.sections.iter().flat_map(|section| &section.rows).flat_map(|row| &row.runs)
     }
 }
 
+impl Section {
+    pub fn name(&self) -> SectionName {
+        (self.dataset.clone(), self.student.clone(), self.split.clone())
+    }
+}
+
 impl Draft {
-    fn new(cell: &Cell, kind: RowKind) -> Self {
-        let row = Row { condition: cell.title(), kind, ..Row::empty() };
-        let (condition, variant) = (cell.condition.clone(), cell.variant.clone());
-        Self { row, condition, variant, placement: cell.spec.rationale.placement, marks: BTreeMap::new() }
+    pub(super) fn new(title: String, kind: RowKind, spec: &RunSpec) -> Self {
+        Self {
+            row: Row { condition: title.clone(), kind, about: about(kind, spec), ..Row::empty() },
+            condition: title,
+            variant: String::new(),
+            placement: spec.rationale.placement,
+            is_fresh: spec.student == "toy",
+            marks: BTreeMap::new(),
+        }
     }
 
-    /// Takes in a run, with its answers where it is finished.
-    fn add(&mut self, project: &Path, cell: &Cell, standing: &Standing) {
-        let seed = cell.spec.seed;
+    /// Takes in a cell: its state, and its run with the answers where it is finished.
+    pub(super) fn add(
+        &mut self,
+        project: &Path,
+        cell: String,
+        spec: &RunSpec,
+        state: &str,
+        run: Option<&Run>,
+        problem: Option<String>,
+    ) {
+        let seed = spec.seed;
         let seeds = (seed.init, seed.order, seed.ablation);
-        let run = standing.run();
-        let result = run.filter(|run| run.state == RunState::Finished).and_then(|run| run.history.result());
-        let reason = match standing {
-            Standing::Impossible(problem) => Some(problem.clone()),
-            _ => run.filter(|run| run.state != RunState::Finished).and_then(|run| run.history.reason.clone()),
-        };
+        let finished = run.filter(|run| run.state == RunState::Finished);
+        let result = finished.and_then(|run| run.history.result());
+        let last_words = run.filter(|run| run.state != RunState::Finished).and_then(|run| run.history.reason.clone());
         self.row.runs.push(Seeded {
-            cell: cell.name.clone(),
+            cell,
             seed: shown_seed(seed),
             seeds,
+            dataset: spec.dataset.clone(),
             run: run.map(|run| run.id.clone()),
-            state: standing.name().to_owned(),
+            state: state.to_owned(),
             accuracy: result.map(|result| result.accuracy),
             interval: result.map(|result| wilson(result.correct, result.examples)),
             correct: result.map_or(0, |result| result.correct),
             examples: result.map_or(0, |result| result.examples),
             unparsable: result.map_or(0, |result| result.unparsable),
             mcnemar: None,
-            reason,
+            reason: problem.or(last_words),
         });
-        let Standing::Finished(run) = standing else { return };
-        if let Some(marks) = marks(project, run, &cell.spec) {
-            self.marks.insert(seeds, marks);
+        let Some(run) = finished else { return };
+        if let Some(marks) = marks(project, run, spec) {
+            self.marks.entry(spec.dataset.clone()).or_default().insert(seeds, marks);
         }
         if let Some(train) = run.history.material.get(prepare::TRAIN) {
             // Every seed trains on the same rows.
             self.row.truncated = Some(train.truncated as f64 / train.examples.max(1) as f64);
-        }
-    }
-
-    fn sum_up(&mut self) {
-        let row = &mut self.row;
-        let accuracies: Vec<f64> = row.runs.iter().filter_map(|run| run.accuracy).collect();
-        row.finished = accuracies.len();
-        if accuracies.is_empty() {
-            return;
-        }
-        let (mean, deviation) = mean_and_deviation(&accuracies);
-        (row.accuracy, row.deviation) = (Some(mean), deviation);
-        row.examples = row.runs.iter().map(|run| run.examples).max().unwrap_or(0);
-        row.interval = Some(wilson((mean * row.examples as f64).round() as usize, row.examples));
-        let all: usize = row.runs.iter().map(|run| run.examples).sum();
-        let unparsable: usize = row.runs.iter().map(|run| run.unparsable).sum();
-        row.unparsable = (all > 0).then(|| unparsable as f64 / all as f64);
-        if row.condition == BEFORE {
-            row.truncated = None;
         }
     }
 }
@@ -351,6 +255,8 @@ impl Draft {
 impl Row {
     fn empty() -> Self {
         Self {
+            about: String::new(),
+            baseline: None,
             condition: String::new(),
             kind: RowKind::Condition,
             runs: vec![],
@@ -370,16 +276,23 @@ impl Row {
 /// What the row of the commonest answer is called.
 const MAJORITY: &str = "majority class";
 
-/// The row of who always gives the commonest answer of the training split.
-fn majority(project: &Path, spec: &RunSpec) -> Row {
-    let row = Row { condition: MAJORITY.into(), kind: RowKind::Majority, ..Row::empty() };
+/// What the majority row of a data set says: the commonest answer of the training split, its share there, and the right
+/// answers, by question.
+pub(super) struct Commonest {
+    pub label: String,
+    share: f64,
+    pub golds: BTreeMap<String, String>,
+}
+
+/// The commonest answer of the training split, held against the split that a run is asked last.
+pub(super) fn commonest(project: &Path, spec: &RunSpec) -> Result<Commonest, String> {
     let load = |split: &str| -> Result<Vec<Example>, crate::runs::RunError> {
         let dataset = prepare::dataset(project, spec)?;
         Ok(load_split(&dataset, split, &spec.rationale.source)?.examples)
     };
     let (train, asked) = match (load(prepare::TRAIN), load(spec.evaluation.last_split())) {
         (Ok(train), Ok(asked)) => (train, asked),
-        (Err(error), _) | (_, Err(error)) => return Row { note: Some(error.to_string()), ..row },
+        (Err(error), _) | (_, Err(error)) => return Err(error.to_string()),
     };
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for gold in train.iter().filter_map(Example::gold) {
@@ -387,18 +300,62 @@ fn majority(project: &Path, spec: &RunSpec) -> Row {
     }
     // Of equals the first in the alphabet.
     let Some((label, count)) = counts.iter().max_by(|one, other| one.1.cmp(other.1).then(other.0.cmp(one.0))) else {
-        return Row { note: Some("the training split has no answers".into()), ..row };
+        return Err("the training split has no answers".into());
     };
-    let golds: Vec<&str> = asked.iter().filter_map(|example| Some(example.gold()?.label.as_str())).collect();
-    let correct = golds.iter().filter(|gold| *gold == label).count();
-    let share = *count as f64 / counts.values().sum::<usize>() as f64;
-    Row {
-        accuracy: (!golds.is_empty()).then(|| correct as f64 / golds.len() as f64),
-        interval: (!golds.is_empty()).then(|| wilson(correct, golds.len())),
-        examples: golds.len(),
-        unparsable: Some(0.0),
-        note: Some(format!("always {label}, the answer of {:.1} % of the training questions", share * 100.0)),
+    let golds = asked.iter().filter_map(|example| Some((example.id.clone(), example.gold()?.label.clone())));
+    Ok(Commonest {
+        label: (*label).to_owned(),
+        share: *count as f64 / counts.values().sum::<usize>() as f64,
+        golds: golds.collect(),
+    })
+}
+
+/// The row of who always gives the commonest answer: the mean over draws of a data set, where there are several.
+pub(super) fn majority(project: &Path, specs: &[&RunSpec]) -> Draft {
+    let kind = RowKind::Majority;
+    let about = specs.first().map_or_else(String::new, |spec| about(kind, spec));
+    let row = Row { condition: MAJORITY.into(), kind, about, ..Row::empty() };
+    let mut marks: BTreeMap<String, BTreeMap<Seed, Marks>> = BTreeMap::new();
+    let mut notes: Vec<String> = Vec::new();
+    let mut shares: Vec<f64> = Vec::new();
+    let mut examples = 0;
+    for spec in specs {
+        match commonest(project, spec) {
+            Err(problem) => notes.push(problem),
+            Ok(Commonest { label, share, golds }) => {
+                let share = share * 100.0;
+                notes.push(format!("always {label}, the answer of {share:.1} % of the training questions"));
+                let own: Marks = golds.into_iter().map(|(id, gold)| (id, gold == label)).collect();
+                if !own.is_empty() {
+                    shares.push(own.values().filter(|right| **right).count() as f64 / own.len() as f64);
+                }
+                examples = examples.max(own.len());
+                marks.entry(spec.dataset.clone()).or_default().insert((0, 0, 0), own);
+            }
+        }
+    }
+    let (mean, deviation) = mean_and_deviation(&shares);
+    let accuracy = (!shares.is_empty()).then_some(mean);
+    let note = match &notes[..] {
+        [one] => Some(one.clone()),
+        _ => Some(format!("the commonest training answer of each of {} draws of the data set", specs.len())),
+    };
+    let row = Row {
+        accuracy,
+        deviation,
+        interval: accuracy.map(|mean| wilson((mean * examples as f64).round() as usize, examples)),
+        examples,
+        unparsable: accuracy.map(|_| 0.0),
+        note,
         ..row
+    };
+    Draft {
+        row,
+        condition: MAJORITY.into(),
+        variant: String::new(),
+        placement: Placement::None,
+        is_fresh: false,
+        marks,
     }
 }
 
@@ -410,28 +367,4 @@ fn marks(project: &Path, run: &Run, spec: &RunSpec) -> Option<Marks> {
     let own = predictions.into_iter().filter(|one| one.dataset == spec.dataset && one.split == split);
     let known = own.filter(|prediction| prediction.answer.is_some());
     Some(known.map(|prediction| (prediction.id.clone(), prediction.is_correct())).collect())
-}
-
-/// Marks by seed, the examples of all in one order.
-type Aligned = BTreeMap<Seed, Vec<bool>>;
-
-/// The marks of both over the examples that all of their runs answered, in one order.
-fn aligned(one: &BTreeMap<Seed, Marks>, other: &BTreeMap<Seed, Marks>) -> Option<(Aligned, Aligned)> {
-    let all = || one.values().chain(other.values());
-    let ids: Vec<&String> = all().next()?.keys().filter(|id| all().all(|marks| marks.contains_key(*id))).collect();
-    let line_up = |of: &BTreeMap<Seed, Marks>| {
-        of.iter().map(|(seed, marks)| (*seed, ids.iter().map(|id| marks[*id]).collect())).collect()
-    };
-    Some((line_up(one), line_up(other)))
-}
-
-/// For each example the one condition's mean over seeds less the other's; over the shared seeds where runs were paired.
-fn by_example(one: &Aligned, other: &Aligned, paired: bool) -> Vec<f64> {
-    let mean = |of: &Aligned, with: &Aligned, place: usize| {
-        let used: Vec<bool> =
-            of.iter().filter(|(seed, _)| !paired || with.contains_key(*seed)).map(|(_, marks)| marks[place]).collect();
-        used.iter().filter(|right| **right).count() as f64 / used.len().max(1) as f64
-    };
-    let examples = one.values().next().map_or(0, Vec::len);
-    (0..examples).map(|place| mean(one, other, place) - mean(other, one, place)).collect()
 }

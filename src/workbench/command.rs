@@ -69,6 +69,12 @@ pub enum Command {
     NextOver,
     KeepTop,
     OpenRow,
+    CloseRow,
+    FilterRows,
+    SortRows,
+    MakeBaseline,
+    Disagreements,
+    ChooseStudy,
 }
 
 /// What a command is called in the palette and what it does, in a few words.
@@ -133,7 +139,13 @@ pub const ALL: &[About] = &[
     about(Command::NextBaseline, "baseline", "mean, zero or pad vector"),
     about(Command::NextOver, "attribute to", "the rationale, or all before the label"),
     about(Command::KeepTop, "keep top tokens", "make these key tokens the recipe"),
-    about(Command::OpenRow, "open", "show this condition's run"),
+    about(Command::OpenRow, "open", "the row's runs, their curves; the question"),
+    about(Command::CloseRow, "back", "one step back; all rows again"),
+    about(Command::FilterRows, "filter rows", "conditions by a part of their name"),
+    about(Command::SortRows, "sort rows", "as listed, by accuracy, difference or name"),
+    about(Command::MakeBaseline, "make baseline", "measure the others against this row"),
+    about(Command::Disagreements, "disagreements", "questions on which row and baseline differ"),
+    about(Command::ChooseStudy, "choose study", "all runs of the project, or one study"),
     about(Command::FocusData, "data", "to the data pane"),
     about(Command::FocusRationale, "rationale", "to the rationale pane"),
     about(Command::FocusTraining, "training", "to the training pane"),

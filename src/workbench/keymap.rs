@@ -112,6 +112,12 @@ const DEFAULTS: &[Row] = &[
     (In(Attribution), &["v"], NextOver, Some("attribute to")),
 
     (In(Board), &["enter"], OpenRow, Some("open")),
+    (In(Board), &["esc"], CloseRow, Some("back")),
+    (In(Board), &["/"], FilterRows, Some("filter")),
+    (In(Board), &["s"], SortRows, Some("sort")),
+    (In(Board), &["b"], MakeBaseline, Some("baseline")),
+    (In(Board), &["d"], Disagreements, Some("disagree")),
+    (In(Board), &["S"], ChooseStudy, Some("study")),
     (In(Board), &["n"], NewRun, None),
 ];
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crossterm::event::KeyEvent;
 
+use super::board::Shown as BoardShown;
 use super::state::{Attributed, EditTarget, Notice, Opened, Shown};
 use super::theme::Theme;
 use crate::attribution::Over;
@@ -12,8 +13,10 @@ use crate::corpus::edits::Patch;
 use crate::corpus::rows::Count;
 use crate::journal::{Entry, RunState};
 use crate::rationale::recipe::Baseline;
-use crate::runs::board::BoardRow;
 use crate::runs::{Run, RunSpec, control};
+use crate::studies::Baseline as BaselineRow;
+use crate::studies::disagree::Disagreements;
+use crate::studies::table::{Row, Section, Table};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -64,8 +67,15 @@ pub enum Message {
     },
     Board {
         generation: u64,
-        rows: Vec<BoardRow>,
+        result: Box<Result<Table, String>>,
     },
+    /// The questions on which two rows disagree.
+    Disagreed {
+        generation: u64,
+        result: Box<Result<Disagreements, String>>,
+    },
+    /// The names of the studies there are.
+    Studies(Vec<String>),
     /// An edit is on the disk, or not.
     Edited {
         target: String,
@@ -108,7 +118,9 @@ pub enum Effect {
     Preview { generation: u64, spec: Box<RunSpec>, split: String, place: usize, example: Box<Example> },
     Attribute(Box<AttributeRequest>),
     LoadPredictions { run: String, dataset: String, split: String },
-    MakeBoard { generation: u64 },
+    MakeBoard { generation: u64, shown: BoardShown, baselines: Vec<BaselineRow> },
+    Disagree(Box<DisagreeRequest>),
+    ListStudies,
     Edit { target: EditTarget, patch: Patch },
     UndoEdit(EditTarget),
     RedoEdit(EditTarget),
@@ -124,6 +136,16 @@ pub enum Effect {
     Redraw,
     Suspend,
     Quit,
+}
+
+/// The rows whose disagreements are looked for.
+#[derive(Debug, PartialEq)]
+pub struct DisagreeRequest {
+    pub generation: u64,
+    /// Their section, without rows.
+    pub section: Section,
+    pub one: Row,
+    pub other: Row,
 }
 
 /// What is to be attributed.

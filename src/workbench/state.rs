@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use ratatui_textarea::TextArea;
 
+pub use super::board::BoardView;
 use super::keymap::Keymap;
 use super::pane::Pane;
 use super::theme::Theme;
@@ -12,7 +13,6 @@ use crate::corpus::Example;
 use crate::corpus::rows::Count;
 use crate::rationale::Rendered;
 use crate::rationale::recipe::Baseline;
-use crate::runs::board::BoardRow;
 use crate::runs::{Run, RunSpec};
 
 /// The whole workbench.
@@ -130,9 +130,19 @@ pub struct DataView {
     pub selected: Option<Selected>,
     /// The first line of the selected question that is shown.
     pub scroll: usize,
+    /// The question that the board sent for, until its rows are there.
+    pub wanted: Option<Wanted>,
     /// Whose predictions are in the table.
     pub predicted_by: Option<String>,
     pub predictions: HashMap<String, (Option<String>, bool)>,
+}
+
+/// A row of a split that is to be selected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    pub dataset: String,
+    pub split: String,
+    pub row: usize,
 }
 
 /// What a filter found so far.
@@ -260,14 +270,6 @@ pub struct AttributionView {
     pub scroll: usize,
 }
 
-/// The comparison of conditions.
-#[derive(Default)]
-pub struct BoardView {
-    pub generation: u64,
-    pub rows: Vec<BoardRow>,
-    pub cursor: usize,
-}
-
 /// What lies over the panes and takes the keys.
 pub enum Overlay {
     Help {
@@ -287,6 +289,8 @@ pub enum Overlay {
     },
     /// The filter of the data pane, typed.
     Filter,
+    /// That of the board.
+    RowFilter,
     Menu(Menu),
     Confirm {
         question: String,
@@ -332,6 +336,8 @@ pub enum Chosen {
     Recipe(crate::rationale::Recipe),
     Source(String),
     Run(String),
+    /// What the board shows.
+    Board(super::board::Shown),
     Theme(String),
     Student(String),
     /// Ask for a student by name.

@@ -269,3 +269,36 @@ fn the_terminal_is_given_back_after_a_panic() {
     let said = terminal.contents();
     assert!(said.contains("broken on purpose") && said.contains("runs go on and edits are kept"), "{said}");
 }
+
+#[test]
+fn a_study_that_runs_in_another_terminal_is_watched_on_the_board() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("studies")).unwrap();
+    let study = "base: {training: {steps: 60}}\nconditions: {none: {rationale: {placement: none}}, post: {}}\n";
+    std::fs::write(dir.path().join("studies/mine.yaml"), study).unwrap();
+    let mut terminal = Terminal::start(dir.path(), 80, 24, &[]);
+    terminal.wait_for("tr-0001");
+    terminal.press("5S");
+    terminal.wait_for("what the board shows");
+    terminal.press("j\r");
+    terminal.wait_for("mine · 2 conditions, 0 with a result · 0/3 cells");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_afterthought"));
+    command.arg("-C").arg(dir.path()).args(["study", "run", "mine"]);
+    let mut other = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    // Each step of a run under way is seen.
+    terminal.wait("a step of 60", |terminal| {
+        let screen = terminal.contents();
+        (1..60).any(|step| screen.contains(&format!("● {step}/60")))
+    });
+    terminal.wait_for("mine · 2 conditions, 2 with a result");
+    terminal.wait_for("◆ none");
+    assert!(other.wait().unwrap().success());
+    terminal.press("Gd");
+    terminal.wait_for("post against none");
+    terminal.wait_for(" won, ");
+    terminal.press("\r");
+    terminal.wait_for("predicted by post");
+    terminal.press("q\r");
+    assert_eq!(terminal.end(), 0);
+    terminal.is_given_back();
+}

@@ -163,6 +163,11 @@ impl Bench {
     }
 }
 
+/// A key as a message.
+pub fn key(name: &str) -> Message {
+    Message::Key(named(name))
+}
+
 fn named(name: &str) -> KeyEvent {
     let (control, name) = match name.strip_prefix("ctrl-") {
         Some(rest) => (KeyModifiers::CONTROL, rest),

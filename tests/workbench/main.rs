@@ -2,6 +2,7 @@
 
 mod bench;
 mod browsing;
+mod comparing;
 mod recipes;
 mod screens;
 mod watching;

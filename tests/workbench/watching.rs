@@ -38,10 +38,15 @@ fn a_run_is_found_watched_and_compared() {
     bench.says("30/30");
     bench.says("finished");
     bench.press("5");
-    bench.says("none");
+    bench.says("majority class");
+    bench.says("◆ none");
+    bench.press("j");
     bench.says("the student without rationales");
     bench.says("[");
-    bench.press("jj<enter>");
+    bench.press("j<enter>");
+    bench.says("McNemar p");
+    bench.says("the curves of all these runs");
+    bench.press("<enter>");
     assert_eq!(bench.state.focus, Pane::Training);
     assert_eq!(bench.state.runs.selected().unwrap().spec.rationale.to_string(), "post");
     bench.press("c");

@@ -20,6 +20,8 @@ enum Lane {
     Attribution,
     Predictions,
     Board,
+    Questions,
+    Studies,
     /// Everything else, in order.
     Changes,
 }
@@ -34,6 +36,8 @@ impl Lane {
             Effect::Attribute(_) => Self::Attribution,
             Effect::LoadPredictions { .. } => Self::Predictions,
             Effect::MakeBoard { .. } => Self::Board,
+            Effect::Disagree(_) => Self::Questions,
+            Effect::ListStudies => Self::Studies,
             _ => Self::Changes,
         }
     }

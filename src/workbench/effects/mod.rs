@@ -1,6 +1,7 @@
 //! What the update loop asks for, done off the screen's thread: reading rows, rendering, attributing, starting and
 //! steering runs. Each effect answers with messages.
 
+mod board;
 pub mod lanes;
 pub mod watch;
 
@@ -27,11 +28,10 @@ use crate::evaluation;
 use crate::evaluation::answers::score_choices_in_context;
 use crate::files;
 use crate::rationale::recipe::Placement;
-use crate::runs::board::board;
 use crate::runs::preview::{Reading, preview};
 use crate::runs::scorer::TrainedRun;
-use crate::runs::{Run, RunDirectory, RunSpec, control, prepare, spawn};
-use crate::studies::tour;
+use crate::runs::{RunDirectory, RunSpec, control, prepare, spawn};
+use crate::studies::{Study, tour};
 use crate::text;
 
 /// Problems of each kind that a check lists.
@@ -117,11 +117,15 @@ impl Services {
                 send(Message::Attributed { generation, result });
             }
             Effect::LoadPredictions { run, dataset, split } => send(self.predictions(run, &dataset, &split)),
-            Effect::MakeBoard { generation } => {
-                let runs: Vec<Run> =
-                    RunDirectory::list(&self.project).iter().filter_map(|run| run.read().ok()).collect();
-                send(Message::Board { generation, rows: board(&self.project, &runs) });
+            Effect::MakeBoard { generation, shown, baselines } => {
+                let result = self.board(&shown, &baselines).map_err(|error| error.to_string());
+                send(Message::Board { generation, result: Box::new(result) });
             }
+            Effect::Disagree(request) => {
+                let result = self.disagree(&request).map_err(|error| error.to_string());
+                send(Message::Disagreed { generation: request.generation, result: Box::new(result) });
+            }
+            Effect::ListStudies => send(Message::Studies(Study::names(&self.project))),
             Effect::Edit { target, patch } => {
                 self.edit(target, send, |edits, key| edits.set(key, patch).map(|()| true))
             }

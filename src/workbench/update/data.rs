@@ -11,7 +11,7 @@ use crate::workbench::layout;
 use crate::workbench::message::Effect;
 use crate::workbench::pane::Pane;
 use crate::workbench::state::Opened;
-use crate::workbench::state::{Chosen, Matches, Menu, MenuItem, NOW, Notice, Overlay, Selected, State};
+use crate::workbench::state::{Chosen, Matches, Menu, MenuItem, NOW, Notice, Overlay, Selected, State, Wanted};
 
 /// Rows kept in memory; more are thrown away and read again when they are looked at.
 const KEPT_ROWS: usize = 4096;
@@ -59,7 +59,10 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
 
 /// A data set was opened: its first split is shown.
 pub fn opened(state: &mut State, opened: Opened) -> Vec<Effect> {
-    let split = if opened.splits.contains(&state.data.split) {
+    let wanted = state.data.wanted.as_ref().filter(|wanted| wanted.dataset == opened.name);
+    let split = if let Some(wanted) = wanted.filter(|wanted| opened.splits.contains(&wanted.split)) {
+        wanted.split.clone()
+    } else if opened.splits.contains(&state.data.split) {
         state.data.split.clone()
     } else {
         opened.splits.first().cloned().unwrap_or_default()
@@ -147,7 +150,39 @@ pub fn counted(state: &mut State, dataset: &str, split: &str, count: Count) -> V
         return vec![];
     }
     state.data.count = Some(count);
-    ask_rows(state)
+    let mut effects = arrive(state);
+    effects.extend(ask_rows(state));
+    effects
+}
+
+/// Selects a question of any data set, as soon as its rows are there.
+pub fn go_to(state: &mut State, dataset: String, split: String, row: usize) -> Vec<Effect> {
+    state.data.filter.clear();
+    state.data.matches = None;
+    let is_open = state.data.opened.as_ref().is_some_and(|opened| opened.name == dataset);
+    state.data.wanted = Some(Wanted { dataset: dataset.clone(), split: split.clone(), row });
+    if !is_open {
+        return vec![Effect::OpenDataset(dataset)];
+    }
+    if state.data.split != split {
+        return open_split(state, split);
+    }
+    let mut effects = arrive(state);
+    effects.extend(runs::ask_predictions(state));
+    effects
+}
+
+/// Selects the question that was sent for, once it is known to be there.
+fn arrive(state: &mut State) -> Vec<Effect> {
+    let here = (state.draft.dataset.as_str(), state.data.split.as_str());
+    let Some(wanted) = &state.data.wanted else { return vec![] };
+    if (wanted.dataset.as_str(), wanted.split.as_str()) != here || wanted.row >= state.data.lines() {
+        return vec![];
+    }
+    state.data.cursor = wanted.row;
+    state.data.wanted = None;
+    keep_cursor_visible(state);
+    look(state)
 }
 
 pub fn rows(

@@ -1,6 +1,7 @@
 //! The one place where the state changes: a pure function from a state and a message to effects.
 
 mod attribution;
+mod board;
 mod data;
 mod overlay;
 mod recipe;
@@ -14,9 +15,9 @@ use super::state::{Confirmed, Menu, MenuItem, NOW, Notice, Overlay, State};
 
 /// What to ask for before anything has happened.
 pub fn start(state: &mut State) -> Vec<Effect> {
-    let generation = state.next_generation();
-    state.board.generation = generation;
-    vec![Effect::ListDatasets, Effect::OpenDataset(state.draft.dataset.clone()), Effect::MakeBoard { generation }]
+    let mut effects = vec![Effect::ListDatasets, Effect::OpenDataset(state.draft.dataset.clone())];
+    effects.extend(board::ask(state));
+    effects
 }
 
 /// Takes in a message.
@@ -69,11 +70,16 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         Message::RunFound(run) => runs::found(state, *run),
         Message::RunGone(id) => runs::gone(state, &id),
         Message::RunMoved { id, entries, state: now } => runs::moved(state, &id, entries, now),
-        Message::Board { generation, rows } => {
-            if generation == state.board.generation {
-                state.board.cursor = state.board.cursor.min(rows.len().saturating_sub(1));
-                state.board.rows = rows;
-            }
+        Message::Board { generation, result } => {
+            board::made(state, generation, *result);
+            vec![]
+        }
+        Message::Disagreed { generation, result } => {
+            board::disagreed(state, generation, *result);
+            vec![]
+        }
+        Message::Studies(names) => {
+            board::choose(state, names);
             vec![]
         }
         Message::Edited { target, result } => recipe::edited(state, &target, result),
@@ -163,8 +169,14 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::UseRecipe
         | Command::RemoveRun
         | Command::ChooseStudent
-        | Command::EditSettings
-        | Command::OpenRow => return runs::perform(state, command),
+        | Command::EditSettings => return runs::perform(state, command),
+        Command::OpenRow
+        | Command::CloseRow
+        | Command::FilterRows
+        | Command::SortRows
+        | Command::MakeBaseline
+        | Command::Disagreements
+        | Command::ChooseStudy => return board::perform(state, command),
         Command::ChooseRun | Command::NextBaseline | Command::NextOver | Command::KeepTop => {
             return attribution::perform(state, command);
         }
@@ -246,10 +258,7 @@ fn go(state: &mut State, command: Command) -> Vec<Effect> {
             return runs::ask_predictions(state);
         }
         Pane::Attribution => state.attribution.scroll = moved(state.attribution.scroll, usize::MAX / 2, page, command),
-        Pane::Board => {
-            let last = state.board.rows.len().saturating_sub(1);
-            state.board.cursor = moved(state.board.cursor, last, page, command);
-        }
+        Pane::Board => board::go(state, command),
     }
     vec![]
 }

@@ -2,8 +2,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{attribution, data, perform, recipe, runs};
-use crate::workbench::command::{ALL, About};
+use super::{attribution, board, data, perform, recipe, runs};
+use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
 use crate::workbench::pane::Pane;
@@ -20,6 +20,10 @@ pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
         }
         Overlay::Palette { input, cursor } => palette_key(state, key, input, cursor),
         Overlay::Filter => filter_key(state, key),
+        Overlay::RowFilter => {
+            row_filter_key(state, key);
+            vec![]
+        }
         Overlay::Menu(mut menu) => {
             match key.code {
                 KeyCode::Esc | KeyCode::Char('q') => return vec![],
@@ -83,6 +87,11 @@ pub fn paste(state: &mut State, text: &str) -> Vec<Effect> {
         Some(Overlay::Filter) => {
             let filter = format!("{}{}", state.data.filter, text.lines().next().unwrap_or_default());
             data::set_filter(state, filter)
+        }
+        Some(Overlay::RowFilter) => {
+            let filter = format!("{}{}", state.board.filter, text.lines().next().unwrap_or_default());
+            board::set_filter(state, filter);
+            vec![]
         }
         _ => vec![],
     }
@@ -164,6 +173,21 @@ fn filter_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
     if filter == state.data.filter { vec![] } else { data::set_filter(state, filter) }
 }
 
+fn row_filter_key(state: &mut State, key: KeyEvent) {
+    match key.code {
+        KeyCode::Enter => return,
+        KeyCode::Esc => return board::set_filter(state, String::new()),
+        KeyCode::Down => board::go(state, Command::Down),
+        KeyCode::Up => board::go(state, Command::Up),
+        _ => {
+            let mut filter = state.board.filter.clone();
+            type_into(&mut filter, key);
+            board::set_filter(state, filter);
+        }
+    }
+    state.overlay = Some(Overlay::RowFilter);
+}
+
 fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
     match chosen {
         Chosen::Dataset(name) => vec![Effect::OpenDataset(name)],
@@ -176,6 +200,7 @@ fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
             state.attribution.run = Some(id);
             attribution::ask(state).into_iter().collect()
         }
+        Chosen::Board(shown) => board::show(state, shown),
         Chosen::Theme(name) => {
             state.theme_name = name;
             vec![Effect::LoadTheme(state.theme_name.clone())]

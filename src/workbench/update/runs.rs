@@ -1,6 +1,6 @@
-//! The training pane and the board: runs as they come, move and end.
+//! The training pane: runs as they come, move and end.
 
-use super::{attribution, focus, recipe};
+use super::{attribution, board, recipe};
 use crate::corpus::Example;
 use crate::journal::{Entry, Event, RunState};
 use crate::rationale::recipe::Placement;
@@ -10,7 +10,6 @@ use crate::runs::{Run, RunSpec};
 use crate::workbench::command::Command;
 use crate::workbench::message::Effect;
 use crate::workbench::message::External;
-use crate::workbench::pane::Pane;
 use crate::workbench::state::{Chosen, Confirmed, InputFor, Menu, MenuItem, NOW, Notice, Overlay, State};
 
 pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
@@ -29,7 +28,6 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             let text = state.draft.to_yaml();
             vec![Effect::OpenEditor { what: External::Settings, text }]
         }
-        Command::OpenRow => open_row(state),
         _ => match state.runs.selected().cloned() {
             Some(run) => with_run(state, command, run),
             None => {
@@ -173,18 +171,6 @@ pub fn ask_student(state: &mut State) {
     state.overlay = Some(Overlay::Input { title, text: String::new(), then: InputFor::Student });
 }
 
-/// From a row of the board to its newest run.
-fn open_row(state: &mut State) -> Vec<Effect> {
-    let Some(row) = state.board.rows.get(state.board.cursor) else { return vec![] };
-    let ids: Vec<String> = row.runs.iter().map(|run| run.id.clone()).collect();
-    if let Some(newest) = ids.last() {
-        show(state, newest);
-    }
-    state.runs.overlaid = ids.into_iter().collect();
-    focus(state, Pane::Training);
-    ask_predictions(state)
-}
-
 /// Puts the cursor on a run that somebody asked for.
 pub fn show(state: &mut State, id: &str) {
     state.runs.follows_newest = false;
@@ -201,7 +187,7 @@ fn select(state: &mut State, id: &str) {
 pub fn found(state: &mut State, run: Run) -> Vec<Effect> {
     if let Some(known) = state.runs.runs.iter_mut().find(|known| known.id == run.id) {
         *known = run;
-        return ask_board(state);
+        return board::ask(state);
     }
     let selected = state.runs.selected().map(|run| run.id.clone());
     let id = run.id.clone();
@@ -222,7 +208,7 @@ pub fn found(state: &mut State, run: Run) -> Vec<Effect> {
 
 /// Everything that depends on which runs there are.
 fn ask_all(state: &mut State) -> Vec<Effect> {
-    let mut effects = ask_board(state);
+    let mut effects = board::ask(state);
     effects.extend(ask_predictions(state));
     effects.extend(attribution::ask(state));
     effects
@@ -233,7 +219,7 @@ pub fn gone(state: &mut State, id: &str) -> Vec<Effect> {
     state.runs.runs.retain(|run| run.id != id);
     state.runs.overlaid.remove(id);
     state.runs.cursor = state.runs.cursor.min(state.runs.runs.len().saturating_sub(1));
-    ask_board(state)
+    board::ask(state)
 }
 
 /// New lines of a run's journal.
@@ -263,17 +249,16 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
         let result = result.map_or_else(String::new, |accuracy| format!(": {:.1} % right", accuracy * 100.0));
         state.say(Notice::info(format!("{title} is finished{result}")));
     }
-    if was != now || evaluated {
-        return ask_all(state);
+    if was == now && !evaluated {
+        return vec![];
     }
-    vec![]
-}
-
-/// Asks for the comparison of conditions, after something in it may have changed.
-pub fn ask_board(state: &mut State) -> Vec<Effect> {
-    let generation = state.next_generation();
-    state.board.generation = generation;
-    vec![Effect::MakeBoard { generation }]
+    let mut effects = ask_predictions(state);
+    effects.extend(attribution::ask(state));
+    // What a run under way does is read off its journal; only one that ended has answers to compare.
+    if !now.is_active() {
+        effects.extend(board::ask(state));
+    }
+    effects
 }
 
 /// Asks for the predictions of the selected run on the split that is shown.

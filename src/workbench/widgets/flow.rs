@@ -153,9 +153,34 @@ pub fn fit(text: &str, width: usize) -> String {
     text + &" ".repeat(gap)
 }
 
+/// [`fit`], but cut in the middle: names that differ in their last setting stay apart.
+pub fn fit_middle(text: &str, width: usize) -> String {
+    let text = text::line(text);
+    if text.width() <= width {
+        return fit(&text, width);
+    }
+    let (mut end, mut used) = (String::new(), 0);
+    for grapheme in text.graphemes(true).rev() {
+        used += grapheme.width();
+        if used > width.saturating_sub(1) / 2 {
+            break;
+        }
+        end.insert_str(0, grapheme);
+    }
+    fit(&(cut(&text, width.saturating_sub(end.width())) + &end), width)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_keeps_both_ends() {
+        assert_eq!(fit_middle("post, shuffled, steps=60", 24), "post, shuffled, steps=60");
+        assert_eq!(fit_middle("post, shuffled, steps=60", 17), "post, sh…steps=60");
+        assert_eq!(fit_middle("post", 6), "post  ");
+        assert_eq!(fit_middle("魚魚魚魚魚\u{1b}魚魚", 7).width(), 7);
+    }
 
     fn plain(lines: &[Line]) -> Vec<String> {
         lines.iter().map(|line| line.spans.iter().map(|span| span.content.as_ref()).collect()).collect()
