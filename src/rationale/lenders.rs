@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::ablation::donor;
 use super::recipe::{Swap, SwapWith};
-use crate::corpus::{Example, SourceRationale, Template};
+use crate::corpus::{Choice, Example, SourceRationale, Template};
 use crate::seeds::Stream;
 
 /// The examples of a split that can lend their rationale, by what decides who borrows it.
@@ -103,20 +103,36 @@ fn answer_text(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
-/// Of a source's rationales for this question, one for a choice that is wrong, drawn by (seed, example id). A source says
-/// by `teacher_answer` what its rationale argues for; one that does not say is not taken.
-pub fn for_wrong_choice<'a>(seed: u64, example: &Example, of: &'a [SourceRationale]) -> Option<&'a str> {
+/// The choice that an answer means: by its label, else by its text.
+pub fn choice_of<'a>(example: &'a Example, answer: &str) -> Option<&'a Choice> {
+    let by_label = example.choices.iter().find(|choice| choice.label == answer);
+    by_label.or_else(|| example.choices.iter().find(|choice| answer_text(&choice.text) == answer_text(answer)))
+}
+
+/// Whether a choice says another thing than the right one.
+pub fn is_wrong(choice: &Choice, gold: &Choice) -> bool {
+    choice.label != gold.label && answer_text(&choice.text) != answer_text(&gold.text)
+}
+
+/// Whether a choice says what is the right answer elsewhere.
+pub fn is_same_answer(choice: &Choice, elsewhere: Option<&Choice>) -> bool {
+    elsewhere.is_some_and(|other| answer_text(&choice.text) == answer_text(&other.text))
+}
+
+/// Of a source's rationales for this question, one for a choice that is wrong, drawn by (seed, example id), and that choice.
+/// A source says by `teacher_answer` what its rationale argues for; one that does not say is not taken.
+pub fn for_wrong_choice<'a, 'e>(
+    seed: u64,
+    example: &'e Example,
+    of: &'a [SourceRationale],
+) -> Option<(&'a str, &'e Choice)> {
     let gold = example.gold()?;
-    let is_wrong = |answer: &str| {
-        // By its label, else by its text.
-        let by_label = example.choices.iter().find(|choice| choice.label == answer);
-        let choice =
-            by_label.or_else(|| example.choices.iter().find(|choice| answer_text(&choice.text) == answer_text(answer)));
-        choice.is_some_and(|choice| choice.label != gold.label && answer_text(&choice.text) != answer_text(&gold.text))
-    };
-    let texts = of.iter().filter(|one| one.teacher_answer.as_deref().is_some_and(is_wrong));
-    let texts: Vec<&str> =
-        texts.filter_map(|one| one.rationale.as_deref()).filter(|text| !text.trim().is_empty()).collect();
+    let texts = of.iter().filter_map(|one| {
+        let choice = choice_of(example, one.teacher_answer.as_deref()?).filter(|choice| is_wrong(choice, gold))?;
+        let text = one.rationale.as_deref().filter(|text| !text.trim().is_empty())?;
+        Some((text, choice))
+    });
+    let texts: Vec<_> = texts.collect();
     let mut stream = Stream::new(seed, &["donor", "wrong-choice-of-source", &example.id]);
     (!texts.is_empty()).then(|| *stream.pick(&texts))
 }
@@ -126,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::corpus::{Choice, LabelStyle};
+    use crate::corpus::LabelStyle;
 
     const ANSWERS: [&str; 4] = ["bank", "reef", "barn", "hive"];
 
@@ -205,8 +221,13 @@ mod tests {
             one(Some("2"), "by label"),
             one(Some("Hive"), "by text"),
         ];
-        let seen: std::collections::BTreeSet<&str> =
-            (0..50).filter_map(|seed| for_wrong_choice(seed, &own, &all)).collect();
+        let seen: std::collections::BTreeSet<&str> = (0..50)
+            .filter_map(|seed| for_wrong_choice(seed, &own, &all))
+            .map(|(text, choice)| {
+                assert_eq!(choice.label, if text == "by label" { "2" } else { "3" });
+                text
+            })
+            .collect();
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["by label", "by text"]);
         assert_eq!(for_wrong_choice(3, &own, &all[..5]), None);
     }

@@ -227,6 +227,15 @@ impl Renderer {
         Ok(Rendered { tokens, truncated, without_rationale })
     }
 
+    /// The sequence up to a rationale that an answer stands before: as `post` has it, with any choice for the label.
+    pub fn prompt_with_answer(&self, example: &Example, choice: &Choice) -> Result<Vec<u32>, RenderError> {
+        let mut out = self.opening(example)?;
+        self.begin(&mut out, &self.template.answer, 0.0)?;
+        self.push(&mut out, &self.template.label_text(choice), Role::Label, 0.0)?;
+        self.push(&mut out, &self.template.rationale, Role::Separator, 0.0)?;
+        Ok(out.into_iter().map(|token| token.id).collect())
+    }
+
     /// The tokens of a choice as the student writes it.
     pub fn label_ids(&self, choice: &Choice) -> Result<Vec<u32>, StudentError> {
         self.tokenizer.ids(&self.template.label_text(choice))

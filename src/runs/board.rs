@@ -281,6 +281,7 @@ mod tests {
                 predicted: Some(if right(i) { "A" } else { "B" }.into()),
                 text: String::new(),
                 choices: None,
+                unfinished: false,
             })
             .collect();
         let correct = (0..400).filter(|i| right(*i)).count();

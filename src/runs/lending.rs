@@ -44,7 +44,7 @@ pub fn lent(
 }
 
 fn from_source(seed: u64, example: &Example, of: &[crate::corpus::SourceRationale]) -> Option<Lent> {
-    let text = lenders::for_wrong_choice(seed, example, of)?;
+    let (text, _) = lenders::for_wrong_choice(seed, example, of)?;
     let own = Example { rationale: Some(text.to_owned()), highlights: vec![], ..example.clone() };
     Some(Lent::Own(Box::new(own)))
 }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::RunError;
 use super::directory::RunDirectory;
-use super::prepare::{LoadedSplit, renderer};
+use super::prepare::{LoadedSplit, TRAIN, load_split, renderer};
 use super::spec::{RunSpec, hex};
 use super::supervisor::Supervisor;
 use crate::attribution::example::STEPS;
@@ -128,14 +128,51 @@ impl Scoring<'_> {
     /// The reader over these rows: found, or trained now.
     fn trained_reader(&self, rows: &str, supervisor: &mut Supervisor) -> Result<RunDirectory, RunError> {
         let spec = self.spec.reader(self.dataset.meta.subject.is_some());
-        let decisive = hex(&Sha256::digest(format!("{} {rows}", spec.identity())));
-        let id = format!("reader-{}", &decisive[..12]);
+        let id = reader_id(&spec, rows);
         let run = RunDirectory::at(self.project, &id, spec)?;
         if run.read()?.state != RunState::Finished {
             supervisor.note(&format!("training the reader {id} first"))?;
             (self.train)(&run, supervisor)?;
         }
         Ok(run)
+    }
+}
+
+/// What the reader over these rows is called.
+fn reader_id(reader: &RunSpec, rows: &str) -> String {
+    let decisive = hex(&Sha256::digest(format!("{} {rows}", reader.identity())));
+    format!("reader-{}", &decisive[..12])
+}
+
+/// The scores of a split that were stored when the run was trained, for a student that is asked again. `None` where there
+/// are none of these rows: without them other tokens would be kept than those that it knows.
+pub fn stored(
+    project: &Path,
+    spec: &RunSpec,
+    dataset: &Dataset,
+    split: &LoadedSplit,
+) -> Result<Option<HashMap<String, Vec<f32>>>, RunError> {
+    let Some((name, baseline)) = spec.rationale.scorer() else { return Ok(None) };
+    let source = &spec.rationale.source;
+    let id = if name == READER {
+        let rows = load_split(dataset, TRAIN, source)?.hash();
+        reader_id(&spec.reader(dataset.meta.subject.is_some()), &rows)
+    } else {
+        name.to_owned()
+    };
+    let Ok(run) = RunDirectory::exactly(project, &id) else { return Ok(None) };
+    let Some(checkpoint) = run.newest_checkpoint() else { return Ok(None) };
+    Ok(read(&path_of(&run, dataset, split, source, baseline), &Header::of(&checkpoint, split, baseline)))
+}
+
+fn path_of(run: &RunDirectory, dataset: &Dataset, split: &LoadedSplit, source: &str, baseline: Baseline) -> PathBuf {
+    run.attributions().join(format!("{}.{}.{source}.{}.jsonl", dataset.name(), split.name, baseline.name()))
+}
+
+impl Header {
+    fn of(checkpoint: &Path, split: &LoadedSplit, baseline: Baseline) -> Self {
+        let checkpoint = checkpoint.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        Self { checkpoint: checkpoint.into(), rows: split.hash(), steps: STEPS, baseline }
     }
 }
 
@@ -149,9 +186,8 @@ fn scores(
     supervisor: &mut Supervisor,
 ) -> Result<HashMap<String, Vec<f32>>, RunError> {
     let folder = scorer.run.attributions();
-    let path = folder.join(format!("{}.{}.{source}.{}.jsonl", dataset.name(), split.name, baseline.name()));
-    let checkpoint = scorer.checkpoint.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let header = Header { checkpoint: checkpoint.into(), rows: split.hash(), steps: STEPS, baseline };
+    let path = path_of(&scorer.run, dataset, split, source, baseline);
+    let header = Header::of(&scorer.checkpoint, split, baseline);
     if let Some(stored) = read(&path, &header) {
         return Ok(stored);
     }

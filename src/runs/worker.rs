@@ -469,6 +469,9 @@ fn train(
     let Some(predictions) = predictions else { return Ok(()) };
     saving.tidy()?;
     let split = spec.evaluation.last_split();
+    if let Some(note) = Accuracy::of(&predictions).note(spec.evaluation.limit) {
+        supervisor.note(&format!("{split}: {note} · evaluation.limit is what a student may write"))?;
+    }
     supervisor.with_room(|| evaluation::merge_predictions(&run.predictions(), &spec.dataset, split, &predictions))
 }
 
