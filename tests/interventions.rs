@@ -49,7 +49,7 @@ const READER: [&str; 6] = [
     "rationale.hide=subject",
     "evaluation.rationale=teacher",
     "training.loss.rationale=0",
-    "training.steps=300",
+    "training.steps=500",
     "evaluation.examples=10",
 ];
 
@@ -112,7 +112,8 @@ fn a_student_that_reads_its_rationale_follows_one_for_a_wrong_choice() {
         let replies = record["replies"].as_array().unwrap();
         let name = record["intervention"].as_str().unwrap();
         let outcome = found.values().find(|outcome| outcome["intervention"] == name).unwrap();
-        assert_eq!((record["split"].as_str(), replies.len()), (Some("validation"), 360), "{name}");
+        let rows = replies.len() as u64 + record["left_out"].as_u64().unwrap();
+        assert_eq!((record["split"].as_str(), rows), (Some("validation"), 360), "{name}");
         let argued = |reply: &Value| reply["argues_for"].is_string();
         assert_eq!(outcome["correct"], count(replies, |reply| reply["predicted"] == reply["answer"]), "{name}");
         assert_eq!(outcome["unparsable"], count(replies, |reply| reply["predicted"].is_null()), "{name}");
@@ -130,7 +131,7 @@ fn a_student_that_reads_its_rationale_follows_one_for_a_wrong_choice() {
         if let Some(against) = outcome.get("against") {
             assert_eq!((&against["wins"], &against["losses"]), (&wins.into(), &losses.into()), "{name}");
             let difference = against["difference"].as_f64().unwrap();
-            assert!((difference - (wins as f64 - losses as f64) / 360.0).abs() < 1e-12, "{name}");
+            assert!((difference - (wins as f64 - losses as f64) / replies.len() as f64).abs() < 1e-12, "{name}");
             let p = afterthought::evaluation::statistics::mcnemar(wins as usize, losses as usize);
             assert!((against["p"].as_f64().unwrap() - p).abs() < 1e-12, "{name}");
         } else {
@@ -293,4 +294,23 @@ fn answers_that_the_limit_cost_are_told_apart() {
     assert!(says(project, &["evaluate", "last"]).contains(&note));
     let json: Value = serde_json::from_str(&says(project, &["evaluate", "last", "--json"])).unwrap();
     assert_eq!(json["unfinished"], unfinished);
+}
+
+#[test]
+fn a_student_that_is_given_key_tokens_is_asked_again_with_the_same_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let project = dir.path();
+    let key = "rationale.ablations=[{keep: {by: attribution, count: 3}}]";
+    let given = ["rationale.placement=pre", "evaluation.rationale=teacher", "evaluation.final=validation"];
+    let run = train(project, &[&given[..], &[key, "training.steps=40", "evaluation.examples=10"]].concat());
+    let read = afterthought::runs::RunDirectory::find(project, &run).unwrap().read().unwrap();
+    let last = read.history.evaluations.iter().rfind(|found| found.last).unwrap();
+    let asked: Value = serde_json::from_str(&says(project, &["evaluate", &run, "--json"])).unwrap();
+    assert_eq!(asked["correct"], last.correct);
+    let found = outcomes(&says(project, &["intervene", &run, "--with", "teacher", "--json"]));
+    assert_eq!(found["usual"]["correct"], last.correct);
+    assert_eq!(found["teacher"]["caveat"], "its rationales had the recipe's ablations");
+    // First tokens in the place of key tokens would be another question.
+    let error = fails(1, project, &["evaluate", &run, "--dataset", "toyworld:7"]);
+    assert!(error.contains("were never scored"), "{error}");
 }

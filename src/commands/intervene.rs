@@ -81,10 +81,13 @@ pub fn run(args: &InterveneArgs, context: &Context) -> anyhow::Result<()> {
     let subject = Subject::load(&args.subject, context)?;
     let records = match ask_all(args, &subject, context, &stop) {
         Err(error) if matches!(error.downcast_ref(), Some(EvaluationError::Interrupted)) => {
-            say(&format!(
-                "stopped · what was finished is kept: `afterthought intervene {} --show`",
-                args.subject.target
-            ));
+            match subject.target {
+                Target::Run { .. } => say(&format!(
+                    "stopped · what was finished is kept: `afterthought intervene {} --show`",
+                    args.subject.target
+                )),
+                Target::Folder(_) => say("stopped"),
+            }
             let by_person = which.load(Ordering::Relaxed) == libc::SIGINT;
             return if by_person { Err(Interrupted.into()) } else { Err(Resumable.into()) };
         }
@@ -339,9 +342,14 @@ fn row(outcome: &Outcome) -> String {
         follows.unwrap_or_default(),
         if is_itself { String::new() } else { shown(outcome.changes) },
         difference.unwrap_or_default(),
-        against.map(|found| format!("{:.2e}", found.p)).unwrap_or_default(),
+        against.map(|found| small(found.p)).unwrap_or_default(),
     );
     format!("{}\n", line.trim_end())
+}
+
+/// A p-value, as short as it means something.
+fn small(p: f64) -> String {
+    if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
 }
 
 /// What one should know before reading the numbers.
@@ -349,7 +357,8 @@ fn remarks(outcome: &Outcome) -> Vec<String> {
     let mut remarks: Vec<String> = outcome.caveat.iter().map(|caveat| format!("untrained for: {caveat}")).collect();
     let asked = outcome.asked;
     if outcome.left_out > 0 {
-        remarks.push(format!("{} rows have no such rationale or answer, and were not asked", outcome.left_out));
+        let (left_out, all) = (outcome.left_out, asked + outcome.left_out);
+        remarks.push(format!("{left_out} of {all} rows have no such rationale or answer, and were not asked"));
     }
     if outcome.cut > 0 {
         remarks.push(format!("{} of {asked} rationales were cut to leave room for a label", outcome.cut));

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Intervention;
@@ -119,15 +120,20 @@ pub fn keep(path: &Path, record: &Record) -> Result<(), EvaluationError> {
     // Two who ask at once must not lose each other's answers. Where folders can't be locked, they may.
     let folder = path.parent().and_then(|folder| File::open(folder).ok());
     let _ = folder.as_ref().map(File::lock);
-    let mut all = read(path)?;
-    all.retain(|other| other.about != record.about);
-    all.push(record.clone());
-    files::replace(path, |out| {
-        for record in &all {
-            serde_json::to_writer(&mut *out, record)?;
-            out.write_all(b"\n")?;
+    let old = if path.exists() { files::read_to_string(path)? } else { String::new() };
+    // What stays, stays as it was written, to the last digit.
+    let mut kept = Vec::new();
+    for (place, line) in old.lines().enumerate() {
+        if parse::<About>(path, place, line)? != record.about {
+            kept.push(line);
         }
-        Ok(())
+    }
+    files::replace(path, |out| {
+        for line in &kept {
+            writeln!(out, "{line}")?;
+        }
+        serde_json::to_writer(&mut *out, record)?;
+        out.write_all(b"\n")
     })?;
     Ok(())
 }
@@ -137,12 +143,13 @@ pub fn read(path: &Path) -> Result<Vec<Record>, EvaluationError> {
     if !path.exists() {
         return Ok(vec![]);
     }
-    let parse = |(place, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| EvaluationError::Predictions {
-            path: path.to_owned(),
-            line: place + 1,
-            problem: format!("{error} · remove the line, and ask again with `afterthought intervene`"),
-        })
-    };
-    files::read_to_string(path)?.lines().enumerate().map(parse).collect()
+    files::read_to_string(path)?.lines().enumerate().map(|(place, line)| parse(path, place, line)).collect()
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, place: usize, line: &str) -> Result<T, EvaluationError> {
+    serde_json::from_str(line).map_err(|error| EvaluationError::Predictions {
+        path: path.to_owned(),
+        line: place + 1,
+        problem: format!("{error} · remove the line, and ask again with `afterthought intervene`"),
+    })
 }
