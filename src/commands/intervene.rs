@@ -205,7 +205,7 @@ fn nothing_to_ask(intervention: Intervention, wrong_source: Option<&str>) -> Str
             format!("{source} has no rationale whose teacher_answer is a wrong choice of these rows")
         }
         (Intervention::WrongChoice, None) => {
-            "no other row is right with what is wrong here · --source NAME takes rationales for wrong choices"
+            "no other row's rationale is for a wrong choice here, or none fits · --source NAME takes some that are"
                 .to_owned()
         }
         _ => "no row has a known answer among its choices".to_owned(),
