@@ -41,6 +41,7 @@ fn renderer(name: &str, recipe: Recipe) -> Renderer {
         max_length: 1000,
         seed: 0,
         vectors: None,
+        task: None,
     }
 }
 
@@ -89,6 +90,9 @@ fn a_conversation_has_the_ids_that_transformers_gives_it() {
             // What it is asked is the front of that, and begins as transformers would ask it.
             let asked = renderer.prompt(&example).unwrap();
             assert_eq!(ours[..asked.len()], asked, "{name} {placement:?}");
+            // Any answer can be planted where it learns to write the right one before its rationale.
+            let planted = renderer.prompt_with_answer(&example, example.gold().unwrap()).unwrap();
+            assert_eq!(placement == Placement::Post, ours.starts_with(&planted), "{name} {placement:?}");
             // The tokens' texts are those of the conversation; white space beside a special token may be its own.
             let dense = |text: &str| text.split_whitespace().collect::<String>();
             assert!(dense(case["text"].as_str().unwrap()).starts_with(&dense(&rendered.text())), "{}", rendered.text());

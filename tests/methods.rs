@@ -266,6 +266,38 @@ fn tokens_weigh_by_the_attributions_of_a_reader() {
 }
 
 #[test]
+fn what_goes_by_attribution_composes_with_tasks_and_pauses() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = "rationale.ablations=[{keep: {by: attribution, count: 3}}]";
+    let then_pause = "rationale.ablations=[{keep: {by: attribution, count: 3}}, {fill: {with: pause, count: 4}}]";
+    for settings in [
+        &["rationale.placement=multitask", keep][..],
+        &["rationale.placement=pre", "rationale.counterfactual={}", "rationale.attribution_weights={}"],
+        &[then_pause],
+    ] {
+        let (_, journal) = train(dir.path(), 4, settings);
+        assert!(journal.iter().any(|entry| entry["event"] == "evaluation"), "{settings:?}");
+    }
+}
+
+#[test]
+fn filters_reach_borrowed_rationales_and_marks_outlive_them() {
+    let dir = tempfile::tempdir().unwrap();
+    world(dir.path());
+    let filtered = ["rationale.source=samples", "rationale.filter={teacher_correct: true}"];
+    // tr-0007 has none that passes, so that it lends none either: no question has its words.
+    for number in 10..40 {
+        let swapped = [&filtered[..], &["rationale.ablations=[{swap: {with: another-example}}]"]].concat();
+        let (text, _) = rendered(dir.path(), "world", &format!("tr-00{number}"), &swapped);
+        assert!(!text.contains("second comes the land"), "{text}");
+    }
+    let error = fails(dir.path(), &with(&["train"], &["rationale.filter={teacher_correct: true}"]));
+    assert!(error.contains("keeps no rationale of toyworld/train") && error.contains("teacher_answer"), "{error}");
+    let error = fails(dir.path(), &with(&["train"], &["rationale.samples=drawn"]));
+    assert!(error.contains("name a source"), "{error}");
+}
+
+#[test]
 fn a_rationale_that_shrinks_is_gone_in_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let removed = ["rationale.placement=pre", "rationale.ablations=[{remove: {fraction: 0.5}}]"];

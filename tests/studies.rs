@@ -189,14 +189,75 @@ fn edited_rows_are_another_result() {
 fn cells_that_read_a_file_of_word_vectors_are_found_again() {
     let keep = "rationale: {ablations: [{keep: {by: similarity, count: 2, vectors: words.vec}}]}";
     let dir = project(&SMALL.replace("[0, 1]", "[0]").replace("post: {}", &format!("post: {{{keep}}}")));
-    fs::write(dir.path().join("words.vec"), "because 1 0\nthe 0 1\n").unwrap();
+    fs::write(dir.path().join("words.vec"), "its 1 0\nby 0 1\n").unwrap();
     let output = study(dir.path(), &["run", "mine"]).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
-    let states = || -> Vec<String> {
-        let planned = json(&study(dir.path(), &["run", "mine", "--dry-run", "--json"]).output().unwrap());
-        planned["cells"].as_array().unwrap().iter().map(|cell| cell["state"].as_str().unwrap().to_owned()).collect()
+    assert_eq!(states(dir.path()), ["finished"; 3]);
+    fs::write(dir.path().join("words.vec"), "its 0 1\nby 1 0\n").unwrap();
+    assert_eq!(states(dir.path()), ["finished", "finished", "would run"], "other vectors keep other tokens");
+}
+
+/// The state of every cell, as a dry run has it.
+fn states(project: &Path) -> Vec<String> {
+    let planned = json(&study(project, &["run", "mine", "--dry-run", "--json"]).output().unwrap());
+    planned["cells"].as_array().unwrap().iter().map(|cell| cell["state"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn cells_of_a_student_whose_weights_were_changed_are_run_again() {
+    let yaml = "
+base: {student: tiny, dataset: toyworld, training: {steps: 2, max_length: 32, unusable: skip}}
+conditions: {none: {rationale.placement: none, evaluation: {limit: 1, answer: likelihood, every: end}}}
+";
+    let dir = project(yaml);
+    let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/gpt2"), dir.path().join("tiny"));
+    fs::create_dir(&to).unwrap();
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    let output = study(dir.path(), &["run", "mine"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(states(dir.path()), ["finished"; 2]);
+    let weights = to.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    assert_eq!(states(dir.path()), ["would run"; 2]);
+}
+
+#[test]
+fn cells_whose_texts_come_from_a_source_know_when_it_changes() {
+    let keep = "rationale: {placement: post, ablations: [{swap: {with: wrong-choice, source: wrong}}]}";
+    let yaml = SMALL.replace("[0, 1]", "[0]").replace("post: {}", &format!("post: {{{keep}}}"));
+    let dir = project(&yaml.replace("base:", "base:\n  dataset: world"));
+    let mut generate = Command::new(env!("CARGO_BIN_EXE_afterthought"));
+    generate.arg("-C").arg(dir.path()).args(["data", "generate", "toyworld", "--seed", "3", "--as", "world"]);
+    assert!(generate.output().unwrap().status.success());
+    let folder = dir.path().join("datasets/world");
+    let train = fs::read_to_string(folder.join("train.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(train.lines().next().unwrap()).unwrap();
+    let choices = first["choices"].as_array().unwrap();
+    let wrong = choices.iter().find(|choice| choice["label"] != first["answer"]).unwrap();
+    let write = |text: &str| {
+        let line = serde_json::json!({"id": first["id"], "rationale": text, "teacher_answer": wrong["label"]});
+        fs::create_dir_all(folder.join("rationales")).unwrap();
+        fs::write(folder.join("rationales/wrong.jsonl"), format!("{line}\n")).unwrap();
     };
-    assert_eq!(states(), ["finished"; 3]);
+    write("its gills");
+    let output = study(dir.path(), &["run", "mine"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(states(dir.path()), ["finished"; 3]);
+    write("its fins");
+    assert_eq!(states(dir.path()), ["finished", "finished", "would run"]);
+    write("its gills");
+    assert_eq!(states(dir.path()), ["finished"; 3]);
+    // The words in which questions are put decide as much as the rows.
+    let yaml = fs::read_to_string(folder.join("dataset.yaml")).unwrap();
+    let other = yaml.replace("answer :", "so :");
+    assert_ne!(other, yaml);
+    fs::write(folder.join("dataset.yaml"), other).unwrap();
+    assert_eq!(states(dir.path()), ["would run"; 3]);
 }
 
 #[test]

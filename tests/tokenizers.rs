@@ -272,6 +272,7 @@ fn a_plain_prompt_has_the_ids_of_its_whole_text() {
             max_length: 1000,
             seed: 0,
             vectors: None,
+            task: None,
         };
         let mut got = renderer.render(&example, Borrowed::default()).unwrap().ids();
         assert_eq!(got.pop(), Some(tokenizer.specials.eos));

@@ -10,12 +10,14 @@ pub mod doctor;
 pub mod evaluate;
 pub mod generate;
 pub mod init;
+pub mod intervene;
 pub mod output;
 pub mod render;
 pub mod runs;
 pub mod settings;
 pub mod student;
 pub mod study;
+pub mod subject;
 mod table;
 pub mod tour;
 pub mod train;
@@ -71,6 +73,8 @@ enum Command {
     Train(train::TrainArgs),
     /// The accuracy of a trained student
     Evaluate(evaluate::EvaluateArgs),
+    /// What a trained student answers when something else is put before its answer
+    Intervene(intervene::InterveneArgs),
     /// Which tokens a student's answer rests on
     Attribute(attribute::AttributeArgs),
     /// What was run and what runs now
@@ -157,6 +161,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Render(args) => render::run(args, context),
         Command::Train(args) => train::run(args, context),
         Command::Evaluate(args) => evaluate::run(args, context),
+        Command::Intervene(args) => intervene::run(&args, context),
         Command::Attribute(args) => attribute::run(args, context),
         Command::Runs(command) => runs::run(command, context),
         Command::Student(command) => student::run(command, context),

@@ -188,7 +188,7 @@ fn run_cells(args: &RunArgs, context: &Context) -> anyhow::Result<()> {
 
 /// Sets `stop` at the first Ctrl-C or signal of a batch system; the second Ctrl-C ends the program, and the cells go on by
 /// themselves. A closed terminal is nothing to a study.
-fn listen(stop: Arc<AtomicBool>, which: Arc<AtomicI32>) -> anyhow::Result<()> {
+pub fn listen(stop: Arc<AtomicBool>, which: Arc<AtomicI32>) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {

@@ -5,6 +5,9 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The field of a row that says what its rationale's teacher answered, where it is known.
+pub const TEACHER_ANSWER: &str = "teacher_answer";
+
 /// A row of a split, as it stands in the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Example {

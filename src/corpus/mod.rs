@@ -36,7 +36,7 @@ use rows::RowError;
 /// What can go wrong with a data set.
 #[derive(Debug, thiserror::Error)]
 pub enum CorpusError {
-    #[error("there is no data set `{name}` in {}{} · `afterthought data list` shows what there is", folder.display(), did_you_mean(nearest))]
+    #[error("there is no data set `{name}` in {}{} · `afterthought data list` shows what there is, `data import` brings more", folder.display(), did_you_mean(nearest))]
     UnknownDataset { name: String, folder: PathBuf, nearest: Option<String> },
     #[error("{dataset} has no split `{split}` · it has {known}")]
     UnknownSplit { dataset: String, split: String, known: String },

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EvaluationError, OnProgress};
 use crate::corpus::{Choice, Example, LabelStyle};
-use crate::rationale::{Borrowed, Placement, Renderer};
+use crate::rationale::{Borrowed, Placement, RenderError, Renderer};
 use crate::student::Decoder;
 use crate::student::generate::{Choose, generate};
 
@@ -69,6 +69,10 @@ pub struct Prediction {
     /// Present when scored by likelihood.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Vec<ChoiceScore>>,
+    /// Whether the limit, or the end of the student's context, came before it had come to an answer. Written only where
+    /// it did, as older files have no such field.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
 }
 
 impl Prediction {
@@ -89,15 +93,64 @@ pub struct ChoiceScore {
 /// Examples that are answered together, and sequences that go through the student together when choices are scored.
 const BATCH: usize = 64;
 
+/// How a student comes to its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The label comes next.
+    AtOnce,
+    /// It writes a rationale first, and what announces the label by itself, as it was trained to.
+    Writes,
+    /// It writes a rationale first; where that ends, or is cut by the limit, without a label being announced, the
+    /// announcement is put there.
+    Led,
+}
+
+impl Way {
+    /// How a student is asked under its recipe.
+    pub fn usual(renderer: &Renderer, asking: &Asking) -> Self {
+        let writes = renderer.recipe.placement == Placement::Pre && asking.rationale == Given::Own;
+        if writes { Self::Writes } else { Self::AtOnce }
+    }
+}
+
 /// An example on its way to an answer.
-struct Question<'a> {
+pub struct Question<'a> {
     example: &'a Example,
-    /// What stands before the label.
+    /// What the student is given.
     context: Vec<u32>,
-    /// What the student wrote so far.
-    text: String,
+    /// What stands between that and the label: a rationale of its own, and what announces the label.
+    written: Vec<u32>,
     /// False when the student, writing its rationale, never came to the label.
     reached: bool,
+    unfinished: bool,
+    /// Its label was announced for it.
+    led: bool,
+}
+
+impl<'a> Question<'a> {
+    /// A question to a student that is given `context`.
+    pub fn new(example: &'a Example, context: Vec<u32>) -> Self {
+        Self { example, context, written: vec![], reached: true, unfinished: false, led: false }
+    }
+
+    /// All that stands before the label.
+    fn before(&self) -> Vec<u32> {
+        [&self.context[..], &self.written[..]].concat()
+    }
+}
+
+/// What stands before the student's answer as its recipe has it. `borrowed` is what the recipe needs from elsewhere for a
+/// teacher's rationale.
+pub fn usual_context(
+    renderer: &Renderer,
+    asking: &Asking,
+    example: &Example,
+    borrowed: Borrowed,
+) -> Result<Vec<u32>, RenderError> {
+    match (renderer.recipe.placement, asking.rationale) {
+        (Placement::Pre, Given::Teacher) => Ok(renderer.prompt_with_rationale(example, borrowed)?.ids()),
+        _ => renderer.prompt(example),
+    }
 }
 
 /// Answers every example. `borrow` gives what the recipe needs from elsewhere for a teacher's rationale.
@@ -109,11 +162,32 @@ pub fn predict<'a>(
     borrow: &dyn Fn(usize) -> Borrowed<'a>,
     on_progress: OnProgress,
 ) -> Result<Vec<Prediction>, EvaluationError> {
-    let mut predictions = Vec::with_capacity(examples.len());
+    let pose = |place: usize| {
+        let context = usual_context(renderer, asking, &examples[place], borrow(place))?;
+        Ok(Question::new(&examples[place], context))
+    };
+    let way = Way::usual(renderer, asking);
+    let answered = answer(decoder, renderer, examples.len(), &pose, way, asking, on_progress)?;
+    Ok(answered.into_iter().map(|(prediction, _)| prediction).collect())
+}
+
+/// Gives the question at a place.
+pub type Pose<'p, 'a> = &'p dyn Fn(usize) -> Result<Question<'a>, RenderError>;
+
+/// Answers `count` questions that `pose` gives. Beside each answer stands whether the student was led to it.
+pub fn answer<'a>(
+    decoder: &Decoder,
+    renderer: &Renderer,
+    count: usize,
+    pose: Pose<'_, 'a>,
+    way: Way,
+    asking: &Asking,
+    on_progress: OnProgress,
+) -> Result<Vec<(Prediction, bool)>, EvaluationError> {
+    let mut predictions = Vec::with_capacity(count);
     let on_progress = RefCell::new(on_progress);
     // In pieces, each example's answer being its own, so that a large student can be watched and stopped.
-    for (number, piece) in examples.chunks(BATCH).enumerate() {
-        let first = number * BATCH;
+    for first in (0..count).step_by(BATCH) {
         let is_over = Cell::new(false);
         // Once over it stays so: whoever asks to stop asks once.
         let ends = || {
@@ -123,7 +197,8 @@ pub fn predict<'a>(
         if ends() {
             return Err(EvaluationError::Interrupted);
         }
-        let answered = predict_piece(decoder, renderer, piece, asking, &|place| borrow(first + place), &ends);
+        let questions = (first..count.min(first + BATCH)).map(pose).collect::<Result<Vec<_>, _>>()?;
+        let answered = answer_piece(decoder, renderer, questions, way, asking, &ends);
         // What was cut short is no answer.
         if is_over.get() {
             return Err(EvaluationError::Interrupted);
@@ -136,53 +211,86 @@ pub fn predict<'a>(
 /// Whether the work is to end where it is; asked often, as a large student takes long over a piece.
 type Ends<'a> = &'a dyn Fn() -> bool;
 
-fn predict_piece<'a>(
+fn answer_piece(
     decoder: &Decoder,
     renderer: &Renderer,
-    examples: &'a [Example],
+    mut questions: Vec<Question>,
+    way: Way,
     asking: &Asking,
-    borrow: &dyn Fn(usize) -> Borrowed<'a>,
     ends: Ends,
-) -> Result<Vec<Prediction>, EvaluationError> {
-    let writes_rationale = renderer.recipe.placement == Placement::Pre && asking.rationale == Given::Own;
-    let mut questions = Vec::with_capacity(examples.len());
-    for (place, example) in examples.iter().enumerate() {
-        let context = match (renderer.recipe.placement, asking.rationale) {
-            (Placement::Pre, Given::Teacher) => renderer.prompt_with_rationale(example, borrow(place))?.ids(),
-            _ => renderer.prompt(example)?,
-        };
-        questions.push(Question { example, context, text: String::new(), reached: true });
+) -> Result<Vec<(Prediction, bool)>, EvaluationError> {
+    if way == Way::Led || (way == Way::Writes && asking.answer == Answer::Likelihood) {
+        write_rationales(decoder, renderer, &mut questions, way, asking.limit, ends)?;
     }
-    match asking.answer {
-        Answer::Generate => read_answers(decoder, renderer, &questions, asking, writes_rationale, ends),
-        Answer::Likelihood => {
-            if writes_rationale {
-                write_rationales(decoder, renderer, &mut questions, asking.limit, ends)?;
-            }
-            score_choices(decoder, renderer, &questions, asking.score, ends)
-        }
-    }
+    let predictions = match asking.answer {
+        Answer::Generate => read_answers(decoder, renderer, &questions, asking, way == Way::Writes, ends),
+        Answer::Likelihood => score_choices(decoder, renderer, &questions, asking.score, ends),
+    };
+    Ok(predictions?.into_iter().zip(questions.iter().map(|question| question.led)).collect())
 }
 
-/// Lets the student write up to and including the separator before the label.
+/// Lets the student write up to and including what announces the label.
 fn write_rationales(
     decoder: &Decoder,
     renderer: &Renderer,
     questions: &mut [Question],
+    way: Way,
     limit: usize,
     ends: Ends,
 ) -> Result<(), EvaluationError> {
     let separator = renderer.answer_ids()?;
     let is_end = |id: &u32| renderer.is_end(*id);
-    let prompts: Vec<Vec<u32>> = questions.iter().map(|question| question.context.clone()).collect();
-    let done = |_: usize, text: &[u32]| ends() || text.ends_with(&separator) || text.last().is_some_and(is_end);
-    let texts = generate(decoder, &prompts, limit + separator.len(), Choose::Greedy, &done)?;
-    for (question, text) in questions.iter_mut().zip(texts) {
-        question.text = renderer.tokenizer.text(&text)?;
+    let done = |text: &[u32]| ends() || text.ends_with(&separator) || text.last().is_some_and(is_end);
+    let texts = go_on(decoder, questions, limit + separator.len(), &done)?;
+    for (question, mut text) in questions.iter_mut().zip(texts) {
         question.reached = text.ends_with(&separator);
-        question.context.extend(text);
+        let has_ended = text.last().is_some_and(is_end);
+        question.unfinished = !question.reached && !has_ended;
+        if !question.reached && way == Way::Led {
+            if has_ended {
+                text.pop();
+            }
+            // What is put there must leave room for a label.
+            let longest = longest_label(renderer, question.example)?;
+            let taken = question.context.len() + separator.len() + longest;
+            let room = decoder.architecture.context.saturating_sub(taken).min(limit);
+            question.unfinished |= text.len() > room;
+            text.truncate(room);
+            text.extend(&separator);
+            question.reached = taken <= decoder.architecture.context;
+            question.led = true;
+        }
+        question.written = text;
     }
     Ok(())
+}
+
+/// What the student writes after each question. Nothing where the question fills its context: beside such a one no other
+/// of the batch would have room.
+fn go_on(
+    decoder: &Decoder,
+    questions: &[Question],
+    limit: usize,
+    done: &dyn Fn(&[u32]) -> bool,
+) -> Result<Vec<Vec<u32>>, EvaluationError> {
+    let mut texts = vec![vec![]; questions.len()];
+    let (places, prompts): (Vec<usize>, Vec<Vec<u32>>) = questions
+        .iter()
+        .map(Question::before)
+        .enumerate()
+        .filter(|(place, before)| questions[*place].reached && before.len() < decoder.architecture.context)
+        .unzip();
+    let written = generate(decoder, &prompts, limit, Choose::Greedy, &|_, text| done(text))?;
+    for (place, text) in places.into_iter().zip(written) {
+        texts[place] = text;
+    }
+    Ok(texts)
+}
+
+/// The tokens of the longest choice.
+fn longest_label(renderer: &Renderer, example: &Example) -> Result<usize, EvaluationError> {
+    let lengths = example.choices.iter().map(|choice| renderer.label_ids(choice).map(|ids| ids.len()));
+    Ok(lengths.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(1))
 }
 
 /// Generates and reads the label.
@@ -200,9 +308,7 @@ fn read_answers(
     // A label longer than every choice is none of them.
     let mut longest = 0;
     for question in questions {
-        for choice in &question.example.choices {
-            longest = longest.max(renderer.label_ids(choice)?.len());
-        }
+        longest = longest.max(longest_label(renderer, question.example)?);
     }
     let label = |text: &[u32]| -> Option<(usize, usize)> {
         let start = if before.is_empty() { 0 } else { find(text, &before)? + before.len() };
@@ -210,7 +316,7 @@ fn read_answers(
         let end = ends.into_iter().flatten().min().map_or(text.len(), |end| start + end);
         Some((start, end))
     };
-    let done = |_: usize, text: &[u32]| {
+    let done = |text: &[u32]| {
         ends()
             || match label(text) {
                 Some((start, end)) => end < text.len() || text.len() - start > longest,
@@ -218,22 +324,24 @@ fn read_answers(
             }
     };
     let limit = if writes_rationale { asking.limit + before.len() } else { 0 } + longest + 1;
-    let prompts: Vec<Vec<u32>> = questions.iter().map(|question| question.context.clone()).collect();
-    let texts = generate(decoder, &prompts, limit, Choose::Greedy, &done)?;
+    let texts = go_on(decoder, questions, limit, &done)?;
     let mut predictions = Vec::with_capacity(questions.len());
     for (question, text) in questions.iter().zip(texts) {
-        let written = match label(&text) {
+        let found = label(&text).filter(|_| question.reached);
+        let written = match found {
             Some((start, end)) => renderer.tokenizer.text(&text[start..end])?,
             None => String::new(),
         };
+        let stopped = writes_rationale && found.is_none() && !text.last().is_some_and(is_end);
         predictions.push(Prediction {
             id: question.example.id.clone(),
             dataset: String::new(),
             split: String::new(),
             answer: question.example.answer.clone(),
             predicted: read_label(&written, &question.example.choices, renderer.template.label),
-            text: renderer.tokenizer.text(&text)?,
+            text: renderer.tokenizer.text(&[&question.written[..], &text[..]].concat())?,
             choices: None,
+            unfinished: question.unfinished || stopped,
         });
     }
     Ok(predictions)
@@ -284,10 +392,10 @@ fn score_choices(
         if question.reached {
             // One pass serves all choices of one token; longer ones need one each.
             if ids.iter().all(|ids| ids.len() == 1) {
-                sequences.push(Sequence { question: place, choice: None, ids: question.context.clone() });
+                sequences.push(Sequence { question: place, choice: None, ids: question.before() });
             } else {
                 for (choice, label) in ids.iter().enumerate() {
-                    let ids = [&question.context[..], &label[..label.len().saturating_sub(1)]].concat();
+                    let ids = [&question.before()[..], &label[..label.len().saturating_sub(1)]].concat();
                     sequences.push(Sequence { question: place, choice: Some(choice), ids });
                 }
             }
@@ -303,32 +411,30 @@ fn score_choices(
         }
         score_batch(decoder, batch, &labels, &mut scores)?;
     }
-    Ok(questions
-        .iter()
-        .zip(&labels)
-        .zip(scores)
-        .map(|((question, labels), scores)| {
-            let scored = scores.iter().zip(labels).zip(&question.example.choices).filter_map(|((sum, ids), choice)| {
-                Some(ChoiceScore { label: choice.label.clone(), log_likelihood: (*sum)?, tokens: ids.len() })
-            });
-            let scored: Vec<ChoiceScore> = scored.collect();
-            let value = |choice: &ChoiceScore| match score {
-                Score::Sum => choice.log_likelihood,
-                Score::Mean => choice.log_likelihood / choice.tokens.max(1) as f64,
-            };
-            // The first of equals, so that the answer does not depend on the order of evaluation.
-            let best = scored.iter().reduce(|best, choice| if value(choice) > value(best) { choice } else { best });
-            Prediction {
-                id: question.example.id.clone(),
-                dataset: String::new(),
-                split: String::new(),
-                answer: question.example.answer.clone(),
-                predicted: best.map(|choice| choice.label.clone()),
-                text: question.text.clone(),
-                choices: Some(scored),
-            }
-        })
-        .collect())
+    let mut predictions = Vec::with_capacity(questions.len());
+    for ((question, labels), scores) in questions.iter().zip(&labels).zip(scores) {
+        let scored = scores.iter().zip(labels).zip(&question.example.choices).filter_map(|((sum, ids), choice)| {
+            Some(ChoiceScore { label: choice.label.clone(), log_likelihood: (*sum)?, tokens: ids.len() })
+        });
+        let scored: Vec<ChoiceScore> = scored.collect();
+        let value = |choice: &ChoiceScore| match score {
+            Score::Sum => choice.log_likelihood,
+            Score::Mean => choice.log_likelihood / choice.tokens.max(1) as f64,
+        };
+        // The first of equals, so that the answer does not depend on the order of evaluation.
+        let best = scored.iter().reduce(|best, choice| if value(choice) > value(best) { choice } else { best });
+        predictions.push(Prediction {
+            id: question.example.id.clone(),
+            dataset: String::new(),
+            split: String::new(),
+            answer: question.example.answer.clone(),
+            predicted: best.map(|choice| choice.label.clone()),
+            text: renderer.tokenizer.text(&question.written)?,
+            choices: Some(scored),
+            unfinished: question.unfinished,
+        });
+    }
+    Ok(predictions)
 }
 
 /// Scores the choices of one example after its question and its rationale, both given.
@@ -338,7 +444,7 @@ pub fn score_choices_in_context(
     example: &Example,
 ) -> Result<Vec<ChoiceScore>, EvaluationError> {
     let context = renderer.prompt_with_rationale(example, Borrowed::default())?.ids();
-    let question = Question { example, context, text: String::new(), reached: true };
+    let question = Question::new(example, context);
     let predictions = score_choices(decoder, renderer, &[question], Score::Sum, &|| false)?;
     Ok(predictions.into_iter().next().and_then(|prediction| prediction.choices).unwrap_or_default())
 }

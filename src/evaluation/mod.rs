@@ -1,6 +1,7 @@
 //! Evaluation: the student's answers, how many are right, and how sure that is. It never trains.
 
 pub mod answers;
+pub mod interventions;
 pub mod statistics;
 
 use std::ops::ControlFlow;
@@ -43,6 +44,8 @@ pub struct Accuracy {
     pub examples: usize,
     /// Of those examples: answers in which no label could be read. They count as wrong.
     pub unparsable: usize,
+    /// Of those examples: students that were still writing when the limit came.
+    pub unfinished: usize,
 }
 
 impl Accuracy {
@@ -52,7 +55,15 @@ impl Accuracy {
             correct: sum.correct + usize::from(prediction.is_correct()),
             examples: sum.examples + 1,
             unparsable: sum.unparsable + usize::from(prediction.predicted.is_none()),
+            unfinished: sum.unfinished + usize::from(prediction.unfinished),
         })
+    }
+
+    /// How many answers the limit on what a student may write has cost; `None` where it cost none.
+    pub fn note(&self, limit: usize) -> Option<String> {
+        let Self { unfinished, examples, .. } = self;
+        let text = format!("{unfinished} of {examples} never came to an answer within {limit} tokens");
+        (*unfinished > 0).then_some(text)
     }
 
     /// The share of right answers; `None` where no answer is known.
@@ -175,6 +186,7 @@ mod tests {
             predicted: own(predicted),
             text: String::new(),
             choices: None,
+            unfinished: false,
         }
     }
 
@@ -187,7 +199,11 @@ mod tests {
             prediction(None, Some("A")),
         ];
         let accuracy = Accuracy::of(&predictions);
-        assert_eq!(accuracy, Accuracy { correct: 1, examples: 3, unparsable: 1 });
+        assert_eq!(accuracy, Accuracy { correct: 1, examples: 3, unparsable: 1, unfinished: 0 });
+        assert_eq!(accuracy.note(64), None);
+        let cut = Prediction { unfinished: true, ..predictions[2].clone() };
+        let note = Accuracy::of(&[predictions[0].clone(), cut]).note(64);
+        assert_eq!(note.unwrap(), "1 of 2 never came to an answer within 64 tokens");
         assert_eq!(accuracy.share(), Some(1.0 / 3.0));
         assert_eq!(Accuracy::of(&predictions[3..]).share(), None);
     }
@@ -206,6 +222,8 @@ mod tests {
         let splits: Vec<_> = all.iter().map(|prediction| prediction.split.as_str()).collect();
         assert_eq!(splits, ["validation", "test"]);
         assert!(all[1].is_correct());
+        // Lines of older versions say nothing of the limit, and neither do new ones where it came to nothing.
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("unfinished"));
         std::fs::write(&path, "{}\nnot json").unwrap();
         let error = read_predictions(&path).unwrap_err().to_string();
         assert!(error.contains("predictions.jsonl:1"), "{error}");

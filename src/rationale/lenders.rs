@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::ablation::donor;
 use super::recipe::{Swap, SwapWith};
+use crate::corpus::example::TEACHER_ANSWER;
 use crate::corpus::{Choice, Example, SourceRationale, Template};
 use crate::seeds::Stream;
 
@@ -39,6 +40,12 @@ impl Lenders {
         let row = self.rows;
         self.rows += 1;
         let Some(key) = self.key(example).filter(|_| example.has_rationale()) else { return };
+        // What argues for a wrong choice elsewhere must argue for the right one here, where its teacher says what it meant.
+        let meant = example.extra_text(TEACHER_ANSWER).map(|answer| example.choice_named(answer));
+        let errs = meant.is_some_and(|meant| meant.map(|choice| &choice.label) != example.answer.as_ref());
+        if self.with == SwapWith::WrongChoice && errs {
+            return;
+        }
         let next = self.groups.len();
         let group = *self.groups.entry(key).or_insert(next);
         if group == next {
@@ -103,7 +110,17 @@ fn answer_text(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
-/// Of a source's rationales for this question, one for a choice that is wrong, drawn by (seed, example id), with the choice.
+/// Whether a choice says another thing than the right one.
+pub fn is_wrong(choice: &Choice, gold: &Choice) -> bool {
+    choice.label != gold.label && answer_text(&choice.text) != answer_text(&gold.text)
+}
+
+/// Whether a choice says what is the right answer elsewhere.
+pub fn is_same_answer(choice: &Choice, elsewhere: Option<&Choice>) -> bool {
+    elsewhere.is_some_and(|other| answer_text(&choice.text) == answer_text(&other.text))
+}
+
+/// Of a source's rationales for this question, one for a choice that is wrong, drawn by (seed, example id), and that choice.
 /// A source says by `teacher_answer` what its rationale argues for; one that does not say is not taken.
 pub fn for_wrong_choice<'a, 'e>(
     seed: u64,
@@ -122,9 +139,7 @@ pub fn for_wrong_choice<'a, 'e>(
 /// The wrong choice of a question that an answer names, by label or text; `None` where it is the right one, or none.
 pub fn wrong_choice<'e>(example: &'e Example, answer: &str) -> Option<&'e Choice> {
     let gold = example.gold()?;
-    example
-        .choice_named(answer)
-        .filter(|choice| choice.label != gold.label && answer_text(&choice.text) != answer_text(&gold.text))
+    example.choice_named(answer).filter(|choice| is_wrong(choice, gold))
 }
 
 #[cfg(test)]
@@ -132,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::corpus::{Choice, LabelStyle};
+    use crate::corpus::LabelStyle;
 
     const ANSWERS: [&str; 4] = ["bank", "reef", "barn", "hive"];
 

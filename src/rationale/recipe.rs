@@ -301,7 +301,8 @@ impl Recipe {
     pub fn check(&self) -> Result<(), String> {
         let by_attribution =
             |ablation: &Ablation| matches!(ablation, Ablation::Keep(keep) if keep.by == KeepBy::Attribution);
-        if self.swap().is_some_and(|swap| swap.source.is_some()) && self.ablations.iter().any(by_attribution) {
+        let by_scores = self.ablations.iter().any(by_attribution) || self.attribution_weights.is_some();
+        if self.swap().is_some_and(|swap| swap.source.is_some()) && by_scores {
             return Err(
                 "rationale.ablations: nothing is attributed to rationales of swap.source · keep by similarity, or \
                         at random"
@@ -317,6 +318,20 @@ impl Recipe {
             return Err(
                 "rationale.samples: attributions are of one rationale for each question · leave samples: drawn \
                         out, or what goes by attribution"
+                    .into(),
+            );
+        }
+        if self.samples == Samples::Drawn && self.source == DEFAULT_SOURCE {
+            return Err(
+                "rationale.samples: a data set's own rationales are one for each question · name a source with \
+                        several (`rationale.source`), or leave samples out"
+                    .into(),
+            );
+        }
+        if self.filter.is_off() && self.filter.rest != Rest::Label {
+            return Err(
+                "rationale.filter: rest is for what does not pass, and nothing is asked · set teacher_correct or \
+                        no_announcement"
                     .into(),
             );
         }
@@ -471,7 +486,13 @@ mod tests {
             ("{placement: post, counterfactual: {}}", "placement: pre"),
             ("{placement: pre, counterfactual: {weight: 0}}", "above 0"),
             ("attribution_weights: {floor: 2}", "between 0 and 1"),
-            ("{samples: drawn, attribution_weights: {}}", "one rationale for each question"),
+            ("{samples: drawn}", "name a source"),
+            ("{filter: {rest: drop}}", "nothing is asked"),
+            (
+                "{attribution_weights: {}, ablations: [{swap: {with: wrong-choice, source: wrong}}]}",
+                "nothing is attributed",
+            ),
+            ("{source: scotd, samples: drawn, attribution_weights: {}}", "one rationale for each question"),
             ("{attribution_weights: {scorer: one}, ablations: [{keep: {by: attribution, count: 3}}]}", "two scorers"),
         ] {
             let error = parse(yaml).unwrap().check().unwrap_err();

@@ -151,6 +151,11 @@ impl RunDirectory {
         self.path.join("predictions.jsonl")
     }
 
+    /// What became of its answers under interventions.
+    pub fn interventions(&self) -> PathBuf {
+        self.path.join("interventions.jsonl")
+    }
+
     pub fn attributions(&self) -> PathBuf {
         self.path.join("attributions")
     }

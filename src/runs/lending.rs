@@ -12,6 +12,7 @@ use super::spec::{RunSpec, hex};
 use super::split::LoadedSplit;
 use crate::corpus::dataset::SourceIndex;
 use crate::corpus::edits::DEFAULT_SOURCE;
+use crate::corpus::example::TEACHER_ANSWER;
 use crate::corpus::{Dataset, Example, SourceRationale, Split};
 use crate::rationale::recipe::{Counterfactual, STUDENT, Samples, Swap, SwapWith};
 use crate::rationale::similarity::{tokens_of, words_of};
@@ -72,13 +73,21 @@ fn texts_of(recipe: &Recipe, source: Option<&SourceIndex>, example: &Example) ->
         rationale: example.rationale.clone(),
         teacher_answer: match samples.first() {
             Some(sample) => sample.teacher_answer.clone(),
-            None => example.extra_text("teacher_answer").map(str::to_owned),
+            None => example.extra_text(TEACHER_ANSWER).map(str::to_owned),
         },
         ..SourceRationale::default()
     };
     let more = if recipe.samples.is_first() { &[] } else { samples.get(1..).unwrap_or_default() };
     let all: Vec<SourceRationale> = std::iter::once(first).chain(more.iter().cloned()).collect();
     recipe.filter.kept(example, &all).into_iter().map(str::to_owned).collect()
+}
+
+/// An example with what a filter leaves of its rationales, as others read it.
+pub fn left_of(example: &Example, texts: &[String]) -> Example {
+    let left = texts.first();
+    // What a person marked, they marked in the text of the row.
+    let highlights = if left == example.rationale.as_ref() { example.highlights.clone() } else { vec![] };
+    Example { rationale: left.cloned(), highlights, ..example.clone() }
 }
 
 /// The text that an example has in an epoch: one of several drawn, by (seed, example id, epoch), or the first. Empty where
@@ -110,7 +119,7 @@ pub fn decisive(recipe: &Recipe, seed: u64) -> String {
 #[derive(Default)]
 pub struct LentToOne {
     text: Option<String>,
-    donor: Option<Example>,
+    pub donor: Option<Example>,
     wrong: Option<Example>,
 }
 
@@ -120,7 +129,8 @@ impl LentToOne {
         let recipe = &spec.rationale;
         let text = if recipe.selects() {
             let texts = texts(&split.dataset, recipe, std::slice::from_ref(example))?.swap_remove(0);
-            Some(text_of(spec.seed.ablation, &example.id, &texts, recipe, 0).to_owned())
+            let text = text_of(spec.seed.ablation, &example.id, &texts, recipe, 0);
+            (example.rationale.as_deref() != Some(text)).then(|| text.to_owned())
         } else {
             None
         };
@@ -130,10 +140,11 @@ impl LentToOne {
         Ok(Self { text, donor, wrong })
     }
 
-    /// For rendering, with the attributions of the example's own rationale.
-    pub fn borrow<'a>(&'a self, scores: Option<&'a [f32]>) -> Borrowed<'a> {
+    /// For rendering, with the attributions of the example's own rationale and of the donor's.
+    pub fn borrow<'a>(&'a self, scores: Option<&'a [f32]>, donor_scores: Option<&'a [f32]>) -> Borrowed<'a> {
         let Self { text, donor, wrong } = self;
-        Borrowed { text: text.as_deref(), donor: donor.as_ref(), wrong: wrong.as_ref(), scores, ..Borrowed::default() }
+        let (text, donor, wrong) = (text.as_deref(), donor.as_ref(), wrong.as_ref());
+        Borrowed { text, donor, wrong, scores, donor_scores, epoch: 0 }
     }
 }
 
@@ -145,6 +156,14 @@ fn lent_to(
     example: &Example,
 ) -> Result<Option<Example>, RunError> {
     let (seed, dataset) = (spec.seed.ablation, &split.dataset);
+    let recipe = &spec.rationale;
+    let filtered = |example: Example| -> Result<Example, RunError> {
+        if recipe.filter.is_off() {
+            return Ok(example);
+        }
+        let texts = texts(dataset, recipe, std::slice::from_ref(&example))?.swap_remove(0);
+        Ok(left_of(&example, &texts))
+    };
     if let Some(source) = &swap.source {
         let source = dataset.source(source)?;
         let found = from_source(seed, example, source.get(&example.id).map_or(&[], Vec::as_slice));
@@ -156,24 +175,30 @@ fn lent_to(
         let mut lenders = Lenders::new(swap, &dataset.meta.template);
         let mut bad = None;
         split.visit(0, &spec.rationale.source, |row| match row.example {
-            Ok(example) => {
-                lenders.add(&example);
-                ControlFlow::Continue(())
-            }
+            Ok(example) => match filtered(example) {
+                Ok(example) => {
+                    lenders.add(&example);
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    bad = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
             Err(error) => {
-                bad = Some(error);
+                bad = Some(crate::corpus::CorpusError::from(error).into());
                 ControlFlow::Break(())
             }
         })?;
         // The run would stop at this row too.
         if let Some(error) = bad {
-            return Err(crate::corpus::CorpusError::from(error).into());
+            return Err(error);
         }
         lenders.choose(seed, place, example)
     };
     let Some(row) = row else { return Ok(None) };
     let page = split.page(row, 1, &spec.rationale.source)?;
-    Ok(page.into_iter().next().and_then(|row| row.example.ok()))
+    page.into_iter().next().and_then(|row| row.example.ok()).map(filtered).transpose()
 }
 
 /// The vectors of the file that a recipe names, of the words in these examples; `None` where it names none. `report` is

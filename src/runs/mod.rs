@@ -4,8 +4,10 @@
 
 pub mod control;
 pub mod directory;
+pub mod fingerprint;
 pub mod fork;
 pub mod lending;
+mod material;
 pub mod prepare;
 pub mod preview;
 mod saving;
@@ -50,6 +52,25 @@ pub enum RunError {
     TooMany { folder: PathBuf },
     #[error("run {id} is finished, so there is nothing to go on with · `afterthought runs fork {id}` begins a new one")]
     Finished { id: String },
+    #[error(
+        "run {id} began with other files of {student} than are there now · bring those back, or start a new run: the \
+         checkpoint of one can't go on as the other"
+    )]
+    StudentChanged { id: String, student: String },
+    #[error(
+        "there is no run or folder `{id}`, and no student of that name was fetched · `afterthought student fetch {id}`"
+    )]
+    NotFetched { id: String },
+    #[error(
+        "the filter keeps no rationale of {dataset}/train · teacher_correct needs a source with `teacher_answer`, or \
+         rationales that announce an answer"
+    )]
+    FilterKeepsNothing { dataset: String },
+    #[error(
+        "the template of {dataset} was changed since run {id} began · bring it back, or start a new run: what was learned \
+         under one can't go on under the other"
+    )]
+    TemplateChanged { id: String, dataset: String },
     #[error("training.soft_labels.teacher {name}: {problem}")]
     Teacher { name: String, problem: String },
     #[error("another process is working on run {id}")]
@@ -68,7 +89,10 @@ pub enum RunError {
     Fork { id: String, step: usize, problem: String, others: String },
     #[error("run {id} is a fork of {of}, and no checkpoint can be used to begin with: {problem} · fork {of} again")]
     ForkLost { id: String, of: String, problem: String },
-    #[error("run {id} has another tokenizer than this run's student, so its attributions fit no token")]
+    #[error(
+        "run {id} has another tokenizer than this run's student, so its attributions fit no token · name a run of the same \
+         student, or leave scorer out"
+    )]
     OtherTokenizer { id: String },
     #[error("run {id}, which this one needs, did not finish · see its worker.log")]
     Nested { id: String },

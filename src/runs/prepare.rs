@@ -100,6 +100,13 @@ pub fn student_folder(
     }
 }
 
+/// Where a student's files are, if they are here; none for the toy.
+pub fn folder_of_student(project: &Path, name: &str) -> Option<PathBuf> {
+    let folder = project.join(name);
+    let is_toy = name == "toy";
+    if folder.is_dir() && !is_toy { Some(folder) } else { hub::cached(name).filter(|_| !is_toy && hub::is_id(name)) }
+}
+
 /// What checkpoints of adapters name as their student: it must be found from anywhere. PEFT fetches a hub id by itself.
 fn base(project: &Path, name: &str) -> String {
     let folder = project.join(name);
@@ -214,15 +221,17 @@ pub fn toy_tokenizer(dataset: &Dataset, recipe: &Recipe, train: &[Example]) -> R
     let template = &dataset.meta.template;
     let chosen = lending::texts(dataset, recipe, train)?;
     let counterfactual = recipe.counterfactual.as_ref().and_then(|settings| settings.source.as_deref());
-    let counterfactual = counterfactual.map(|source| dataset.source(source)).transpose()?;
+    let swapped = recipe.swap().and_then(|swap| swap.source.as_deref());
+    let read = |source: Option<&str>| source.map(|source| dataset.source(source)).transpose();
+    let lent = [read(counterfactual)?, read(swapped)?];
     let own = |(place, example): (usize, &Example)| {
         let labels = example.choices.iter().map(|choice| template.label_text(choice));
         let mut texts: Vec<String> = labels.collect();
         texts.push(template.prompt_text(example).0);
         texts.extend(example.rationale.clone());
         texts.extend(chosen.get(place).into_iter().flatten().skip(1).cloned());
-        let wrong = counterfactual.as_ref().and_then(|source| source.get(&example.id));
-        texts.extend(wrong.into_iter().flatten().filter_map(|one| one.rationale.clone()));
+        let lent = lent.iter().flatten().filter_map(|source| source.get(&example.id)).flatten();
+        texts.extend(lent.filter_map(|one| one.rationale.clone()));
         // As often as they stand before a question.
         texts.extend(recipe.prefixes().iter().map(|task| task.prefix().to_owned()));
         texts
@@ -248,6 +257,7 @@ pub fn renderer(
         template: dataset.meta.template.clone(),
         subject: dataset.meta.subject.clone(),
         recipe: spec.rationale.clone(),
+        task: spec.rationale.task(),
         loss: spec.training.loss,
         max_length: spec.training.max_length.unwrap_or(context).min(context),
         seed: spec.seed.ablation,

@@ -125,6 +125,7 @@ pub fn preview(
     let mut renderer = reading.renderer(spec, &split.dataset)?;
     let lent = LentToOne::find(spec, split, place, example)?;
     renderer.vectors = reading.vectors(project, spec, split, example, &renderer.tokenizer, report)?;
+    let mut donor_scores = None;
     let (scores, mut caveat) = match spec.rationale.scorer() {
         None => (None, None),
         Some((name, baseline)) => match scorer(project, spec, &split.dataset, name)? {
@@ -138,8 +139,11 @@ pub fn preview(
             Some(scorer) => {
                 let reading = scorer.reading(&spec.rationale.source);
                 let method = IntegratedGradients::new(STEPS, baseline, reading.tokenizer.specials.eos);
-                let found = attribute(&scorer.decoder, &reading, example, &method, Over::Rationale)?;
-                (Some(found.rationale_scores()), None)
+                let score = |example: &Example| -> Result<Vec<f32>, RunError> {
+                    Ok(attribute(&scorer.decoder, &reading, example, &method, Over::Rationale)?.rationale_scores())
+                };
+                donor_scores = lent.donor.as_ref().map(score).transpose()?;
+                (Some(score(example)?), None)
             }
         },
     };
@@ -148,7 +152,7 @@ pub fn preview(
     {
         caveat = Some("the label has no word vector, so that the first tokens are kept".to_owned());
     }
-    Ok(Preview { rendered: renderer.render(example, lent.borrow(scores.as_deref()))?, caveat })
+    Ok(Preview { rendered: renderer.render(example, lent.borrow(scores.as_deref(), donor_scores.as_deref()))?, caveat })
 }
 
 /// The run that would score tokens; `None` for a reader that is not trained yet.
@@ -191,8 +195,13 @@ impl Target {
         if let Some(folder) = hub::is_id(wanted).then(|| hub::cached(wanted)).flatten() {
             return Ok(Self::Folder(folder));
         }
-        let (run, checkpoint) = RunDirectory::find_checkpoint(project, wanted)?;
-        Ok(Self::Run { run, checkpoint })
+        match RunDirectory::find_checkpoint(project, wanted) {
+            Ok((run, checkpoint)) => Ok(Self::Run { run, checkpoint }),
+            Err(RunError::Unknown { .. } | RunError::None { .. }) if hub::is_id(wanted) => {
+                Err(RunError::NotFetched { id: wanted.into() })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Loads the student, rendering examples of `dataset`; for a bare folder under the settings of `spec`, which

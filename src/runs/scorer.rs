@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::RunError;
 use super::directory::RunDirectory;
-use super::prepare::renderer;
+use super::prepare::{TRAIN, renderer};
 use super::spec::{RunSpec, hex};
-use super::split::LoadedSplit;
+use super::split::{LoadedSplit, load_split};
 use super::supervisor::Supervisor;
 use crate::attribution::example::STEPS;
 use crate::attribution::{AttributionError, IntegratedGradients, Over, attribute};
@@ -23,7 +23,7 @@ use crate::files;
 use crate::journal::{Event, RunState};
 use crate::rationale::Renderer;
 use crate::rationale::recipe::{Baseline, Placement, READER};
-use crate::student::{Decoder, Student};
+use crate::student::{Decoder, Student, StudentError, Tokenizer};
 
 /// A run's student, as its newest checkpoint has it, with the rendering it was trained on.
 pub struct TrainedRun {
@@ -62,10 +62,7 @@ impl TrainedRun {
     /// The renderer for attributions: the rationale before the label and whole, the question hidden as in training.
     pub fn reading(&self, source: &str) -> Renderer {
         let mut renderer = self.renderer.clone();
-        // A student of two tasks is asked as it was for its label.
-        if renderer.recipe.placement != Placement::Multitask {
-            renderer.recipe.placement = Placement::Pre;
-        }
+        renderer.recipe.placement = Placement::Pre;
         renderer.recipe.ablations.clear();
         renderer.recipe.source = source.into();
         renderer
@@ -108,7 +105,7 @@ impl Scoring<'_> {
     pub fn fill(&self, splits: &mut [&mut LoadedSplit], supervisor: &mut Supervisor) -> Result<(), RunError> {
         let Some((name, baseline)) = self.spec.rationale.scorer() else { return Ok(()) };
         let run = if name == READER {
-            let rows = splits.first().map(|split| split.hash()).unwrap_or_default();
+            let rows = splits.first().map(|split| split.rows_hash()).unwrap_or_default();
             self.trained_reader(&rows, supervisor)?
         } else {
             RunDirectory::exactly(self.project, name)?
@@ -117,7 +114,9 @@ impl Scoring<'_> {
             return Ok(());
         }
         let scorer = TrainedRun::load(&run, self.dataset, self.device)?;
-        if scorer.renderer.tokenizer.to_json()? != self.renderer.tokenizer.to_json()? {
+        // Words for tasks and pauses make another vocabulary; where rationales fall into the same pieces, scores fit them.
+        let is_same = scorer.renderer.tokenizer.to_json()? == self.renderer.tokenizer.to_json()?;
+        if !is_same && !self.cuts_alike(&scorer.renderer.tokenizer, splits)? {
             return Err(RunError::OtherTokenizer { id: run.id().to_owned() });
         }
         for split in splits.iter_mut() {
@@ -129,17 +128,66 @@ impl Scoring<'_> {
         Ok(())
     }
 
+    /// Whether another tokenizer cuts all rationales into the same pieces.
+    fn cuts_alike(&self, other: &Tokenizer, splits: &[&mut LoadedSplit]) -> Result<bool, StudentError> {
+        for text in splits.iter().flat_map(|split| &split.examples).filter_map(|example| example.rationale.as_deref()) {
+            let text = format!(" {}", text.trim());
+            let (own, theirs) = (self.renderer.tokenizer.pieces(&text)?, other.pieces(&text)?);
+            if !own.iter().map(|piece| piece.start).eq(theirs.iter().map(|piece| piece.start)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The reader over these rows: found, or trained now.
     fn trained_reader(&self, rows: &str, supervisor: &mut Supervisor) -> Result<RunDirectory, RunError> {
         let spec = self.spec.reader(self.dataset.meta.subject.is_some());
-        let decisive = hex(&Sha256::digest(format!("{} {rows}", spec.identity())));
-        let id = format!("reader-{}", &decisive[..12]);
+        let id = reader_id(&spec, rows);
         let run = RunDirectory::at(self.project, &id, spec)?;
         if run.read()?.state != RunState::Finished {
             supervisor.note(&format!("training the reader {id} first"))?;
             (self.train)(&run, supervisor)?;
         }
         Ok(run)
+    }
+}
+
+/// What the reader over these rows is called.
+fn reader_id(reader: &RunSpec, rows: &str) -> String {
+    let decisive = hex(&Sha256::digest(format!("{} {rows}", reader.identity())));
+    format!("reader-{}", &decisive[..12])
+}
+
+/// The scores of a split that were stored when the run was trained, for a student that is asked again. `None` where there
+/// are none of these rows: without them other tokens would be kept than those that it knows.
+pub fn stored(
+    project: &Path,
+    spec: &RunSpec,
+    dataset: &Dataset,
+    split: &LoadedSplit,
+) -> Result<Option<HashMap<String, Vec<f32>>>, RunError> {
+    let Some((name, baseline)) = spec.rationale.scorer() else { return Ok(None) };
+    let source = &spec.rationale.source;
+    let id = if name == READER {
+        let rows = load_split(dataset, TRAIN, source)?.rows_hash();
+        reader_id(&spec.reader(dataset.meta.subject.is_some()), &rows)
+    } else {
+        name.to_owned()
+    };
+    let Ok(run) = RunDirectory::exactly(project, &id) else { return Ok(None) };
+    let Some(checkpoint) = run.newest_checkpoint() else { return Ok(None) };
+    Ok(read(&path_of(&run, dataset, split, source, baseline), &Header::of(&checkpoint, split, baseline)))
+}
+
+fn path_of(run: &RunDirectory, dataset: &Dataset, split: &LoadedSplit, source: &str, baseline: Baseline) -> PathBuf {
+    run.attributions().join(format!("{}.{}.{source}.{}.jsonl", dataset.name(), split.name, baseline.name()))
+}
+
+impl Header {
+    fn of(checkpoint: &Path, split: &LoadedSplit, baseline: Baseline) -> Self {
+        let checkpoint = checkpoint.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        Self { checkpoint: checkpoint.into(), rows: split.rows_hash(), steps: STEPS, baseline }
     }
 }
 
@@ -153,9 +201,8 @@ fn scores(
     supervisor: &mut Supervisor,
 ) -> Result<HashMap<String, Vec<f32>>, RunError> {
     let folder = scorer.run.attributions();
-    let path = folder.join(format!("{}.{}.{source}.{}.jsonl", dataset.name(), split.name, baseline.name()));
-    let checkpoint = scorer.checkpoint.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let header = Header { checkpoint: checkpoint.into(), rows: split.hash(), steps: STEPS, baseline };
+    let path = path_of(&scorer.run, dataset, split, source, baseline);
+    let header = Header::of(&scorer.checkpoint, split, baseline);
     if let Some(stored) = read(&path, &header) {
         return Ok(stored);
     }

@@ -91,6 +91,12 @@ pub struct Record {
     /// SHA-256 of the rows that were read, edits applied, by split.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub data: BTreeMap<String, String>,
+    /// SHA-256 of the data set's template and subject: of what questions look like beside their rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Fingerprints of the students' files that were read, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub students: BTreeMap<String, String>,
     /// The run and the step that this one was forked from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<(String, usize)>,
@@ -104,6 +110,8 @@ impl Record {
             created: crate::journal::now(),
             version: env!("CARGO_PKG_VERSION").into(),
             data: BTreeMap::new(),
+            template: None,
+            students: BTreeMap::new(),
             forked_from: None,
         }
     }
@@ -233,6 +241,13 @@ impl RunSpec {
             return Err("evaluation.limit is 0; it must be above 0".into());
         }
         self.rationale.check()?;
+        if self.rationale.pauses() && self.training.soft_labels.is_some() {
+            return Err(
+                "pause tokens are words of the student alone, which no teacher of soft labels knows · leave one of \
+                        the two out"
+                    .into(),
+            );
+        }
         if self.rationale.pauses() && self.training.lora.is_some() {
             return Err("pause tokens are learned in the table of words, which adapters leave as it is · leave out \
                         training.lora"

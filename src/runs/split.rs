@@ -12,13 +12,15 @@ use super::spec::hex;
 use crate::corpus::{Dataset, Example};
 use crate::rationale::ablation::donor;
 use crate::rationale::recipe::{Rest, SwapWith};
-use crate::rationale::{Borrowed, Encoded, Recipe, RenderError, Rendered, Renderer, Vectors};
+use crate::rationale::{Borrowed, Encoded, Placement, Recipe, RenderError, Rendered, Renderer, Role, Vectors};
 use crate::training::Redraw;
 use crate::training::settings::Unusable;
 
 /// A split in memory, with what its rationales need from elsewhere.
 pub struct LoadedSplit {
     pub name: String,
+    /// The name of the data set.
+    dataset: String,
     pub examples: Vec<Example>,
     /// Attributions by example id, where the recipe keeps key tokens or weighs by them.
     pub scores: HashMap<String, Vec<f32>>,
@@ -28,6 +30,8 @@ pub struct LoadedSplit {
     wrong: Vec<Option<Lent>>,
     /// The rationales of each example that may be trained on, where the recipe chooses among them.
     texts: Vec<Vec<String>>,
+    /// The examples with what a filter leaves of their rationales, where it is others that read them.
+    filtered: Vec<Example>,
 }
 
 /// How rendering a split went.
@@ -41,6 +45,8 @@ pub struct Tally {
     pub filtered: usize,
     /// Of those, the ones that were left out.
     pub dropped: usize,
+    /// Examples with a rationale of which ablations left nothing.
+    pub emptied: usize,
     /// Examples with a rationale that found none to swap it with.
     pub without_donor: usize,
     /// Examples that found no rationale for a wrong choice to learn from.
@@ -58,22 +64,46 @@ pub struct Tally {
 pub fn load_split(dataset: &Dataset, name: &str, source: &str) -> Result<LoadedSplit, RunError> {
     let examples = dataset.split(name)?.examples(source)?;
     let scores = HashMap::new();
-    Ok(LoadedSplit { name: name.into(), examples, scores, lent: vec![], wrong: vec![], texts: vec![] })
+    let dataset = dataset.name().to_owned();
+    Ok(LoadedSplit {
+        name: name.into(),
+        dataset,
+        examples,
+        scores,
+        lent: vec![],
+        wrong: vec![],
+        texts: vec![],
+        filtered: vec![],
+    })
 }
 
 impl LoadedSplit {
     /// Finds out which rationales each example is given.
     pub fn lend(&mut self, dataset: &Dataset, recipe: &Recipe, seed: u64) -> Result<(), RunError> {
         self.texts = lending::texts(dataset, recipe, &self.examples)?;
+        let lends = recipe.swap().is_some() || recipe.counterfactual.is_some();
+        if lends && !recipe.filter.is_off() {
+            self.filtered = self
+                .examples
+                .iter()
+                .zip(&self.texts)
+                .map(|(example, texts)| lending::left_of(example, texts))
+                .collect();
+        }
         self.lent = match recipe.swap() {
-            Some(swap) if swap.with != SwapWith::AnotherExample => lending::lent(dataset, swap, seed, &self.examples)?,
+            Some(swap) if swap.with != SwapWith::AnotherExample => lending::lent(dataset, swap, seed, self.lenders())?,
             _ => vec![],
         };
         self.wrong = match &recipe.counterfactual {
-            Some(settings) => lending::lent(dataset, &lending::swap_of(settings), seed, &self.examples)?,
+            Some(settings) => lending::lent(dataset, &lending::swap_of(settings), seed, self.lenders())?,
             None => vec![],
         };
         Ok(())
+    }
+
+    /// The examples as others read their rationales.
+    fn lenders(&self) -> &[Example] {
+        if self.filtered.is_empty() { &self.examples } else { &self.filtered }
     }
 
     /// Everything whose words may be shown: the examples, and those with a rationale from another source.
@@ -91,12 +121,14 @@ impl LoadedSplit {
         let scores = |example: &Example| self.scores.get(&example.id).map(Vec::as_slice);
         let texts = self.texts.get(place).map(Vec::as_slice);
         let text = texts.map(|texts| lending::text_of(renderer.seed, &example.id, texts, &renderer.recipe, epoch));
+        // The row's own text is read as its row holds it, with what a person marked in it.
+        let text = text.filter(|text| example.rationale.as_deref() != Some(*text));
         let wrong = self.wrong.get(place).and_then(Option::as_ref).and_then(|lent| self.lender(lent));
         let swapped = match renderer.recipe.swap() {
             None => None,
             Some(swap) if swap.with == SwapWith::AnotherExample => {
                 let other = donor(renderer.seed, &example.id, place, self.examples.len());
-                other.map(|other| &self.examples[other])
+                other.map(|other| &self.lenders()[other])
             }
             Some(_) => self.lent.get(place).and_then(Option::as_ref).and_then(|lent| self.lender(lent)),
         };
@@ -113,7 +145,7 @@ impl LoadedSplit {
 
     fn lender<'a>(&'a self, lent: &'a Lent) -> Option<&'a Example> {
         match lent {
-            Lent::Row(row) => self.examples.get(*row),
+            Lent::Row(row) => self.lenders().get(*row),
             Lent::Own(own) => Some(own),
         }
     }
@@ -131,19 +163,15 @@ impl LoadedSplit {
         })
     }
 
-    /// SHA-256 of the rows as they were read, and of the texts that stand in for theirs.
-    pub fn hash(&self) -> String {
-        let mut hash = Sha256::new();
-        for example in self.all_examples() {
-            hash.update(serde_json::to_vec(example).unwrap_or_default());
-            hash.update(b"\n");
-        }
-        if !self.texts.is_empty() {
-            hash.update(serde_json::to_vec(&self.texts).unwrap_or_default());
-        }
-        hex(&hash.finalize())
+    /// SHA-256 of the rows as they were read.
+    pub fn rows_hash(&self) -> String {
+        hash_of(self.examples.iter(), &[])
     }
 
+    /// The same with the texts that stand in for theirs.
+    pub fn hash(&self) -> String {
+        hash_of(self.all_examples(), &self.texts)
+    }
     /// Renders and encodes every example as in an epoch, 0 for the first. For training those that the recipe's filter
     /// leaves without a rationale are left out, if it says so.
     pub fn encode(
@@ -158,6 +186,13 @@ impl LoadedSplit {
             (0..self.examples.len()).into_par_iter().map(render).collect();
         let mut tally = Tally::default();
         let mut encoded = Vec::with_capacity(rendered.len());
+        if for_training
+            && !renderer.recipe.filter.is_off()
+            && self.texts.iter().all(Vec::is_empty)
+            && !self.texts.is_empty()
+        {
+            return Err(RunError::FilterKeepsNothing { dataset: self.dataset.clone() });
+        }
         let drops = for_training && renderer.recipe.filter.rest == Rest::Drop;
         for (place, (example, rendered)) in self.examples.iter().zip(rendered).enumerate() {
             let is_filtered = example.has_rationale() && self.texts.get(place).is_some_and(Vec::is_empty);
@@ -201,6 +236,10 @@ impl Tally {
         let has_own = example.has_rationale() && !is_filtered;
         self.without_rationale += usize::from(rendered.without_rationale && !example.has_rationale());
         self.without_donor += usize::from(rendered.without_rationale && has_own);
+        let mut all = rendered.sequences().flat_map(|sequence| &sequence.tokens);
+        let shows_none = !all.any(|token| token.role == Role::Rationale);
+        let wanted = renderer.recipe.placement != Placement::None && !rendered.without_rationale;
+        self.emptied += usize::from(wanted && shows_none);
         let tokens = rendered.sequences().flat_map(|sequence| &sequence.tokens);
         let unknown = renderer.tokenizer.specials.unknown;
         for token in tokens {
@@ -223,6 +262,7 @@ impl Tally {
                 self.without_donor,
                 "examples found no rationale to swap theirs with and stand with their label alone".into(),
             ),
+            (self.emptied, "examples have nothing left of their rationale after the ablations".into()),
             (self.without_wrong, "examples found no rationale for a wrong choice to learn from".into()),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
@@ -242,6 +282,18 @@ impl Tally {
         }
         notes
     }
+}
+
+fn hash_of<'a>(examples: impl Iterator<Item = &'a Example>, texts: &[Vec<String>]) -> String {
+    let mut hash = Sha256::new();
+    for example in examples {
+        hash.update(serde_json::to_vec(example).unwrap_or_default());
+        hash.update(b"\n");
+    }
+    if !texts.is_empty() {
+        hash.update(serde_json::to_vec(texts).unwrap_or_default());
+    }
+    hex(&hash.finalize())
 }
 
 /// The hashes of all that a run reads beside its student: its splits, and the vectors of the file that its recipe names.

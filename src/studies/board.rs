@@ -189,6 +189,7 @@ mod tests {
         let run = RunDirectory::create(project, spec.clone(), "x").unwrap();
         let predictions: Vec<Prediction> = (0..400)
             .map(|i| Prediction {
+                unfinished: false,
                 id: format!("q{i}"),
                 dataset: String::new(),
                 split: String::new(),

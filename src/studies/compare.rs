@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use super::table::{Against, Row, RowKind, Section, SectionName};
 use crate::evaluation::statistics::{
-    ALPHA, Comparison, equivalence, hierarchical_bootstrap, holm, mcnemar, mean_and_deviation, student_cdf,
-    student_quantile, wilson,
+    self, ALPHA, Comparison, TTest, equivalence, hierarchical_bootstrap, mcnemar, mean_and_deviation, wilson,
 };
 use crate::rationale::Placement;
 
@@ -69,11 +68,10 @@ struct Measured {
     interval: (f64, f64),
     p: f64,
     test: &'static str,
-    /// What equivalence is tested on.
-    differences: Vec<f64>,
-    /// Whether that test knows of other seeds.
-    knows_seeds: bool,
+    equivalence_p: Option<f64>,
     examples: usize,
+    /// The t test of `mean`, where there are several seeds.
+    t_test: Option<TTest>,
     seeds: (usize, usize),
 }
 
@@ -175,20 +173,19 @@ fn compare(draft: &Draft, baseline: &Draft, margin: f64) -> Option<Compared> {
     }
     let found = match &worlds[..] {
         [world] => in_one_world(world, &by_run, margin),
-        several => over_worlds(several),
+        several => over_worlds(several, margin),
     }?;
-    let equivalence_p = equivalence(&found.differences, margin).ok().map(|found| found.p);
     let comparison = Comparison {
         difference: found.mean,
         interval: found.interval,
         p: found.p,
-        // The t tests over examples know of no other seeds. Where those could take the difference beyond the margin, nothing
-        // is shown; the test was made all the same, and counts among those that are adjusted for.
-        equivalence_p: equivalence_p.map(|p| if found.knows_seeds { p } else { 1.0 }),
+        equivalence_p: found.equivalence_p,
         margin,
         examples: found.examples,
         // Without a pair of runs the share is not known, and nothing is said of what could be seen.
         discordant: if pairs > 0 { discordant as f64 / pairs as f64 } else { f64::NAN },
+        t_test: found.t_test,
+        level: ALPHA,
     };
     let verdict = comparison.verdict();
     let against = Against {
@@ -198,8 +195,8 @@ fn compare(draft: &Draft, baseline: &Draft, margin: f64) -> Option<Compared> {
         p: found.p,
         test: found.test,
         p_holm: found.p,
-        equivalence_p,
-        equivalence_p_holm: equivalence_p,
+        equivalence_p: found.equivalence_p,
+        equivalence_p_holm: found.equivalence_p,
         seeds: found.seeds,
         verdict,
         says: verdict.to_string(),
@@ -211,65 +208,56 @@ fn compare(draft: &Draft, baseline: &Draft, margin: f64) -> Option<Compared> {
 fn in_one_world(world: &World, by_run: &[(String, Seed, f64)], margin: f64) -> Option<Measured> {
     let World { one, other, .. } = world;
     let found = hierarchical_bootstrap(one, other).ok()?;
-    let is_one_each = (one.len(), other.len()) == (1, 1);
-    let (p, test) = match by_run {
-        [(.., p)] if is_one_each => (*p, "exact McNemar"),
-        _ => (found.p, "bootstrap of seeds and examples"),
+    let one_each = by_run.first().filter(|_| (one.len(), other.len()) == (1, 1));
+    let (p, test, interval, equivalence_p) = match (one_each, found.test) {
+        (Some((.., p)), _) => {
+            let differences = by_example(one, other, found.paired);
+            let equal = equivalence(&differences, margin).ok().map(|found| found.p);
+            (*p, "exact McNemar", found.bootstrap, equal)
+        }
+        (None, Some(test)) => (test.p(), "t test over seeds and examples", test.interval(), test.equivalence_p(margin)),
+        (None, None) => return None,
     };
-    let is_within = found.interval.0 > -margin && found.interval.1 < margin;
     Some(Measured {
         mean: found.mean,
-        interval: found.interval,
+        interval,
         p,
         test,
-        differences: by_example(one, other, found.paired),
-        knows_seeds: is_within || is_one_each,
+        equivalence_p,
         examples: found.examples,
+        t_test: found.test.filter(|_| one_each.is_none()),
         seeds: found.seeds,
     })
 }
 
 /// Several draws of a data set, each with questions of its own: each is one independent difference, and what they scatter
 /// is that of data, seeds and questions together.
-fn over_worlds(worlds: &[World]) -> Option<Measured> {
+fn over_worlds(worlds: &[World], margin: f64) -> Option<Measured> {
     let paired = |world: &World| world.one.keys().any(|seed| world.other.contains_key(seed));
     let of_world = |world: &World| mean_and_deviation(&by_example(&world.one, &world.other, paired(world))).0;
     let asked: Vec<&World> =
         worlds.iter().filter(|world| world.one.values().next().is_some_and(|marks| !marks.is_empty())).collect();
     let differences: Vec<f64> = asked.iter().map(|world| of_world(world)).collect();
     let (mean, Some(deviation)) = mean_and_deviation(&differences) else { return None };
-    let freedom = (differences.len() - 1) as f64;
-    let error = deviation / (differences.len() as f64).sqrt();
-    let half = student_quantile(1.0 - ALPHA / 2.0, freedom) * error;
-    let p = match (error > 0.0, mean == 0.0) {
-        (true, _) => 2.0 * student_cdf(-mean.abs() / error, freedom),
-        (false, true) => 1.0,
-        (false, false) => 0.0,
-    };
+    let count = differences.len() as f64;
+    let test = TTest { mean, error: deviation / count.sqrt(), freedom: count - 1.0 };
     let runs = |of: &dyn Fn(&World) -> usize| asked.iter().map(|world| of(world)).sum();
     Some(Measured {
         mean,
-        interval: (mean - half, mean + half),
-        p,
+        interval: test.interval(),
+        p: test.p(),
         test: "t test over draws of the data set",
-        knows_seeds: true,
+        equivalence_p: test.equivalence_p(margin),
+        t_test: Some(test),
         examples: asked[0].one.values().next().map_or(0, Vec::len),
         seeds: (runs(&|world| world.one.len()), runs(&|world| world.other.len())),
-        differences,
     })
 }
 
 /// Adjusts the p-values of these sections after Holm, and says what they then allow to be said. The comparisons stand in the
 /// order of the rows.
 fn adjust(sections: &mut [Section], mut comparisons: Vec<Comparison>) {
-    let p: Vec<f64> = comparisons.iter().map(|comparison| comparison.p).collect();
-    // A test that could not be made is none of those over which the others are adjusted.
-    let equal: Vec<f64> = comparisons.iter().filter_map(|comparison| comparison.equivalence_p).collect();
-    let mut equal = holm(&equal).into_iter();
-    for (comparison, p) in comparisons.iter_mut().zip(holm(&p)) {
-        comparison.p = p;
-        comparison.equivalence_p = comparison.equivalence_p.and_then(|_| equal.next());
-    }
+    statistics::adjust(&mut comparisons);
     let rows = sections.iter_mut().flat_map(|section| &mut section.rows);
     for (against, comparison) in rows.filter_map(|row| row.against.as_mut()).zip(comparisons) {
         against.p_holm = comparison.p;

@@ -104,6 +104,8 @@ impl Study {
                     last: None,
                     every: preset.evaluation.every,
                     examples: None,
+                    // There is no rationale to be given.
+                    rationale: preset.evaluation.rationale,
                     ..of.evaluation.clone()
                 },
                 seed,

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Cell;
+use crate::corpus::Catalog;
 use crate::journal::RunState;
 use crate::rationale::recipe::STUDENT;
-use crate::runs::{LoadedSplit, Run, RunDirectory, RunSpec, hashes, lending, load_split, prepare};
+use crate::runs::{LoadedSplit, Run, RunDirectory, RunSpec, fingerprint, hashes, lending, load_split, prepare};
 
 /// Where a cell stands.
 #[derive(Clone, Debug)]
@@ -46,17 +47,21 @@ impl Standing {
 type Hashes = BTreeMap<String, String>;
 
 /// The runs of a project by what decides their results, and the rows as they are now.
+#[derive(Default)]
 pub struct Known {
     project: PathBuf,
     runs: HashMap<String, Vec<RunDirectory>>,
     seen: HashSet<String>,
     rows: HashMap<String, Result<Hashes, String>>,
+    /// Fingerprints of the students' files, by the students.
+    students: HashMap<(String, Option<String>), Hashes>,
+    /// Fingerprints of data sets' templates, by data set.
+    templates: HashMap<String, Option<String>>,
 }
 
 impl Known {
     pub fn read(project: &Path) -> Self {
-        let (runs, seen, rows) = (HashMap::new(), HashSet::new(), HashMap::new());
-        let mut known = Self { project: project.to_owned(), runs, seen, rows };
+        let mut known = Self { project: project.to_owned(), ..Self::default() };
         known.look();
         known
     }
@@ -108,13 +113,39 @@ impl Known {
         found
     }
 
+    /// The fingerprints of the students that a run would read now. What can't be read is not known.
+    fn students(&mut self, spec: &RunSpec) -> &Hashes {
+        let teacher = spec.training.soft_labels.as_ref().map(|soft| soft.teacher.clone());
+        let key = (spec.student.clone(), teacher);
+        self.students.entry(key).or_insert_with(|| fingerprint::of_run(&self.project, spec).unwrap_or_default())
+    }
+
+    /// The fingerprint of a data set's template, where it is there.
+    fn template(&mut self, dataset: &str) -> Option<String> {
+        let known = self.templates.entry(dataset.to_owned());
+        let open = || Some(fingerprint::of_template(&Catalog::new(&self.project).open(dataset).ok()?));
+        known.or_insert_with(open).clone()
+    }
+
     /// Where a cell stands. Of several runs of it the one that is furthest counts: the oldest finished one, else one that
     /// is under way, and so on. A finished cell stays one where its data set is gone since.
     pub fn standing(&mut self, cell: &Cell) -> Standing {
         let rows = self.rows(&cell.spec);
+        let students = self.students(&cell.spec).clone();
+        let template = self.template(&cell.spec.dataset);
         let candidates = self.runs.get(&cell.spec.identity()).cloned().unwrap_or_default();
         let fits = |run: &Run| {
-            let read = run.spec.record.as_ref().map(|record| &record.data);
+            let record = run.spec.record.as_ref();
+            if record.is_some_and(|record| !fingerprint::agree(&record.students, &students)) {
+                return false;
+            }
+            // Runs of earlier versions don't say under which template they learned.
+            if let (Some(now), Some(then)) = (&template, record.and_then(|record| record.template.as_ref()))
+                && now != then
+            {
+                return false;
+            }
+            let read = record.map(|record| &record.data);
             match (&rows, read) {
                 // One that has not read its rows yet will read them as they are now.
                 (Ok(rows), Some(read)) => read.is_empty() || read == rows,

@@ -52,6 +52,7 @@ fn finish(project: &Path, cell: &Cell, right: &dyn Fn(usize) -> bool) {
             let gold = example.answer.clone().unwrap();
             let other = if gold == "A" { "B" } else { "A" };
             Prediction {
+                unfinished: false,
                 id: example.id.clone(),
                 dataset: String::new(),
                 split: String::new(),

@@ -60,7 +60,7 @@ fn tests_of_pairs_agree() {
         agrees(deviation.unwrap(), number(&case[2]), &case);
     }
     for case in cases("connor") {
-        agrees(detectable_difference(count(&case[0]), number(&case[1])).unwrap(), number(&case[2]), &case);
+        agrees(detectable_difference(count(&case[0]), number(&case[1]), ALPHA).unwrap(), number(&case[2]), &case);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::t_test::TTest;
 use super::{Unfit, mean_and_deviation};
 use crate::seeds::Stream;
 
@@ -34,11 +35,10 @@ fn middle(mut draws: Vec<f64>) -> (f64, f64) {
 pub struct SeededDifference {
     /// Mean of the one condition less mean of the other, from -1 to 1.
     pub mean: f64,
-    /// 95 % interval for other seeds *and* other examples. With one seed of a condition it knows of no other.
-    pub interval: (f64, f64),
-    /// Two-sided bootstrap p-value of no difference, from about 0.001 to 1: with 2000 draws nothing smaller can
-    /// be told, which is too coarse for Holm's adjustment of more than about fifty comparisons.
-    pub p: f64,
+    /// For other seeds *and* other examples; with one seed of a condition it knows of no other. `None` for a single example.
+    pub test: Option<TTest>,
+    /// 95 % interval of the bootstrap of both. It is too narrow where seeds scatter more than examples, see below.
+    pub bootstrap: (f64, f64),
     /// How far seeds alone scatter the difference: the sample standard deviation of a difference between one run of each
     /// condition, over all examples. `None` where a condition has one seed.
     pub seed_deviation: Option<f64>,
@@ -65,7 +65,7 @@ pub struct SeededDifference {
 /// is stretched by √(s/(s − 1)) (Rao and Wu 1988). The interval is still that of many seeds: where seeds scatter much more
 /// than examples, it covers about 85 % with three seeds and 91 % with six. Where neither scatters much and each answer is
 /// a matter of chance, it is wider than it need be and covers 99 %, for chance is drawn on both levels. The same data
-/// give the same numbers.
+/// give the same numbers. What is said of a difference goes by [`SeededDifference::test`], which knows how few seeds are.
 pub fn hierarchical_bootstrap<K: Ord>(
     one: &BTreeMap<K, Vec<bool>>,
     other: &BTreeMap<K, Vec<bool>>,
@@ -81,16 +81,12 @@ fn resampled<K: Ord>(
     let cells = Cells::new(one, other)?;
     let mut stream = Stream::new(0, &["bootstrap", "seeds and examples"]);
     let draws: Vec<f64> = (0..resamples).map(|_| cells.draw(&mut stream)).collect();
-    // Efron and Tibshirani 1993, 15.4, doubled for both sides; the one that was added is the data as they are.
-    let below = draws.iter().filter(|draw| **draw <= 0.0).count();
-    let above = draws.iter().filter(|draw| **draw >= 0.0).count();
-    let p = (2.0 * (below.min(above) + 1) as f64 / (resamples + 1) as f64).min(1.0);
     let by_example: Vec<f64> = (0..cells.examples).map(|example| cells.mean_of(cells.at(example))).collect();
     let error = mean_and_deviation(&by_example).1.map(|deviation| deviation / (cells.examples as f64).sqrt());
     Ok(SeededDifference {
         mean: by_example.iter().sum::<f64>() / cells.examples as f64,
-        interval: middle(draws),
-        p,
+        test: cells.t_test(),
+        bootstrap: middle(draws),
         seed_deviation: cells.seed_deviation(),
         example_error: error,
         seeds: (cells.groups[0], cells.groups[cells.groups.len() - 1]),
@@ -184,6 +180,33 @@ impl Cells {
         self.split(&by_seed).into_iter().map(group).sum()
     }
 
+    /// The t test of no difference. Its squared standard error is the sum of what examples and what seeds contribute, each
+    /// from means over the other; where answers are a matter of chance, that is in both, and the test speaks too seldom. The
+    /// degrees of freedom are Satterthwaite's (1946): those of a few seeds where seeds scatter most.
+    fn t_test(&self) -> Option<TTest> {
+        let by_example: Vec<f64> = (0..self.examples).map(|example| self.mean_of(self.at(example))).collect();
+        let (mean, deviation) = mean_and_deviation(&by_example);
+        let examples = self.examples as f64;
+        let mut parts = vec![(deviation?.powi(2) / examples, examples - 1.0)];
+        let by_seed = self.over(0..self.examples);
+        for part in self.split(&by_seed) {
+            if let (_, Some(deviation)) = mean_and_deviation(part) {
+                parts.push((deviation.powi(2) / part.len() as f64, part.len() as f64 - 1.0));
+            }
+        }
+        let variance: f64 = parts.iter().map(|(variance, _)| variance).sum();
+        let scatter: f64 = parts.iter().map(|(variance, freedom)| variance * variance / freedom).sum();
+        // Two seeds that happen to agree would seem not to matter: with two, they alone decide.
+        let of_seeds: f64 = parts[1..].iter().map(|(_, freedom)| freedom).sum();
+        let scatters = parts[1..].iter().any(|(variance, _)| *variance > 0.0);
+        let freedom = match scatters && self.groups.contains(&2) {
+            true => of_seeds,
+            false if scatter > 0.0 => variance * variance / scatter,
+            false => examples - 1.0,
+        };
+        Some(TTest { mean, error: variance.sqrt(), freedom })
+    }
+
     /// The deviation of a difference between one run of each condition.
     fn seed_deviation(&self) -> Option<f64> {
         let by_seed = self.over(0..self.examples);
@@ -272,7 +295,7 @@ mod tests {
     }
 
     fn both_levels(one: &Answers, other: &Answers) -> (f64, f64) {
-        resampled(one, other, 400).unwrap().interval
+        resampled(one, other, 400).unwrap().bootstrap
     }
 
     /// What an interval that takes the seeds as given would be.
@@ -373,7 +396,8 @@ mod tests {
         assert_eq!((lone.mean, lone.example_error), (0.5, None));
         let same = marks(&[(1, "1010"), (2, "1100")]);
         let equal = hierarchical_bootstrap(&same, &same).unwrap();
-        assert_eq!((equal.mean, equal.interval, equal.p), (0.0, (0.0, 0.0), 1.0));
+        assert_eq!((equal.mean, equal.bootstrap), (0.0, (0.0, 0.0)));
+        assert_eq!((equal.test.unwrap().p(), equal.test.unwrap().interval()), (1.0, (0.0, 0.0)));
         let (none, empty, longer) = (Answers::new(), marks(&[(1, "")]), marks(&[(1, "101")]));
         assert_eq!(hierarchical_bootstrap(&none, &same), Err(Unfit::NoSeeds));
         assert_eq!(hierarchical_bootstrap(&same, &none), Err(Unfit::NoSeeds));
@@ -386,10 +410,32 @@ mod tests {
         let mut stream = Stream::new(2, &["p"]);
         let (one, other) = answers(World { seed: 0.02, ..STILL }, 5, 600, &mut stream);
         let found = hierarchical_bootstrap(&one, &other).unwrap();
-        assert!(found.p <= 2.0 / 2001.0 && found.interval.0 > 0.0, "{found:?}");
+        let test = found.test.unwrap();
+        assert!(test.p() < 0.01 && test.interval().0 > 0.0, "{found:?}");
+        // One that is everywhere the same scatters by nothing.
+        let all = |right: bool| (0..5).map(|seed| (seed, vec![right; 600])).collect::<Answers>();
+        assert_eq!(hierarchical_bootstrap(&all(true), &all(false)).unwrap().test.unwrap().p(), 0.0);
         // The same marks under other seeds: halves of one condition.
         let half = |odd: usize| one.iter().filter(|(seed, _)| *seed % 2 == odd).map(|(s, m)| (*s, m.clone())).collect();
         let none = hierarchical_bootstrap(&half(0), &half(1)).unwrap();
-        assert!(none.p > 0.05 && !none.paired, "{none:?}");
+        assert!(none.test.unwrap().p() > 0.05 && !none.paired, "{none:?}");
+    }
+
+    /// The interval of the t test holds the truth as often as it says also with few seeds, where the bootstrap does not.
+    #[test]
+    fn few_seeds_are_not_taken_for_many() {
+        let by_t = |one: &Answers, other: &Answers| Cells::new(one, other).unwrap().t_test().unwrap().interval();
+        let both = World { seed: 0.2, example: 0.2, ..STILL };
+        for seeds in [2, 3, 5] {
+            for (name, world) in [("seeds", SEEDS), ("examples", EXAMPLES), ("both", both), ("chance", STILL)] {
+                for world in [world, World { paired: false, ..world }] {
+                    let (held, _) = coverage(world, (seeds, 200), by_t);
+                    // 400 draws tell shares of 95 % to about 2 points.
+                    assert!(held >= 0.92, "{name}, {seeds} seeds, paired {}: {held}", world.paired);
+                }
+            }
+        }
+        let (held, _) = coverage(SEEDS, (3, 200), both_levels);
+        assert!(held < 0.9, "{held}");
     }
 }

@@ -10,14 +10,16 @@ mod equivalence;
 mod paired;
 mod proportions;
 mod several;
+mod t_test;
 mod verdict;
 
 pub use bootstrap::{SeededDifference, hierarchical_bootstrap, paired_bootstrap};
 pub use distributions::{normal_quantile, student_cdf, student_quantile};
 pub use equivalence::{Equivalence, equivalence};
-pub use paired::{detectable_difference, detectable_from_pairs, mcnemar, mean_and_deviation};
+pub use paired::{detectable_difference, mcnemar, mean_and_deviation};
 pub use proportions::{newcombe, wilson};
-pub use several::holm;
+pub use several::{adjust, holm};
+pub use t_test::TTest;
 pub use verdict::{Comparison, Verdict};
 
 /// What is called an error of the first kind: a test speaks at this probability or below, two-sided. Intervals of 95 %

@@ -1,6 +1,6 @@
 //! Two conditions over the same examples: a test, and what the test could see.
 
-use super::{ALPHA, normal_quantile};
+use super::normal_quantile;
 
 /// Two-sided exact McNemar test: the probability of a split at least as uneven as `wins` to `losses`, if each of those
 /// examples were as likely to go one way as the other.
@@ -26,33 +26,32 @@ pub fn mean_and_deviation(values: &[f64]) -> (f64, Option<f64>) {
 }
 
 /// How often a true difference of the size below is to be seen.
-const POWER: f64 = 0.8;
+pub(super) const POWER: f64 = 0.8;
 
-/// Examples without which no split at all is rarer than 5 % by [`mcnemar`]: 2 / 2⁶.
-const FEWEST: usize = 6;
-
-/// The smallest difference in accuracy that McNemar's test over `n` examples could see: at this true difference, it
-/// speaks four times of five (80 % power, two-sided 5 %).
+/// The smallest difference in accuracy that McNemar's test over `n` examples could see at a `level`, such as 0.05 or what
+/// Holm leaves of it: at this true difference it speaks four times of five (80 % power, two-sided).
 ///
 /// `share` is the share of examples that only one of the two conditions gets right, from 0 to 1, and is fixed. This is the
 /// sample size of Connor 1987 ("Sample size for testing differences in proportions for the paired-sample design") solved
-/// for the difference d, with z₁ and z₂ the normal quantiles of 97.5 % and 80 %:
+/// for the difference d, with z₁ and z₂ the normal quantiles of 1 − level/2 and 80 %:
 ///
 /// n d² = (z₁ √share + z₂ √(share − d²))²
 ///
 /// A difference can't be larger than the share of examples that make it. Where the share is too small for any difference
 /// to be seen, the answer is the smallest difference that would be seen if all those examples went one way, so that the
-/// share were the difference itself. `None` below six examples, with which the exact test never speaks, and for a share
+/// share were the difference itself. `None` for fewer examples than the exact test needs to speak at all (six at 5 %), and for a share
 /// that is not in 0 to 1.
 ///
 /// Miettinen 1968 averages over the number of such examples and comes out slightly smaller. At Connor's difference the
 /// exact test has a power of 76 to 81 %, because it can't speak at 5 % precisely.
-pub fn detectable_difference(n: usize, share: f64) -> Option<f64> {
-    if n < FEWEST || !(0.0..=1.0).contains(&share) {
+pub fn detectable_difference(n: usize, share: f64, level: f64) -> Option<f64> {
+    // The exact test of n examples that all go one way has the p-value 2 / 2ⁿ.
+    let fewest = (2.0 / level).log2().ceil();
+    if (n as f64) < fewest || !(0.0..=1.0).contains(&share) || !(level > 0.0 && level < 1.0) {
         return None;
     }
     let n = n as f64;
-    let (speak, see) = (normal_quantile(1.0 - ALPHA / 2.0), normal_quantile(POWER));
+    let (speak, see) = (normal_quantile(1.0 - level / 2.0), normal_quantile(POWER));
     // Connor's formula is a quadratic equation in d, whose larger root is the one with the right signs.
     let at_share = share.sqrt() * (speak * n.sqrt() + see * (n + see * see - speak * speak).sqrt()) / (n + see * see);
     if share > 0.0 && at_share <= share {
@@ -64,19 +63,10 @@ pub fn detectable_difference(n: usize, share: f64) -> Option<f64> {
     Some(1.0 - rest * rest)
 }
 
-/// As [`detectable_difference`], with the share that was observed: `wins` examples that only the one condition gets right,
-/// `losses` that only the other does, of `n`. A description of the comparison that was made, not a plan for a larger one:
-/// the share is an estimate itself. `None` where there are more such examples than examples.
-pub fn detectable_from_pairs(wins: usize, losses: usize, n: usize) -> Option<f64> {
-    if n == 0 {
-        return None;
-    }
-    detectable_difference(n, (wins + losses) as f64 / n as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::statistics::ALPHA;
 
     #[test]
     fn mcnemar_is_the_binomial_test() {
@@ -95,9 +85,11 @@ mod tests {
 
     #[test]
     fn the_numbers_of_the_method_come_out() {
-        let points = |n| format!("{:.1}", detectable_difference(n, 0.2).unwrap() * 100.0);
+        let points = |n| format!("{:.1}", detectable_difference(n, 0.2, ALPHA).unwrap() * 100.0);
         assert_eq!((points(1221), points(500)), ("3.6".into(), "5.6".into()));
-        assert_eq!(detectable_from_pairs(60, 40, 500), detectable_difference(500, 0.2));
+        // Ten comparisons in one table need more.
+        let adjusted = detectable_difference(500, 0.2, ALPHA / 10.0).unwrap() * 100.0;
+        assert!((7.2..7.5).contains(&adjusted), "{adjusted}");
     }
 
     /// Probabilities of 0 to `n` successes with probability `p`.
@@ -128,7 +120,7 @@ mod tests {
     #[test]
     fn the_exact_test_sees_such_a_difference_four_times_of_five() {
         for (n, share) in [(500, 0.2), (1221, 0.2), (278, 0.1), (500, 0.5), (200, 0.9)] {
-            let difference = detectable_difference(n, share).unwrap();
+            let difference = detectable_difference(n, share, ALPHA).unwrap();
             let power = power(n, share, difference);
             assert!((0.76..=0.81).contains(&power), "{n} {share} {difference}: {power}");
         }
@@ -137,15 +129,15 @@ mod tests {
     #[test]
     fn too_few_differing_examples_ask_for_more_of_them() {
         let (all_agree, smallest) =
-            (detectable_from_pairs(0, 0, 500).unwrap(), detectable_difference(500, 0.015).unwrap());
+            (detectable_difference(500, 0.0, ALPHA).unwrap(), detectable_difference(500, 0.015, ALPHA).unwrap());
         assert_eq!(all_agree, smallest);
         assert!((0.0145..0.017).contains(&all_agree), "{all_agree}");
         // Where the two formulas meet they agree.
-        let met = detectable_difference(500, all_agree + 1e-9).unwrap();
+        let met = detectable_difference(500, all_agree + 1e-9, ALPHA).unwrap();
         assert!((met - all_agree).abs() < 1e-8, "{met} {all_agree}");
-        assert_eq!(detectable_difference(5, 0.2), None);
-        assert!(detectable_difference(6, 0.2).is_some_and(|d| d > 0.5 && d < 1.0));
-        assert_eq!(detectable_difference(500, f64::NAN), None);
-        assert_eq!((detectable_from_pairs(0, 0, 0), detectable_from_pairs(400, 400, 500)), (None, None));
+        assert_eq!(detectable_difference(5, 0.2, ALPHA), None);
+        assert!(detectable_difference(6, 0.2, ALPHA).is_some_and(|d| d > 0.5 && d < 1.0));
+        assert_eq!(detectable_difference(500, f64::NAN, ALPHA), None);
+        assert_eq!((detectable_difference(0, 0.2, ALPHA), detectable_difference(500, 1.6, ALPHA)), (None, None));
     }
 }

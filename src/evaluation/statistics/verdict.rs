@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{ALPHA, detectable_difference};
+use super::{ALPHA, TTest, detectable_difference};
 
 /// A comparison of two conditions over the same examples, as far as a verdict needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -24,6 +24,10 @@ pub struct Comparison {
     pub examples: usize,
     /// The share of them that only one of the two gets right, observed or assumed, from 0 to 1.
     pub discordant: f64,
+    /// The test that was made for other seeds and other examples, where there are several seeds.
+    pub t_test: Option<TTest>,
+    /// The p-value, before adjustment, at which this comparison is sure: 5 %, or what [`super::holm`] leaves of it.
+    pub level: f64,
 }
 
 /// What can be said of a comparison.
@@ -38,8 +42,9 @@ pub enum Verdict {
     },
     /// Neither a difference nor its absence was shown.
     CannotTell {
-        /// The smallest difference that McNemar's test on one pair of runs could have seen, from 0 to 1; means over
-        /// several seeds may show a smaller one. `None` where the examples are too few for any.
+        /// The smallest true difference that would have been seen four times of five, from 0 to 1: by McNemar's test for one
+        /// pair of runs, by the difference's own standard error for several seeds. `None` where the examples are too few
+        /// for any.
         detectable: Option<f64>,
     },
 }
@@ -65,7 +70,11 @@ impl Comparison {
         if self.equivalence_p.is_some_and(|p| p <= ALPHA) && self.margin > 0.0 {
             return Verdict::Equivalent { margin: self.margin };
         }
-        Verdict::CannotTell { detectable: detectable_difference(self.examples, self.discordant) }
+        let detectable = match self.t_test {
+            Some(test) => test.detectable(self.level),
+            None => detectable_difference(self.examples, self.discordant, self.level),
+        };
+        Verdict::CannotTell { detectable }
     }
 }
 
@@ -103,6 +112,8 @@ mod tests {
         margin: 0.03,
         examples: 500,
         discordant: 0.2,
+        t_test: None,
+        level: ALPHA,
     };
 
     #[test]
@@ -111,6 +122,12 @@ mod tests {
         assert_eq!(said(OPEN), "can't tell: would need 5.6 points");
         assert_eq!(said(Comparison { examples: 1221, ..OPEN }), "can't tell: would need 3.6 points");
         assert_eq!(said(Comparison { examples: 5, ..OPEN }), "can't tell: too few examples");
+        // Several seeds may scatter more than examples do, and a table of many comparisons asks more of each.
+        let test = |freedom| Some(TTest { mean: 0.01, error: 0.03, freedom });
+        let seeded = Comparison { t_test: test(1e6), ..OPEN };
+        assert_eq!(said(seeded), "can't tell: would need 8.4 points");
+        assert_eq!(said(Comparison { level: ALPHA / 30.0, ..seeded }), "can't tell: would need 12 points");
+        assert_eq!(said(Comparison { t_test: test(4.0), ..OPEN }), "can't tell: would need 11.2 points");
         assert_eq!(said(Comparison { interval: (0.01, 0.05), p: 0.01, ..OPEN }), "better");
         assert_eq!(said(Comparison { interval: (-0.05, -0.01), p: 0.01, ..OPEN }), "worse");
         let equal = Comparison { equivalence_p: Some(0.03), ..OPEN };

@@ -128,6 +128,8 @@ pub struct Renderer {
     /// The field that [`Hide::Subject`] hides.
     pub subject: Option<String>,
     pub recipe: Recipe,
+    /// What stands in front of questions: the student was trained with it, whatever it is asked later.
+    pub task: Option<Task>,
     pub loss: LossWeights,
     /// The longest sequence, in tokens.
     pub max_length: usize,
@@ -222,7 +224,7 @@ impl Renderer {
     /// What stands before the text that the student writes when it is asked: the prompt, and what announces its
     /// rationale (`pre`) or its label (else).
     pub fn prompt(&self, example: &Example) -> Result<Vec<u32>, RenderError> {
-        let mut out = self.opening(example, self.recipe.task())?;
+        let mut out = self.opening(example, self.task)?;
         let lead =
             if self.recipe.placement == Placement::Pre { &self.template.rationale } else { &self.template.answer };
         self.begin(&mut out, lead, 0.0)?;
@@ -232,7 +234,7 @@ impl Renderer {
     /// The sequence up to the label, with the rationale given: what a reader is asked, and what attributions are taken
     /// of. A rationale that leaves no room for the label is cut.
     pub fn prompt_with_rationale(&self, example: &Example, borrowed: Borrowed) -> Result<Rendered, RenderError> {
-        let mut tokens = self.opening(example, self.recipe.task())?;
+        let mut tokens = self.opening(example, self.task)?;
         let (mut lead, mut rationale, mut answer) = (Vec::new(), Vec::new(), Vec::new());
         match self.rationale(example, borrowed)? {
             Some(own) => {
@@ -253,6 +255,15 @@ impl Renderer {
         rationale.truncate(self.max_length - needed);
         tokens.extend(lead.into_iter().chain(rationale).chain(answer));
         Ok(Rendered { tokens, truncated, without_rationale, second: None })
+    }
+
+    /// The sequence up to a rationale that an answer stands before: as `post` has it, with any choice for the label.
+    pub fn prompt_with_answer(&self, example: &Example, choice: &Choice) -> Result<Vec<u32>, RenderError> {
+        let mut out = self.opening(example, self.task)?;
+        self.begin(&mut out, &self.template.answer, 0.0)?;
+        self.push(&mut out, &self.template.label_text(choice), Role::Label, 0.0)?;
+        self.push(&mut out, &self.template.rationale, Role::Separator, 0.0)?;
+        Ok(out.into_iter().map(|token| token.id).collect())
     }
 
     /// The tokens of a choice as the student writes it.
@@ -277,7 +288,7 @@ impl Renderer {
         rationale: Option<Vec<Token>>,
     ) -> Result<Rendered, RenderError> {
         let (label_weight, rationale_weight) = (self.loss.label as f32, self.loss.rationale as f32);
-        let mut head = self.opening(example, self.recipe.task())?;
+        let mut head = self.opening(example, self.task)?;
         let mut label = Vec::new();
         let mut middle = Vec::new();
         let lead = |out: &mut Vec<RenderedToken>, text: &str, weight| self.push(out, text, Role::Separator, weight);
@@ -315,11 +326,21 @@ impl Renderer {
     fn weighted(&self, tokens: Vec<Token>) -> Vec<RenderedToken> {
         let weight = self.loss.rationale as f32;
         let shares = self.recipe.attribution_weights.as_ref().map(|weights| {
-            let scores: Vec<Option<f32>> = tokens.iter().map(|token| token.score).collect();
-            weights.of(&scores)
+            // Those in the loss alone share its weight.
+            let counted: Vec<Option<f32>> =
+                tokens.iter().filter(|token| token.in_loss).map(|token| token.score).collect();
+            weights.of(&counted)
         });
-        let share = |place: usize| shares.as_ref().map_or(1.0, |shares| shares[place]);
-        tokens.into_iter().enumerate().map(|(place, token)| rendered(token, weight * share(place))).collect()
+        let mut shares = shares.map(Vec::into_iter);
+        let mut share = |token: &Token| match &mut shares {
+            Some(shares) if token.in_loss => shares.next().unwrap_or(1.0),
+            _ => 1.0,
+        };
+        let of = |token: Token| {
+            let share = share(&token);
+            rendered(token, weight * share)
+        };
+        tokens.into_iter().map(of).collect()
     }
 
     /// The begin token, if the student has one, and the question with its choices, after the word for its task; or what

@@ -1,4 +1,5 @@
 use super::*;
+use crate::corpus::Choice;
 use crate::corpus::toyworld::World;
 use crate::rationale::recipe::*;
 
@@ -21,6 +22,7 @@ fn world() -> (Renderer, Vec<Example>) {
         template,
         subject: Some("subject".into()),
         recipe: Recipe::default(),
+        task: None,
         loss: LossWeights { label: 1.0, rationale: 0.3, prompt: 0.0 },
         max_length: 128,
         seed: 0,
@@ -143,6 +145,7 @@ fn a_multitask_example_is_asked_for_its_label_and_beside_it_for_its_rationale() 
     let (mut renderer, examples) = world();
     let example = &examples[0];
     renderer.recipe.placement = Placement::Multitask;
+    renderer.task = renderer.recipe.task();
     let first = renderer.render(example, Borrowed::default()).unwrap();
     assert_eq!(roles(&first), [(Prompt, 0.0), (Separator, 0.0), (Label, 1.0), (End, 1.0)]);
     assert!(first.text().contains("predict: ") && !first.text().contains("because"), "{}", first.text());
@@ -171,6 +174,7 @@ fn a_counterfactual_ends_on_the_choice_that_its_rationale_argues_for() {
     };
     renderer.recipe.placement = Placement::Pre;
     renderer.recipe.counterfactual = Some(Counterfactual { weight: 0.5, source: None });
+    renderer.task = renderer.recipe.task();
     let borrowed = Borrowed { wrong: Some(&lender), ..Borrowed::default() };
     let first = renderer.render(example, borrowed).unwrap();
     let right = &example.gold().unwrap().text;
@@ -207,5 +211,37 @@ fn tokens_count_by_their_attribution() {
         rendered.tokens[rendered.places(Role::Rationale)].iter().map(|token| token.loss / 0.3).collect();
     for (weight, want) in weights.iter().zip([0.4, 0.4, 0.4, 1.0, 0.4, 3.4]) {
         assert!((weight - want).abs() < 1e-5, "{weights:?}");
+    }
+}
+
+#[test]
+fn labels_of_two_questions_have_nothing_to_do_with_each_other() {
+    let (mut renderer, examples) = world();
+    let choice = |(label, text): (&str, &str)| Choice { label: label.into(), text: text.into() };
+    // Labels that are texts elsewhere.
+    let choices: Vec<Choice> = [("1", "4"), ("2", "3"), ("3", "2"), ("4", "1")].map(choice).into();
+    let example = Example { choices, answer: Some("1".into()), ..examples[0].clone() };
+    let lender = Example { answer: Some("3".into()), rationale: Some("because of two".into()), ..example.clone() };
+    renderer.recipe.placement = Placement::Pre;
+    renderer.recipe.counterfactual = Some(Counterfactual::default());
+    let rendered = renderer.render(&example, Borrowed { wrong: Some(&lender), ..Borrowed::default() }).unwrap();
+    let second = rendered.second.unwrap();
+    let label: Vec<u32> = second.tokens[second.places(Role::Label)].iter().map(|token| token.id).collect();
+    assert_eq!(label, renderer.label_ids(&example.choices[2]).unwrap(), "the choice whose text is `2`");
+}
+
+#[test]
+fn attribution_weights_are_shared_by_the_tokens_in_the_loss() {
+    let (mut renderer, examples) = world();
+    let scores: Vec<f32> = (0..60).map(|place| (place % 7) as f32).collect();
+    renderer.recipe.attribution_weights = Some(AttributionWeights::default());
+    for fraction in [0.0, 0.4, 0.8] {
+        renderer.recipe.ablations = vec![Ablation::Mask(Mask { fraction, ..Mask::default() })];
+        let borrowed = Borrowed { scores: Some(&scores), ..Borrowed::default() };
+        let rendered = renderer.render(&examples[0], borrowed).unwrap();
+        let own = &rendered.tokens[rendered.places(Role::Rationale)];
+        let kept = own.iter().filter(|token| token.origin.is_some()).count();
+        let mean = own.iter().map(|token| token.loss).sum::<f32>() / kept as f32;
+        assert!((mean - 0.3).abs() < 1e-4, "{fraction}: {mean}");
     }
 }

@@ -13,7 +13,7 @@ const STYLE: &str = "\
 body{background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif;max-width:68rem;margin:2rem auto;padding:0 1rem}\
 a{color:var(--link)}table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}\
 .wide{overflow-x:auto}th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
-td.n,th.n{text-align:right}.dim{color:var(--dim)}pre{overflow-x:auto;border:1px solid var(--line);padding:.8rem}\
+td.n,th.n{text-align:right;white-space:nowrap}td.key{white-space:nowrap}.dim{color:var(--dim)}pre{overflow-x:auto;border:1px solid var(--line);padding:.8rem}\
 code{overflow-wrap:anywhere}svg{max-width:100%;height:auto;display:block;margin:1rem 0}\
 svg text{fill:var(--ink)}svg [stroke=\"#010101\"]{stroke:var(--dim)}";
 
@@ -92,8 +92,8 @@ fn write_row(out: &mut String, report: &Report, section: &Section, row: &Row) {
     put(
         out,
         format_args!(
-            "<tr><td>{}</td><td class=\"n\">{}{count}</td><td>{}</td><td class=\"n\">{unparsable}</td>\
-             <td class=\"n\">{cut}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td>{}</td></tr>\n",
+            "<tr><td>{}</td><td class=\"n\">{}{count}</td><td class=\"key\">{}</td><td class=\"n\">{unparsable}</td>\
+             <td class=\"n\">{cut}</td><td>{}</td><td class=\"key\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>\n",
             escaped(&condition),
             accuracy,
             interval,
@@ -110,12 +110,19 @@ fn write_protocol(out: &mut String, report: &Report) {
     for (key, values) in &report.varied {
         put(
             out,
-            format_args!("<tr><td><code>{}</code></td><td>{}</td></tr>\n", escaped(key), escaped(&values.join(" · "))),
+            format_args!(
+                "<tr><td class=\"key\"><code>{}</code></td><td>{}</td></tr>\n",
+                escaped(key),
+                escaped(&values.join(" · "))
+            ),
         );
     }
     out.push_str("</tbody></table></div>\n<details><summary>Settings that all cells share</summary>\n<table><tbody>\n");
     for (key, value) in &report.shared {
-        put(out, format_args!("<tr><td><code>{}</code></td><td>{}</td></tr>\n", escaped(key), escaped(value)));
+        put(
+            out,
+            format_args!("<tr><td class=\"key\"><code>{}</code></td><td>{}</td></tr>\n", escaped(key), escaped(value)),
+        );
     }
     out.push_str("</tbody></table></details>\n<details><summary>The study's file</summary>\n");
     put(out, format_args!("<pre>{}</pre></details>\n", escaped_lines(&report.source)));

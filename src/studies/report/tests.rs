@@ -35,6 +35,7 @@ fn finish(project: &Path, cell: &Cell, right: &dyn Fn(usize) -> bool) {
         predicted: Some(if right(number) { "A" } else { "B" }.into()),
         text: String::new(),
         choices: None,
+        unfinished: false,
     };
     let predictions: Vec<Prediction> = (0..EXAMPLES).map(own).collect();
     let correct = (0..EXAMPLES).filter(|number| right(*number)).count();
