@@ -282,6 +282,16 @@ fn bad_studies_get_a_clear_error_and_run_nothing() {
 }
 
 #[test]
+fn what_is_in_the_way_of_many_cells_is_said_once() {
+    let dir = project(&SMALL.replace("base:", "base:\n  dataset: gone"));
+    let output = study(dir.path(), &["run", "mine", "--dry-run"]).output().unwrap();
+    let words = said(&output);
+    assert_eq!(words.matches("there is no data set `gone`").count(), 2, "{words}");
+    assert!(words.contains("more cells can't run") && words.contains("`data import` brings more"), "{words}");
+    assert!(words.contains("6 cells: 0 finished, 0 would run, 0 failed, 6 can't run"), "{words}");
+}
+
+#[test]
 fn a_full_disk_in_the_middle_is_waited_for() {
     let dir = project(&SMALL.replace("[0, 1]", "[0]"));
     let mut command = study(dir.path(), &["run", "mine", "--workers", "1"]);

@@ -262,7 +262,18 @@ fn dry_run(study: &Study, cells: &[Cell], args: &RunArgs, context: &Context) -> 
         }));
     }
     let mut out = String::new();
+    // One missing data set may be in the way of hundreds of cells.
+    let mut problems: Vec<(&str, usize)> = vec![];
     for (cell, standing, cost) in &rows {
+        if let Standing::Impossible(problem) = standing {
+            match problems.iter_mut().find(|(known, _)| known == problem) {
+                Some((_, count)) => {
+                    *count += 1;
+                    continue;
+                }
+                None => problems.push((problem, 0)),
+            }
+        }
         let time = cost.seconds.filter(|_| would_run(standing)).map_or_else(String::new, |seconds| {
             let about = if cost.seconds_are == Some(Basis::Counted) { "~" } else { "" };
             format!("{about}{}", lasting(seconds))
@@ -274,6 +285,10 @@ fn dry_run(study: &Study, cells: &[Cell], args: &RunArgs, context: &Context) -> 
         };
         let (name, more) = (text::excerpt(&cell.name, 60), text::line(&more).into_owned());
         out.push_str(&format!("  {name:<60} {:<11} {time:>12} {size:>11}  {more}\n", standing.name()));
+    }
+    for (problem, more) in problems.iter().filter(|(_, more)| *more > 0) {
+        let cells = if *more == 1 { "cell" } else { "cells" };
+        out.push_str(&format!("  and {more} more {cells} can't run: {}\n", text::line(problem)));
     }
     let count = |wanted: &str| rows.iter().filter(|(_, standing, _)| standing.name() == wanted).count();
     out.push_str(&format!(

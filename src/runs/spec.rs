@@ -281,6 +281,12 @@ impl RunSpec {
         decisive.training.tensorboard = false;
         decisive.training.recompute = false;
         decisive.training.ops = Default::default();
+        if decisive.rationale.placement == Placement::None {
+            // Where there is no rationale, nothing is done to one.
+            decisive.rationale.samples = Default::default();
+            decisive.rationale.filter = Default::default();
+            decisive.rationale.attribution_weights = None;
+        }
         let text = serde_json::to_string(&decisive).unwrap_or_default();
         hex(&Sha256::digest(text.as_bytes()))
     }
@@ -574,6 +580,11 @@ seed: {init: 0, order: 0, ablation: 0}
         let system = parse(&chat.to_yaml(), &["rationale.chat={system: be short}"]).unwrap();
         assert_eq!(system.title(), "post, chat with a system message");
         assert_eq!(parse(&system.to_yaml(), &["rationale.chat=none"]).unwrap().rationale, Recipe::default());
+        let none = parse("rationale: {placement: none}", &[]).unwrap();
+        let filtered = parse("rationale: {placement: none, filter: {teacher_correct: true}}", &[]).unwrap();
+        assert_eq!(none.identity(), filtered.identity(), "where there is no rationale, none is filtered");
+        let post = parse("rationale: {filter: {teacher_correct: true}}", &[]).unwrap();
+        assert_ne!(post.identity(), parse("", &[]).unwrap().identity());
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Known {
     }
 
     /// Finished runs of the same student on the same data set, with as many steps: what others took of time and disk says
-    /// what a cell will take.
+    /// what a cell will take. Those with their rationale in the same place are asked, where there are any.
     pub fn alike(&self, spec: &RunSpec) -> Vec<RunDirectory> {
         let is_alike = |other: &RunSpec| {
             other.student == spec.student
@@ -181,7 +181,13 @@ impl Known {
                 && other.training.examples_per_step() == spec.training.examples_per_step()
                 && other.training.lora == spec.training.lora
         };
-        let all = self.runs.values().flatten();
-        all.filter(|run| run.spec().is_ok_and(|other| is_alike(&other))).cloned().collect()
+        let is_closer = |other: &RunSpec| {
+            other.rationale.placement == spec.rationale.placement
+                && other.training.soft_labels.is_some() == spec.training.soft_labels.is_some()
+        };
+        let read = self.runs.values().flatten().filter_map(|run| Some((run, run.spec().ok()?)));
+        let all: Vec<(&RunDirectory, RunSpec)> = read.filter(|(_, other)| is_alike(other)).collect();
+        let closer = all.iter().any(|(_, other)| is_closer(other));
+        all.into_iter().filter(|(_, other)| !closer || is_closer(other)).map(|(run, _)| run.clone()).collect()
     }
 }
