@@ -1,28 +1,11 @@
 //! Ablations from the command line: what the student sees, and that runs with them train, stop, go on and are asked.
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
+use program::{fails, says};
 use serde_json::Value;
-
-fn run(project: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_afterthought"));
-    command.arg("-C").arg(project).args(arguments).stdin(Stdio::null()).output().unwrap()
-}
-
-#[track_caller]
-fn says(project: &Path, arguments: &[&str]) -> String {
-    let output = run(project, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn fails(project: &Path, arguments: &[&str]) -> String {
-    let output = run(project, arguments);
-    assert!(!output.status.success(), "{arguments:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
 
 /// The rationale's tokens of an example of the toy world, under a list of ablations.
 #[track_caller]

@@ -1,30 +1,13 @@
 //! Methods of distillation from the command line: what the student sees under each, and that runs with them learn what
 //! they say.
 
+mod program;
+
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
+use program::{fails, run, says};
 use serde_json::{Value, json};
-
-fn run(project: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_afterthought"));
-    command.arg("-C").arg(project).args(arguments).stdin(Stdio::null()).output().unwrap()
-}
-
-#[track_caller]
-fn says(project: &Path, arguments: &[&str]) -> String {
-    let output = run(project, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn fails(project: &Path, arguments: &[&str]) -> String {
-    let output = run(project, arguments);
-    assert!(!output.status.success(), "{arguments:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
 
 fn with<'a>(command: &[&'a str], settings: &[&'a str]) -> Vec<&'a str> {
     command.iter().copied().chain(settings.iter().flat_map(|setting| ["--set", *setting])).collect()

@@ -94,7 +94,7 @@ fn show(context: &Context, args: &ShowArgs) -> anyhow::Result<()> {
         (&GPT2, toy::architecture(tokenizer.size()), tokenizer, DType::F32)
     } else {
         anyhow::ensure!(
-            !hub::is_id(student) || context.project.join(student).is_dir() || hub::cached(student).is_some(),
+            !hub::is_id(student) || prepare::folder_of_student(&context.project, student).is_some(),
             "{student} was not fetched yet · `afterthought student fetch {student}`"
         );
         let folder = student_folder(&context.project, student, &mut |_, _, _| {})?.unwrap_or_default();

@@ -115,9 +115,11 @@ pub fn is_wrong(choice: &Choice, gold: &Choice) -> bool {
     choice.label != gold.label && answer_text(&choice.text) != answer_text(&gold.text)
 }
 
-/// Whether a choice says what is the right answer elsewhere.
-pub fn is_same_answer(choice: &Choice, elsewhere: Option<&Choice>) -> bool {
-    elsewhere.is_some_and(|other| answer_text(&choice.text) == answer_text(&other.text))
+/// The wrong choice of a question that says what is the right answer of the lender. By its text: the labels of two questions
+/// have nothing to do with each other.
+pub fn argued<'e>(example: &'e Example, lender: &Example) -> Option<&'e Choice> {
+    let (gold, answer) = (example.gold()?, answer_text(&lender.gold()?.text));
+    example.choices.iter().find(|choice| is_wrong(choice, gold) && answer_text(&choice.text) == answer)
 }
 
 /// Of a source's rationales for this question, one for a choice that is wrong, drawn by (seed, example id), and that choice.

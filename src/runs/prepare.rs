@@ -87,24 +87,22 @@ pub fn student_folder(
     name: &str,
     report: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Option<PathBuf>, StudentError> {
-    if name == "toy" {
-        return Ok(None);
-    }
-    let folder = project.join(name);
-    if folder.is_dir() || !hub::is_id(name) {
-        return Ok(Some(folder));
-    }
-    match hub::cached(name) {
+    match folder_of_student(project, name) {
         Some(folder) => Ok(Some(folder)),
-        None => hub::fetch(name, report).map(Some),
+        None if name == "toy" => Ok(None),
+        None if hub::is_id(name) => hub::fetch(name, report).map(Some),
+        // Whoever reads it says that it is not there.
+        None => Ok(Some(project.join(name))),
     }
 }
 
 /// Where a student's files are, if they are here; none for the toy.
 pub fn folder_of_student(project: &Path, name: &str) -> Option<PathBuf> {
+    if name == "toy" {
+        return None;
+    }
     let folder = project.join(name);
-    let is_toy = name == "toy";
-    if folder.is_dir() && !is_toy { Some(folder) } else { hub::cached(name).filter(|_| !is_toy && hub::is_id(name)) }
+    if folder.is_dir() { Some(folder) } else { hub::cached(name).filter(|_| hub::is_id(name)) }
 }
 
 /// What checkpoints of adapters name as their student: it must be found from anywhere. PEFT fetches a hub id by itself.

@@ -172,6 +172,12 @@ impl LoadedSplit {
     pub fn hash(&self) -> String {
         hash_of(self.all_examples(), &self.texts)
     }
+
+    /// Whether the recipe chooses among an example's rationales, and none is left.
+    fn has_none_left(&self, place: usize) -> bool {
+        self.texts.get(place).is_some_and(Vec::is_empty)
+    }
+
     /// Renders and encodes every example as in an epoch, 0 for the first. For training those that the recipe's filter
     /// leaves without a rationale are left out, if it says so.
     pub fn encode(
@@ -181,23 +187,20 @@ impl LoadedSplit {
         unusable: Unusable,
         for_training: bool,
     ) -> Result<(Vec<Encoded>, Tally), RunError> {
+        let is_filtering = for_training && !renderer.recipe.filter.is_off();
+        if is_filtering && !self.texts.is_empty() && self.texts.iter().all(Vec::is_empty) {
+            return Err(RunError::FilterKeepsNothing { dataset: self.dataset.clone() });
+        }
         let render = |place: usize| renderer.render(&self.examples[place], self.borrow_in(epoch, place, renderer));
         let rendered: Vec<Result<Rendered, RenderError>> =
             (0..self.examples.len()).into_par_iter().map(render).collect();
         let mut tally = Tally::default();
         let mut encoded = Vec::with_capacity(rendered.len());
-        if for_training
-            && !renderer.recipe.filter.is_off()
-            && self.texts.iter().all(Vec::is_empty)
-            && !self.texts.is_empty()
-        {
-            return Err(RunError::FilterKeepsNothing { dataset: self.dataset.clone() });
-        }
         let drops = for_training && renderer.recipe.filter.rest == Rest::Drop;
         for (place, (example, rendered)) in self.examples.iter().zip(rendered).enumerate() {
-            let is_filtered = example.has_rationale() && self.texts.get(place).is_some_and(Vec::is_empty);
+            let is_filtered = example.has_rationale() && self.has_none_left(place);
             tally.filtered += usize::from(is_filtered);
-            if drops && self.texts.get(place).is_some_and(Vec::is_empty) {
+            if drops && self.has_none_left(place) {
                 tally.dropped += 1;
                 continue;
             }

@@ -177,46 +177,15 @@ pub(super) fn about(kind: RowKind, spec: &RunSpec) -> String {
 mod tests {
     use super::*;
     use crate::evaluation::statistics::Verdict;
-    use crate::evaluation::{Prediction, merge_predictions};
-    use crate::journal::{EvaluationEvent, Event, Writer};
     use crate::rationale::recipe::Shuffle;
     use crate::runs::RunDirectory;
     use crate::runs::Seeds;
+    use crate::studies::finished::finish;
     use crate::studies::table::Row;
 
-    /// A finished run in which the examples whose number `right` accepts were answered rightly.
+    /// A finished run over 400 questions.
     fn finished(project: &Path, spec: &RunSpec, right: &dyn Fn(usize) -> bool) {
-        let run = RunDirectory::create(project, spec.clone(), "x").unwrap();
-        let predictions: Vec<Prediction> = (0..400)
-            .map(|i| Prediction {
-                unfinished: false,
-                id: format!("q{i}"),
-                dataset: String::new(),
-                split: String::new(),
-                answer: Some("A".into()),
-                predicted: Some(if right(i) { "A" } else { "B" }.into()),
-                text: String::new(),
-                choices: None,
-            })
-            .collect();
-        let correct = (0..400).filter(|i| right(*i)).count();
-        merge_predictions(&run.predictions(), &spec.dataset, spec.evaluation.last_split(), &predictions).unwrap();
-        let mut journal = Writer::open(&run.journal()).unwrap();
-        let result = EvaluationEvent {
-            step: 1,
-            epoch: 1.0,
-            split: spec.evaluation.last_split().into(),
-            accuracy: correct as f64 / 400.0,
-            correct,
-            examples: 400,
-            unparsable: 0,
-            loss: None,
-            loss_label: None,
-            loss_rationale: None,
-            last: true,
-        };
-        journal.append(Event::Evaluation(result)).unwrap();
-        journal.append(Event::State { state: RunState::Finished, reason: None }).unwrap();
+        finish(project, spec, (400, 0), None, right);
     }
 
     fn read_board(project: &Path, chosen: &[Baseline]) -> Table {

@@ -69,6 +69,8 @@ struct Measured {
     p: f64,
     test: &'static str,
     equivalence_p: Option<f64>,
+    /// The interval of the bootstrap, where one was made.
+    bootstrap: Option<(f64, f64)>,
     examples: usize,
     /// The t test of `mean`, where there are several seeds.
     t_test: Option<TTest>,
@@ -192,6 +194,7 @@ fn compare(draft: &Draft, baseline: &Draft, margin: f64) -> Option<Compared> {
         baseline: baseline.row.condition.clone(),
         difference: found.mean,
         interval: found.interval,
+        bootstrap: found.bootstrap,
         p: found.p,
         test: found.test,
         p_holm: found.p,
@@ -224,6 +227,7 @@ fn in_one_world(world: &World, by_run: &[(String, Seed, f64)], margin: f64) -> O
         p,
         test,
         equivalence_p,
+        bootstrap: Some(found.bootstrap),
         examples: found.examples,
         t_test: found.test.filter(|_| one_each.is_none()),
         seeds: found.seeds,
@@ -248,6 +252,7 @@ fn over_worlds(worlds: &[World], margin: f64) -> Option<Measured> {
         p: test.p(),
         test: "t test over draws of the data set",
         equivalence_p: test.equivalence_p(margin),
+        bootstrap: None,
         t_test: Some(test),
         examples: asked[0].one.values().next().map_or(0, Vec::len),
         seeds: (runs(&|world| world.one.len()), runs(&|world| world.other.len())),

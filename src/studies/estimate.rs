@@ -11,7 +11,7 @@ use crate::journal::{self, Entry, Event, RunState};
 use crate::runs::{RunDirectory, RunSpec, prepare};
 use crate::student::memory::{Estimate, Plan, step_seconds};
 use crate::student::ops::Ops;
-use crate::student::{Architecture, Family, hub, toy, weights};
+use crate::student::{Architecture, Family, toy, weights};
 
 /// Where a number comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -130,9 +130,7 @@ impl<'a> Estimator<'a> {
                 .map_err(|error| error.to_string())?;
             return Ok((&crate::student::families::gpt2::GPT2, toy::architecture(tokenizer.size())));
         }
-        let folder = self.project.join(&spec.student);
-        let folder = if folder.is_dir() { Some(folder) } else { hub::cached(&spec.student) };
-        match folder {
+        match prepare::folder_of_student(self.project, &spec.student) {
             Some(folder) => {
                 let (family, architecture, _) = weights::read_config(&folder).map_err(|error| error.to_string())?;
                 Ok((family, architecture))

@@ -9,6 +9,8 @@ pub mod disagree;
 pub mod estimate;
 pub mod executor;
 pub mod file;
+#[cfg(test)]
+mod finished;
 pub mod grid;
 pub mod report;
 mod shapes;

@@ -113,12 +113,14 @@ pub struct Against {
     pub difference: f64,
     /// 95 %, for other seeds and other examples (of one seed: for other examples).
     pub interval: (f64, f64),
-    /// Of no difference: exact McNemar for one run each, else the bootstrap of seeds and examples.
+    /// The same by the bootstrap of seeds and examples, to compare with; of several draws of a data set there is none.
+    pub bootstrap: Option<(f64, f64)>,
+    /// Of no difference: exact McNemar for one run each, else a t test, as `test` says.
     pub p: f64,
     pub test: &'static str,
     pub p_holm: f64,
-    /// Two one-sided t tests within the study's margin, over examples; `None` where there is no spread. Adjusted it is 1
-    /// where the interval for other seeds leaves the margin.
+    /// Two one-sided t tests within the study's margin: over examples for one run each, else over seeds and examples.
+    /// `None` where there is no spread.
     pub equivalence_p: Option<f64>,
     pub equivalence_p_holm: Option<f64>,
     /// Runs of the row, and of its baseline.

@@ -250,10 +250,7 @@ impl<'a> Poser<'a> {
             return Some((text.to_owned(), choice.clone()));
         }
         let lender = &self.material.examples[self.lenders.as_ref()?.choose(seed, place, example)?];
-        let gold = example.gold()?;
-        let means =
-            |choice: &&Choice| lenders::is_same_answer(choice, lender.gold()) && lenders::is_wrong(choice, gold);
-        Some((lender.rationale.clone()?, example.choices.iter().find(means)?.clone()))
+        Some((lender.rationale.clone()?, lenders::argued(example, lender)?.clone()))
     }
 
     /// The answer that is planted: the right one, or a wrong one drawn by (seed, example id).

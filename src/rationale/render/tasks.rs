@@ -1,8 +1,8 @@
 //! The second sequences of an example: its rationale as a task of its own, and a wrong answer with what argues for it.
 
 use super::{RenderError, Rendered, RenderedToken, Renderer, Role, rendered};
-use crate::corpus::{Choice, Example};
-use crate::rationale::lenders::{is_same_answer, is_wrong};
+use crate::corpus::Example;
+use crate::rationale::lenders::argued;
 use crate::rationale::recipe::{Counterfactual, Task};
 use crate::rationale::tokens::{Token, tokens};
 
@@ -22,10 +22,7 @@ impl Renderer {
         lender: &Example,
         settings: &Counterfactual,
     ) -> Result<Option<Rendered>, RenderError> {
-        let Some(gold) = example.gold() else { return Ok(None) };
-        // By its text: the labels of two questions have nothing to do with each other.
-        let is_argued = |choice: &&Choice| is_wrong(choice, gold) && is_same_answer(choice, lender.gold());
-        let argued = example.choices.iter().find(is_argued);
+        let argued = argued(example, lender);
         let (Some(choice), Some(text)) = (argued, lender.rationale.as_deref().filter(|_| lender.has_rationale()))
         else {
             return Ok(None);

@@ -1,10 +1,9 @@
 //! Every form of the report over the same hostile study.
 
 use super::*;
-use crate::evaluation::{Prediction, merge_predictions};
-use crate::journal::{EvaluationEvent, Event, MaterialEvent, RunState, Writer};
-use crate::studies::Cell;
+use crate::journal::MaterialEvent;
 use crate::studies::grid::BEFORE;
+use crate::studies::{Cell, finished};
 
 const HOSTILE: &str = "=<script>alert(1)</script>|a_b & 50% ${x}\\e";
 
@@ -23,42 +22,11 @@ margin: 2"
 
 const EXAMPLES: usize = 300;
 
-/// A finished run of a cell, in which the examples whose number `right` accepts were answered rightly.
+/// A finished run of a cell, some of whose rationales were cut and some of whose answers were none.
 fn finish(project: &Path, cell: &Cell, right: &dyn Fn(usize) -> bool) {
-    let spec = &cell.spec;
-    let run = RunDirectory::create(project, spec.clone(), "x").unwrap();
-    let own = |number: usize| Prediction {
-        id: format!("q{number}"),
-        dataset: String::new(),
-        split: String::new(),
-        answer: Some("A".into()),
-        predicted: Some(if right(number) { "A" } else { "B" }.into()),
-        text: String::new(),
-        choices: None,
-        unfinished: false,
-    };
-    let predictions: Vec<Prediction> = (0..EXAMPLES).map(own).collect();
-    let correct = (0..EXAMPLES).filter(|number| right(*number)).count();
-    merge_predictions(&run.predictions(), &spec.dataset, spec.evaluation.last_split(), &predictions).unwrap();
-    let mut journal = Writer::open(&run.journal()).unwrap();
     let material =
         MaterialEvent { split: "train".into(), examples: 960, truncated: 48, without_rationale: 0, skipped: 0 };
-    journal.append(Event::Material(material)).unwrap();
-    let result = EvaluationEvent {
-        step: 1,
-        epoch: 1.0,
-        split: spec.evaluation.last_split().into(),
-        accuracy: correct as f64 / EXAMPLES as f64,
-        correct,
-        examples: EXAMPLES,
-        unparsable: 3,
-        loss: None,
-        loss_label: None,
-        loss_rationale: None,
-        last: true,
-    };
-    journal.append(Event::Evaluation(result)).unwrap();
-    journal.append(Event::State { state: RunState::Finished, reason: None }).unwrap();
+    finished::finish(project, &cell.spec, (EXAMPLES, 3), Some(material), right);
 }
 
 /// A project with a study whose condition `late` has not run yet.
