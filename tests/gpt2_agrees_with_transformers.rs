@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use afterthought::attribution::IntegratedGradients;
-use afterthought::rationale::recipe::Baseline;
 use afterthought::student::generate::{Choose, Draw, generate};
 use afterthought::student::ops::Ops;
 use afterthought::student::{Dropout, DropoutRates, Student, Supervised, Teacher};
@@ -142,35 +140,6 @@ fn sampled_text_depends_on_its_seed_alone() {
     assert_eq!(sample(&prompts, 1), sample(&prompts, 1));
     assert_ne!(sample(&prompts, 1), sample(&prompts, 2));
     assert_eq!(sample(&prompts[..1], 1)[0], sample(&prompts, 1)[0]);
-}
-
-#[test]
-fn integrated_gradients_agree_with_captum() {
-    let expected = expected();
-    let (sequence, label) = (integers(&expected["attribution.sequence"]), integers(&expected["attribution.label"]));
-    let decoder = student().decoder;
-    for (name, baseline) in [("zero", Baseline::Zero), ("mean", Baseline::Mean)] {
-        let method = IntegratedGradients::new(20, baseline, 1);
-        let got = method.attribute(&decoder, &sequence, &label, 0..sequence.len()).unwrap();
-        let scores = Tensor::from_vec(got.scores, sequence.len(), &Device::Cpu).unwrap();
-        let want = &expected[&format!("attribution.{name}")];
-        assert!(gap(&scores, want) < 1e-6, "{name}: {:e}", gap(&scores, want));
-        assert!(got.convergence_delta.abs() < 1e-4, "{name}: {:e}", got.convergence_delta);
-    }
-}
-
-#[test]
-fn attributions_over_a_part_leave_the_rest_alone() {
-    let expected = expected();
-    let (sequence, label) = (integers(&expected["attribution.sequence"]), integers(&expected["attribution.label"]));
-    let decoder = student().decoder;
-    for baseline in [Baseline::Zero, Baseline::Pad, Baseline::Mean] {
-        let got = IntegratedGradients::new(20, baseline, 1).attribute(&decoder, &sequence, &label, 2..6).unwrap();
-        assert_eq!(got.scores.len(), 4);
-        assert!(got.convergence_delta.abs() < 1e-4);
-        let change = got.log_p - got.log_p_baseline;
-        assert!((got.scores.iter().sum::<f32>() as f64 - change).abs() < 1e-4 && change.abs() > 1e-3);
-    }
 }
 
 #[test]

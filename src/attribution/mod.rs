@@ -1,8 +1,24 @@
-//! Attribution: which tokens a student's answer rests on.
+//! Attribution: which tokens a student's answer rests on, by several methods, and how far that is to be believed.
 
+pub mod agreement;
+mod attention;
+mod attributor;
+pub mod compare;
 pub mod example;
-mod integrated_gradients;
+pub mod faithfulness;
+mod gradients;
+pub mod method;
 pub mod quadrature;
+pub mod query;
+pub mod ranking;
+pub mod room;
+pub mod start;
+pub mod units;
+pub mod variants;
+pub mod what_if;
 
-pub use example::{AttributionError, ExampleAttribution, Over, attribute};
-pub use integrated_gradients::{Attribution, IntegratedGradients};
+pub use attributor::Attributor;
+pub use example::{Asked, AttributionError, ExampleAttribution, Over, ScoredToken, Target};
+pub use method::{Means, Method};
+pub use query::Query;
+pub use room::Room;

@@ -4,10 +4,12 @@
 //! command streams). Messages and progress go to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage,
 //! 75 saved on a signal and to be resumed, 130 interrupted.
 
+mod asked;
 pub mod attribute;
 pub mod data;
 pub mod doctor;
 pub mod evaluate;
+pub mod faithfulness;
 pub mod generate;
 pub mod init;
 pub mod intervene;
@@ -21,6 +23,7 @@ pub mod subject;
 mod table;
 pub mod tour;
 pub mod train;
+pub mod what_if;
 pub mod workbench;
 
 use std::path::{Path, PathBuf};
@@ -77,6 +80,10 @@ enum Command {
     Intervene(intervene::InterveneArgs),
     /// Which tokens a student's answer rests on
     Attribute(attribute::AttributeArgs),
+    /// How the answer moves when words are masked, taken out, typed anew or shuffled
+    WhatIf(what_if::WhatIfArgs),
+    /// Whether the tokens that a method calls key are key to the student
+    Faithfulness(faithfulness::FaithfulnessArgs),
     /// What was run and what runs now
     #[command(subcommand, after_help = runs::EXAMPLES)]
     Runs(runs::RunsCommand),
@@ -163,6 +170,8 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args, context),
         Command::Intervene(args) => intervene::run(&args, context),
         Command::Attribute(args) => attribute::run(args, context),
+        Command::WhatIf(args) => what_if::run(args, context),
+        Command::Faithfulness(args) => faithfulness::run(args, context),
         Command::Runs(command) => runs::run(command, context),
         Command::Student(command) => student::run(command, context),
         Command::Study(command) => study::run(command, context),

@@ -33,6 +33,8 @@ pub enum Patch {
     Rationale(Option<String>),
     /// Ranges of characters.
     Highlights(Vec<Range<usize>>),
+    /// The question's own text, as it is read with the rationale of this source.
+    Question(String),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,6 +131,7 @@ impl Edits {
                     example.rationale = text.clone();
                 }
                 Action::Patch { patch: Patch::Highlights(ranges), .. } => example.highlights = ranges.clone(),
+                Action::Patch { patch: Patch::Question(text), .. } => example.question = text.clone(),
                 Action::Undo { .. } => {}
             }
         }

@@ -1,11 +1,15 @@
 //! Finding examples by what they say: `whale answer:B has:rationale kind:sea`.
 
+use std::collections::HashMap;
+
 use super::Example;
 
 /// What to look for. All terms must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     terms: Vec<Term>,
+    /// By id, whether a question was answered rightly, for `is:wrong` and `is:right`.
+    answered: HashMap<String, bool>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +20,8 @@ enum Term {
     Answer(String),
     Has(String),
     Lacks(String),
+    /// Answered rightly, or wrongly, by the student whose answers are shown.
+    Is(bool),
     /// Any other field of the row.
     Field(String, String),
 }
@@ -33,13 +39,25 @@ impl Filter {
                 Some(("answer", value)) => Term::Answer(value.into()),
                 Some(("has", value)) => Term::Has(value.into()),
                 Some(("no", value)) => Term::Lacks(value.into()),
+                Some(("is", "right")) => Term::Is(true),
+                Some(("is", "wrong")) => Term::Is(false),
                 Some((field, value)) if !field.is_empty() && !value.is_empty() => {
                     Term::Field(field.into(), value.into())
                 }
                 _ => Term::Text(lower),
             }
         };
-        Self { terms: text.split_whitespace().map(term).collect() }
+        Self { terms: text.split_whitespace().map(term).collect(), answered: HashMap::new() }
+    }
+
+    /// The same with what a student answered.
+    pub fn with_answers(self, answered: HashMap<String, bool>) -> Self {
+        Self { answered, ..self }
+    }
+
+    /// Whether it asks for what a student answered.
+    pub fn needs_answers(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term, Term::Is(_)))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -59,7 +77,10 @@ impl Filter {
 
     /// Whether an example is what is looked for.
     pub fn matches(&self, example: &Example) -> bool {
-        self.terms.iter().all(|term| term.matches(example))
+        self.terms.iter().all(|term| match term {
+            Term::Is(wanted) => self.answered.get(&example.id) == Some(wanted),
+            term => term.matches(example),
+        })
     }
 }
 
@@ -72,6 +93,7 @@ impl Term {
                 let gold = example.gold().is_some_and(|gold| gold.text.to_lowercase() == *wanted);
                 gold || example.answer.as_ref().is_some_and(|answer| answer.to_lowercase() == *wanted)
             }
+            Self::Is(_) => false,
             Self::Has(what) => has(example, what),
             Self::Lacks(what) => !has(example, what),
             Self::Field(field, wanted) => match example.extra.iter().find(|(name, _)| name.to_lowercase() == *field) {

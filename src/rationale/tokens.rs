@@ -60,10 +60,7 @@ pub fn tokens(
             && piece.starts_with(char::is_whitespace)
         {
             word += 1;
-            let ends = before.text.trim_end_matches(['"', '\'', ')', ']', '”', '’']);
-            if ends.ends_with(['.', '!', '?', '…', '。']) {
-                sentence += 1;
-            }
+            sentence += usize::from(ends_sentence(&before.text));
         }
         // The token's own characters, without the space before it; the added space at the front is not the user's.
         let lead = piece.len() - piece.trim_start().len();
@@ -84,6 +81,11 @@ pub fn tokens(
         });
     }
     Ok(tokens)
+}
+
+/// Whether a token is the last of a sentence, if a word begins after it.
+pub fn ends_sentence(text: &str) -> bool {
+    text.trim_end_matches(['"', '\'', ')', ']', '”', '’']).ends_with(['.', '!', '?', '…', '。'])
 }
 
 /// Counts characters up to bytes that never go back, in one walk over the text.

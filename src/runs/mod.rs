@@ -2,6 +2,7 @@
 //! to start, pause, resume and stop it. The run directory is the interface: nothing else is shared between a running
 //! fine-tune and whoever watches it.
 
+pub mod attributions;
 pub mod control;
 pub mod directory;
 pub mod fingerprint;

@@ -9,12 +9,10 @@ use candle_core::Device;
 
 use super::directory::RunDirectory;
 use super::lending::{self, LentToOne};
-use super::prepare::{renderer, student_folder, toy_tokenizer};
-use super::scorer::TrainedRun;
+use super::prepare::{free_memory, renderer, student_folder, toy_tokenizer};
+use super::scorer::{self, TrainedRun};
 use super::spec::RunSpec;
 use super::{RunError, prepare};
-use crate::attribution::example::STEPS;
-use crate::attribution::{IntegratedGradients, Over, attribute};
 use crate::corpus::{Dataset, Example, Split};
 use crate::journal::RunState;
 use crate::rationale::recipe::READER;
@@ -128,7 +126,7 @@ pub fn preview(
     let mut donor_scores = None;
     let (scores, mut caveat) = match spec.rationale.scorer() {
         None => (None, None),
-        Some((name, baseline)) => match scorer(project, spec, &split.dataset, name)? {
+        Some((name, baseline)) => match scoring_run(project, spec, &split.dataset, name)? {
             None => (
                 None,
                 Some(
@@ -138,9 +136,10 @@ pub fn preview(
             ),
             Some(scorer) => {
                 let reading = scorer.reading(&spec.rationale.source);
-                let method = IntegratedGradients::new(STEPS, baseline, reading.tokenizer.specials.eos);
+                let asked = scorer::asked(baseline);
+                let attributor = scorer.attributor(&reading, &asked, free_memory(&Device::Cpu));
                 let score = |example: &Example| -> Result<Vec<f32>, RunError> {
-                    Ok(attribute(&scorer.decoder, &reading, example, &method, Over::Rationale)?.rationale_scores())
+                    Ok(attributor.one(example)?.rationale_scores())
                 };
                 donor_scores = lent.donor.as_ref().map(score).transpose()?;
                 (Some(score(example)?), None)
@@ -156,7 +155,7 @@ pub fn preview(
 }
 
 /// The run that would score tokens; `None` for a reader that is not trained yet.
-fn scorer(project: &Path, spec: &RunSpec, dataset: &Dataset, name: &str) -> Result<Option<TrainedRun>, RunError> {
+fn scoring_run(project: &Path, spec: &RunSpec, dataset: &Dataset, name: &str) -> Result<Option<TrainedRun>, RunError> {
     let run = if name == READER {
         let wanted = spec.reader(dataset.meta.subject.is_some());
         let known = RunDirectory::list(project).into_iter().filter(|run| run.id().starts_with("reader-"));

@@ -1,26 +1,27 @@
 //! Attributions for `keep: {by: attribution}`: from the run that the recipe names, or from a reader trained for it.
 //!
-//! They are stored with the run that made them, one file for each data set, split, source and baseline, and are made
-//! anew when the rows they were made from have changed.
+//! They are stored with the run that made them ([`super::attributions`]), and are made anew when the rows they were made
+//! from have changed.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::RunError;
+use super::attributions::{self, Question};
 use super::directory::RunDirectory;
-use super::prepare::{TRAIN, renderer};
+use super::prepare::{TRAIN, free_memory, renderer};
 use super::spec::{RunSpec, hex};
 use super::split::{LoadedSplit, load_split};
 use super::supervisor::Supervisor;
-use crate::attribution::example::STEPS;
-use crate::attribution::{AttributionError, IntegratedGradients, Over, attribute};
+use crate::attribution::method::STEPS;
+use crate::attribution::{Asked, Method};
 use crate::corpus::Dataset;
-use crate::files;
-use crate::journal::{Event, RunState};
+use crate::journal::RunState;
 use crate::rationale::Renderer;
 use crate::rationale::recipe::{Baseline, Placement, READER};
 use crate::student::{Decoder, Student, StudentError, Tokenizer};
@@ -67,23 +68,6 @@ impl TrainedRun {
         renderer.recipe.source = source.into();
         renderer
     }
-}
-
-/// A line of a stored file of attributions.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    id: String,
-    scores: Vec<f32>,
-    convergence_delta: f64,
-}
-
-/// The first line: what the scores were made from.
-#[derive(PartialEq, Serialize, Deserialize)]
-struct Header {
-    checkpoint: String,
-    rows: String,
-    steps: usize,
-    baseline: Baseline,
 }
 
 /// Trains the run of a reader.
@@ -177,18 +161,18 @@ pub fn stored(
     };
     let Ok(run) = RunDirectory::exactly(project, &id) else { return Ok(None) };
     let Some(checkpoint) = run.newest_checkpoint() else { return Ok(None) };
-    Ok(read(&path_of(&run, dataset, split, source, baseline), &Header::of(&checkpoint, split, baseline)))
+    let lines = attributions::stored(&run, &checkpoint, dataset, split, source, &asked(baseline));
+    Ok(lines.map(by_id))
 }
 
-fn path_of(run: &RunDirectory, dataset: &Dataset, split: &LoadedSplit, source: &str, baseline: Baseline) -> PathBuf {
-    run.attributions().join(format!("{}.{}.{source}.{}.jsonl", dataset.name(), split.name, baseline.name()))
+/// What key tokens are chosen by: integrated gradients of log p(label) over the rationale.
+pub fn asked(baseline: Baseline) -> Asked {
+    Asked { method: Method::IntegratedGradients { steps: STEPS, baseline }, ..Asked::default() }
 }
 
-impl Header {
-    fn of(checkpoint: &Path, split: &LoadedSplit, baseline: Baseline) -> Self {
-        let checkpoint = checkpoint.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        Self { checkpoint: checkpoint.into(), rows: split.rows_hash(), steps: STEPS, baseline }
-    }
+fn by_id(lines: Vec<attributions::Line>) -> HashMap<String, Vec<f32>> {
+    // Without a rationale or an answer there is nothing to keep tokens of.
+    lines.into_iter().filter(|line| line.left_out.is_none()).map(|line| (line.id, line.scores)).collect()
 }
 
 /// The scores of one split, from the file where it is good, else computed and stored.
@@ -200,56 +184,25 @@ fn scores(
     baseline: Baseline,
     supervisor: &mut Supervisor,
 ) -> Result<HashMap<String, Vec<f32>>, RunError> {
-    let folder = scorer.run.attributions();
-    let path = path_of(&scorer.run, dataset, split, source, baseline);
-    let header = Header::of(&scorer.checkpoint, split, baseline);
-    if let Some(stored) = read(&path, &header) {
-        return Ok(stored);
-    }
-    let renderer = scorer.reading(source);
-    let method = IntegratedGradients::new(STEPS, baseline, renderer.tokenizer.specials.eos);
-    let mut lines = Vec::new();
-    for (place, example) in split.examples.iter().enumerate() {
-        if supervisor.is_stopping() {
-            return Ok(HashMap::new());
+    let asked = asked(baseline);
+    let free = free_memory(scorer.decoder.device());
+    let question = Question { trained: scorer, dataset, split, source, asked: &asked, free };
+    let total = split.examples.len();
+    let supervisor = RefCell::new(supervisor);
+    let mut trouble = None;
+    let answer = question.answer(&mut |write| supervisor.borrow_mut().with_room(write), &mut |place, _| {
+        let mut supervisor = supervisor.borrow_mut();
+        match supervisor.progress(&format!("attributing {}", split.name), place + 1, total) {
+            Ok(()) if !supervisor.is_stopping() => ControlFlow::Continue(()),
+            Ok(()) => ControlFlow::Break(()),
+            Err(error) => {
+                trouble = Some(error);
+                ControlFlow::Break(())
+            }
         }
-        supervisor.progress(&format!("attributing {}", split.name), place, split.examples.len())?;
-        match attribute(&scorer.decoder, &renderer, example, &method, Over::Rationale) {
-            Ok(found) => lines.push(Line {
-                id: example.id.clone(),
-                scores: found.rationale_scores(),
-                convergence_delta: found.convergence_delta,
-            }),
-            // Nothing to keep tokens of.
-            Err(AttributionError::NoRationale { .. } | AttributionError::NoAnswer { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let write = |out: &mut dyn std::io::Write| {
-        serde_json::to_writer(&mut *out, &header)?;
-        out.write_all(b"\n")?;
-        for line in &lines {
-            serde_json::to_writer(&mut *out, line)?;
-            out.write_all(b"\n")?;
-        }
-        Ok(())
-    };
-    supervisor.with_room(|| files::create_dir(&folder).and_then(|()| files::replace(&path, write)))?;
-    supervisor.event(Event::Progress {
-        what: format!("attributing {}", split.name),
-        done: split.examples.len(),
-        total: split.examples.len(),
     })?;
-    Ok(lines.into_iter().map(|line| (line.id, line.scores)).collect())
-}
-
-/// Stored scores, if they were made from the same checkpoint and rows.
-fn read(path: &Path, wanted: &Header) -> Option<HashMap<String, Vec<f32>>> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let mut lines = text.lines();
-    let header: Header = serde_json::from_str(lines.next()?).ok()?;
-    if header != *wanted {
-        return None;
+    match trouble {
+        Some(error) => Err(error),
+        None => Ok(answer.map(by_id).unwrap_or_default()),
     }
-    lines.map(|line| serde_json::from_str::<Line>(line).ok().map(|line| (line.id, line.scores))).collect()
 }

@@ -91,6 +91,20 @@ impl Projected {
 /// Mixes values: (batch, time, heads · head) from queries of `time` places and keys and values of `seen` places. `mask`
 /// is added to scores of (batch or 1, 1, time, seen); the window is its business.
 pub fn mix(projected: &Projected, heads: &Heads, mask: Option<&Tensor>, drop: Option<Drop>) -> Result<Tensor> {
+    let (batch, heads_of, time, head) = projected.queries.dims4()?;
+    let (_, kv_heads, seen, _) = projected.keys.dims4()?;
+    let mut weights = weights(projected, heads, mask)?;
+    if let Some(drop) = drop {
+        weights = (&weights * drop.mask(&weights)?)?;
+    }
+    let weights = weights.reshape((batch, kv_heads, heads_of / kv_heads * time, seen))?;
+    let weights = weights.to_dtype(projected.values.dtype())?;
+    let mixed = product(&weights, &projected.values)?.reshape((batch, heads_of, time, head))?;
+    mixed.transpose(1, 2)?.reshape((batch, time, heads_of * head))
+}
+
+/// How much each query attends to each key, summing to 1 over keys: (batch, heads, time, seen).
+pub fn weights(projected: &Projected, heads: &Heads, mask: Option<&Tensor>) -> Result<Tensor> {
     let Heads { scale, cap, .. } = *heads;
     let (batch, heads, time, head) = projected.queries.dims4()?;
     let (_, kv_heads, seen, _) = projected.keys.dims4()?;
@@ -104,14 +118,7 @@ pub fn mix(projected: &Projected, heads: &Heads, mask: Option<&Tensor>, drop: Op
     if let Some(mask) = mask {
         scores = scores.broadcast_add(&widened(mask)?)?;
     }
-    let mut weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
-    if let Some(drop) = drop {
-        weights = (&weights * drop.mask(&weights)?)?;
-    }
-    let weights = weights.reshape((batch, kv_heads, heads / kv_heads * time, seen))?;
-    let weights = weights.to_dtype(projected.values.dtype())?;
-    let mixed = product(&weights, &projected.values)?.reshape((batch, heads, time, head))?;
-    mixed.transpose(1, 2)?.reshape((batch, time, heads * head))
+    candle_nn::ops::softmax(&scores, D::Minus1)
 }
 
 /// cap · tanh(x / cap).

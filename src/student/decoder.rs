@@ -102,6 +102,13 @@ pub(super) struct Tables {
     masks: Vec<Arc<Tensor>>,
 }
 
+impl Tables {
+    /// The rotary embedding of a layer.
+    pub fn turn(&self, layer: usize) -> Option<&Turn> {
+        self.turns[layer].as_deref()
+    }
+}
+
 impl Decoder {
     /// Builds a decoder over weights under our names, as [`Architecture::parameters`] lists them.
     pub fn new(architecture: Architecture, weights: &HashMap<String, Tensor>) -> Result<Self> {
@@ -271,7 +278,7 @@ impl Decoder {
         let drop = Dropout::at(dropout, Site::Attention(number));
         let heads = self.architecture.heads_of(number);
         let packed = layer.norm_heads(self.ops, packed, &heads)?;
-        let (turn, mask) = (tables.turns[number].as_deref(), tables.masks.get(number).map(|mask| &**mask));
+        let (turn, mask) = (tables.turn(number), tables.masks.get(number).map(|mask| &**mask));
         let mut mixed = self.ops.attention(&packed, &heads, turn, mask, drop)?; // (batch, time, heads · head)
         if let Some(rows) = rows {
             x = self.ops.rows(&x.flatten(0, 1)?, rows)?; // (rows, width)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use serde::Serialize;
 
 use super::architecture::Activation;
@@ -188,6 +188,14 @@ fn layer_activations(architecture: &Architecture, number: usize, length: usize, 
     // Scores, scaled, masked, shifted, their exponentials, the weights, dropped out, and the gradients of two masks.
     let steps = if architecture.score_cap.is_some() { 13 } else { 10 };
     stream + mlp + composed + parts + (steps * heads).saturating_mul(length)
+}
+
+/// Bytes that one token of a sequence of `length` tokens takes in a forward and a backward pass to the word vectors, with
+/// all weights held.
+pub fn bytes_of_a_token(architecture: &Architecture, length: usize, ops: Ops, dtype: DType) -> u64 {
+    let layers = (0..architecture.layers.len()).map(|number| layer_activations(architecture, number, length, ops));
+    let numbers = layers.fold(4 * architecture.width, usize::saturating_add);
+    (numbers as f64 * LOST) as u64 * dtype.size_in_bytes() as u64
 }
 
 /// Numbers in the adapters.

@@ -5,6 +5,7 @@
 
 pub mod architecture;
 mod attend;
+mod attention_weights;
 mod cache;
 mod charsmap;
 pub mod chat;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor, Var};
 
 pub use architecture::Architecture;
+pub use cache::Cache;
 pub use decoder::{Decoder, Dropout, DropoutRates, Supervised, Teacher};
 pub use families::Family;
 pub use precision::Precision;

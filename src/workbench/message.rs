@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use crossterm::event::KeyEvent;
 
+use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
-use super::state::{Attributed, EditTarget, Notice, Opened, Shown};
+use super::state::{EditTarget, Notice, Opened, Shown};
 use super::theme::Theme;
-use crate::attribution::Over;
+use crate::attribution::Asked;
+use crate::attribution::what_if::{Changes, WhatIf};
 use crate::corpus::Example;
 use crate::corpus::edits::Patch;
+use crate::corpus::filter::Filter;
 use crate::corpus::rows::Count;
 use crate::journal::{Entry, RunState};
-use crate::rationale::recipe::Baseline;
 use crate::runs::{Run, RunSpec, control};
 use crate::studies::Baseline as BaselineRow;
 use crate::studies::disagree::Disagreements;
@@ -51,6 +53,11 @@ pub enum Message {
     Attributed {
         generation: u64,
         result: Result<Attributed, String>,
+    },
+    /// What changes of the selected question do.
+    WhatIf {
+        generation: u64,
+        result: Result<WhatIf, String>,
     },
     /// What was predicted by a run, by example id: the label and whether it is right.
     Predictions {
@@ -114,9 +121,10 @@ pub enum Effect {
     OpenDataset(String),
     LoadRows { generation: u64, dataset: String, split: String, source: String, rows: Vec<usize> },
     Count { dataset: String, split: String },
-    Find { generation: u64, dataset: String, split: String, source: String, filter: String },
+    Find { generation: u64, dataset: String, split: String, source: String, filter: Box<Filter> },
     Preview { generation: u64, spec: Box<RunSpec>, split: String, place: usize, example: Box<Example> },
     Attribute(Box<AttributeRequest>),
+    WhatIf(Box<WhatIfRequest>),
     LoadPredictions { run: String, dataset: String, split: String },
     MakeBoard { generation: u64, shown: BoardShown, baselines: Vec<BaselineRow> },
     Disagree(Box<DisagreeRequest>),
@@ -152,10 +160,22 @@ pub struct DisagreeRequest {
 #[derive(Debug, PartialEq)]
 pub struct AttributeRequest {
     pub generation: u64,
-    pub run: String,
+    pub looked: Looked,
+    /// Whether it is put beside another.
+    pub is_beside: bool,
     pub dataset: String,
     pub example: Example,
     pub source: String,
-    pub baseline: Baseline,
-    pub over: Over,
+    pub asked: Asked,
+}
+
+/// Changes that are to be tried.
+#[derive(Debug, PartialEq)]
+pub struct WhatIfRequest {
+    pub generation: u64,
+    pub looked: Looked,
+    pub dataset: String,
+    pub example: Example,
+    pub source: String,
+    pub changes: Changes,
 }

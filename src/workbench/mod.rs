@@ -5,6 +5,7 @@
 //! is trained, only their front doors.
 
 pub mod app;
+pub mod attribution;
 pub mod board;
 pub mod command;
 pub mod effects;

@@ -4,15 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 
 use ratatui_textarea::TextArea;
 
+use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
 use super::keymap::Keymap;
 use super::pane::Pane;
 use super::theme::Theme;
-use crate::attribution::{ExampleAttribution, Over};
+use super::update::Kept;
+use crate::attribution::Asked;
 use crate::corpus::Example;
 use crate::corpus::rows::Count;
 use crate::rationale::Rendered;
-use crate::rationale::recipe::Baseline;
 use crate::runs::{Run, RunSpec};
 
 /// The whole workbench.
@@ -85,20 +86,6 @@ pub struct Shown {
     pub caveat: Option<String>,
     /// Edits of this rationale that count now.
     pub edits: usize,
-}
-
-/// What a run's student makes of the selected example.
-#[derive(Clone, Debug)]
-pub struct Attributed {
-    pub run: String,
-    pub found: ExampleAttribution,
-    /// Label, text and probability of each choice, after the same tokens.
-    pub choices: Vec<(String, String, f64)>,
-    /// Whether the student was trained to read the rationale before the label.
-    pub reads: bool,
-    /// What was asked: over which tokens, and of which rationale.
-    pub over: Over,
-    pub rationale: Option<String>,
 }
 
 /// Whose rationale an edit changes.
@@ -255,21 +242,6 @@ impl RunsView {
     }
 }
 
-/// What a run's student makes of the selected question.
-pub struct AttributionView {
-    pub generation: u64,
-    /// The run that is looked into; the newest fitting one when nobody chose.
-    pub run: Option<String>,
-    pub result: Option<Attributed>,
-    pub error: Option<String>,
-    pub is_waiting: bool,
-    pub baseline: Baseline,
-    pub over: Over,
-    /// How many tokens count as key.
-    pub top: usize,
-    pub scroll: usize,
-}
-
 /// What lies over the panes and takes the keys.
 pub enum Overlay {
     Help {
@@ -291,6 +263,8 @@ pub enum Overlay {
     Filter,
     /// That of the board.
     RowFilter,
+    /// A token that is typed anew, in its place.
+    Retype,
     Menu(Menu),
     Confirm {
         question: String,
@@ -335,7 +309,13 @@ pub enum Chosen {
     Dataset(String),
     Recipe(crate::rationale::Recipe),
     Source(String),
-    Run(String),
+    Run(Looked),
+    /// A run to put beside it.
+    Beside(Looked),
+    /// What is asked of it.
+    Asked(Asked),
+    /// What a change is kept as.
+    Keep(Kept),
     /// What the board shows.
     Board(super::board::Shown),
     Theme(String),
@@ -402,17 +382,7 @@ impl State {
                 curve: Curve::All,
                 log_scale: false,
             },
-            attribution: AttributionView {
-                generation: 0,
-                run: None,
-                result: None,
-                error: None,
-                is_waiting: false,
-                baseline: Baseline::Mean,
-                over: Over::Rationale,
-                top: 3,
-                scroll: 0,
-            },
+            attribution: AttributionView::new(),
             board: BoardView::default(),
             draft: RunSpec::preset("toy"),
             theme,

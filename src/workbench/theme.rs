@@ -16,6 +16,9 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("colour-blind", include_str!("../../themes/colour-blind.yaml")),
 ];
 
+/// Scores below this share of the largest are not told apart from none.
+const WEAK: f64 = 0.1;
+
 /// How many colours the terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Colours {
@@ -82,6 +85,9 @@ pub struct Theme {
     pub negative: Vec<StyleSpec>,
     /// Curves, in turn.
     pub series: Vec<StyleSpec>,
+    /// Whether scores need signs of their own, as there is no colour to tell them by.
+    #[serde(skip)]
+    marks: bool,
 }
 
 /// `{fg: "#88c0d0", bg: 236, bold: true}`, every part optional.
@@ -176,6 +182,22 @@ impl Theme {
                 *colour = colour.and_then(|ColourSpec(colour)| reduce(colour, colours)).map(ColourSpec);
             }
         }
+        let scales = [&self.positive, &self.negative].into_iter().flatten();
+        self.marks = scales.clone().all(|style| style.fg.is_none() && style.bg.is_none());
+    }
+
+    /// What stands before a token of this strength, -1 to 1, where no colour tells it: bars that rise for the target, lines
+    /// against it.
+    pub fn mark(&self, strength: f64) -> &'static str {
+        match strength {
+            _ if !self.marks || strength.abs() < WEAK => "",
+            s if s > 2.0 / 3.0 => "█",
+            s if s > 1.0 / 3.0 => "▅",
+            s if s > 0.0 => "▂",
+            s if s > -1.0 / 3.0 => "-",
+            s if s > -2.0 / 3.0 => "=",
+            _ => "≡",
+        }
     }
 
     /// The style of the `n`th curve.
@@ -186,7 +208,7 @@ impl Theme {
     /// The style of a score, `strength` from -1 to 1.
     pub fn score(&self, strength: f64) -> Style {
         let scale = if strength < 0.0 { &self.negative } else { &self.positive };
-        if scale.is_empty() || strength.abs() < 0.1 {
+        if scale.is_empty() || strength.abs() < WEAK {
             return self.text.style();
         }
         let place = ((strength.abs() * scale.len() as f64) as usize).min(scale.len() - 1);

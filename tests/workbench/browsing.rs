@@ -106,7 +106,7 @@ fn help_lists_the_keys_of_here_and_now() {
     let (_dir, mut bench) = fresh();
     bench.press("?");
     bench.says("keys in Data");
-    bench.says("text, id, answer:B");
+    bench.says("text, answer:B");
     bench.says_not("draw again with the next seed");
     bench.press("<esc>2?");
     bench.says("keys in Rationale");

@@ -5,4 +5,5 @@ mod browsing;
 mod comparing;
 mod recipes;
 mod screens;
+mod trying;
 mod watching;

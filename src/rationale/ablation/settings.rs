@@ -46,6 +46,17 @@ pub enum Unit {
     Sentence,
 }
 
+impl Unit {
+    /// The word used in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Word => "word",
+            Self::Sentence => "sentence",
+        }
+    }
+}
+
 /// Hides a random share of the tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -162,14 +173,19 @@ pub enum Baseline {
     /// The mean of all word vectors.
     #[default]
     Mean,
+    /// Words drawn at random, several times over; the results are averaged (expected gradients, Erion et al. 2021).
+    Random,
 }
 
 impl Baseline {
+    pub const ALL: [Self; 4] = [Self::Mean, Self::Zero, Self::Pad, Self::Random];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Zero => "zero",
             Self::Pad => "pad",
             Self::Mean => "mean",
+            Self::Random => "random",
         }
     }
 }

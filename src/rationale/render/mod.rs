@@ -471,7 +471,7 @@ impl Renderer {
     }
 
     /// The mask token, or `_` for tokenizers that have none.
-    fn mask(&self) -> Result<Piece, StudentError> {
+    pub fn mask(&self) -> Result<Piece, StudentError> {
         match self.tokenizer.specials.mask {
             Some(id) => {
                 let text = self.tokenizer.token(id).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! What the update loop asks for, done off the screen's thread: reading rows, rendering, attributing, starting and
 //! steering runs. Each effect answers with messages.
 
+mod attribution;
 mod board;
 pub mod lanes;
 pub mod watch;
@@ -8,28 +9,21 @@ pub mod watch;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use candle_core::Device;
-
-use super::message::{AttributeRequest, Effect, Message};
+use super::message::{Effect, Message};
 use super::state::Notice;
-use super::state::{Attributed, EditTarget, Opened, Shown};
+use super::state::{EditTarget, Opened, Shown};
 use super::theme::{Colours, Theme};
-use crate::attribution::example::STEPS;
-use crate::attribution::{IntegratedGradients, attribute};
 use crate::corpus::edits::{DEFAULT_SOURCE, Target as EditKey};
 use crate::corpus::filter::Filter;
 use crate::corpus::rows::Row;
 use crate::corpus::{Catalog, Dataset, Example, validate};
 use crate::evaluation;
-use crate::evaluation::answers::score_choices_in_context;
 use crate::files;
-use crate::rationale::recipe::Placement;
 use crate::runs::preview::{Reading, preview};
-use crate::runs::scorer::TrainedRun;
 use crate::runs::{RunDirectory, RunSpec, control, prepare, spawn};
 use crate::studies::{Study, tour};
 use crate::text;
@@ -43,9 +37,6 @@ const FIND_EVERY: usize = 2048;
 /// Where messages go.
 pub type Send<'a> = &'a mut dyn FnMut(Message);
 
-/// A student, with the checkpoint and the data set that it was loaded for.
-type LookedInto = ((PathBuf, String), Arc<TrainedRun>);
-
 /// Everything that effects share.
 pub struct Services {
     project: PathBuf,
@@ -54,8 +45,8 @@ pub struct Services {
     datasets: Mutex<HashMap<String, Dataset>>,
     /// Tokenizers by data set, source and student.
     readings: Mutex<HashMap<(String, String, String), Reading>>,
-    /// The student that was looked into last, by checkpoint and data set.
-    student: Mutex<Option<LookedInto>>,
+    /// The students that were looked into last.
+    students: attribution::Students,
     /// The newest question of each kind; answers to older ones need not be finished.
     newest_search: AtomicU64,
 }
@@ -68,7 +59,7 @@ impl Services {
             colours,
             datasets: Mutex::default(),
             readings: Mutex::default(),
-            student: Mutex::default(),
+            students: attribution::Students::default(),
             newest_search: AtomicU64::new(0),
         }
     }
@@ -115,6 +106,10 @@ impl Services {
                 let generation = request.generation;
                 let result = self.attribute(&request).map_err(|error| error.to_string());
                 send(Message::Attributed { generation, result });
+            }
+            Effect::WhatIf(request) => {
+                let result = self.what_if(&request).map_err(|error| error.to_string());
+                send(Message::WhatIf { generation: request.generation, result });
             }
             Effect::LoadPredictions { run, dataset, split } => send(self.predictions(run, &dataset, &split)),
             Effect::MakeBoard { generation, shown, baselines } => {
@@ -232,10 +227,9 @@ impl Services {
         dataset: &str,
         split: &str,
         source: &str,
-        filter: &str,
+        filter: &Filter,
         send: Send,
     ) -> anyhow::Result<()> {
-        let filter = Filter::parse(filter);
         let split = self.dataset(dataset)?.split(split)?;
         let mut found = Vec::new();
         let mut scanned = 0;
@@ -279,43 +273,6 @@ impl Services {
         let key = EditKey { split: split.into(), id: example.id.clone(), source: spec.rationale.source.clone() };
         let edits = dataset.edits().depth(&key);
         Ok(Shown { rendered: shown.rendered, caveat: shown.caveat, edits })
-    }
-
-    fn attribute(&self, request: &AttributeRequest) -> anyhow::Result<Attributed> {
-        let dataset = self.dataset(&request.dataset)?;
-        let run = RunDirectory::find(&self.project, &request.run)?;
-        let trained = self.trained(&run, &dataset)?;
-        let renderer = trained.reading(&request.source);
-        let method = IntegratedGradients::new(STEPS, request.baseline, renderer.tokenizer.specials.eos);
-        let found = attribute(&trained.decoder, &renderer, &request.example, &method, request.over)?;
-        let scored = score_choices_in_context(&trained.decoder, &renderer, &request.example)?;
-        let best = scored.iter().map(|choice| choice.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
-        let total: f64 = scored.iter().map(|choice| (choice.log_likelihood - best).exp()).sum();
-        let choices = scored.iter().zip(&request.example.choices).map(|(score, choice)| {
-            (choice.label.clone(), choice.text.clone(), (score.log_likelihood - best).exp() / total)
-        });
-        Ok(Attributed {
-            run: request.run.clone(),
-            choices: choices.collect(),
-            found,
-            reads: trained.spec.rationale.placement == Placement::Pre,
-            over: request.over,
-            rationale: request.example.rationale.clone(),
-        })
-    }
-
-    fn trained(&self, run: &RunDirectory, dataset: &Dataset) -> anyhow::Result<Arc<TrainedRun>> {
-        let checkpoint = run.newest_checkpoint().unwrap_or_default();
-        let key = (checkpoint, dataset.name().to_owned());
-        let mut kept = self.student.lock().unwrap_or_else(|poison| poison.into_inner());
-        if let Some((known, trained)) = &*kept
-            && *known == key
-        {
-            return Ok(trained.clone());
-        }
-        let trained = Arc::new(TrainedRun::load(run, dataset, &Device::Cpu)?);
-        *kept = Some((key, trained.clone()));
-        Ok(trained)
     }
 
     fn predictions(&self, run: String, dataset: &str, split: &str) -> Message {

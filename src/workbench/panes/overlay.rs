@@ -14,7 +14,7 @@ use crate::workbench::widgets::flow::{cut, fit, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     match &state.overlay {
-        None | Some(Overlay::Filter | Overlay::RowFilter) => {}
+        None | Some(Overlay::Filter | Overlay::RowFilter | Overlay::Retype) => {}
         Some(Overlay::Help { scroll }) => draw_help(frame, area, state, *scroll),
         Some(Overlay::Messages { scroll }) => draw_messages(frame, area, state, *scroll),
         Some(Overlay::Page { title, lines, scroll }) => {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{attribution, recipe, runs};
 use crate::corpus::Example;
 use crate::corpus::edits::DEFAULT_SOURCE;
+use crate::corpus::filter::Filter;
 use crate::corpus::rows::Count;
 use crate::workbench::command::Command;
 use crate::workbench::layout;
@@ -123,6 +124,14 @@ pub fn set_filter(state: &mut State, filter: String) -> Vec<Effect> {
         keep_cursor_visible(state);
         return look(state);
     }
+    let mut wanted = Filter::parse(&filter);
+    if wanted.needs_answers() {
+        if state.data.predictions.is_empty() {
+            state.say(Notice::info("is:wrong looks at a run's answers to this split, and the selected run has none"));
+        }
+        let answered = state.data.predictions.iter().map(|(id, (_, right))| (id.clone(), *right));
+        wanted = wanted.with_answers(answered.collect());
+    }
     let generation = state.next_generation();
     state.data.matches = Some(Matches { generation, ..Matches::default() });
     vec![Effect::Find {
@@ -130,7 +139,7 @@ pub fn set_filter(state: &mut State, filter: String) -> Vec<Effect> {
         dataset: state.draft.dataset.clone(),
         split: state.data.split.clone(),
         source: state.draft.rationale.source.clone(),
-        filter,
+        filter: Box::new(wanted),
     }]
 }
 

@@ -6,6 +6,9 @@ mod data;
 mod overlay;
 mod recipe;
 mod runs;
+mod what_if;
+
+pub use what_if::{Kept, under_cursor};
 
 use super::command::Command;
 use super::keymap::Place;
@@ -63,8 +66,9 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             }
             vec![]
         }
-        Message::Attributed { generation, result } => {
-            attribution::attributed(state, generation, result);
+        Message::Attributed { generation, result } => attribution::attributed(state, generation, result),
+        Message::WhatIf { generation, result } => {
+            what_if::found(state, generation, result);
             vec![]
         }
         Message::RunFound(run) => runs::found(state, *run),
@@ -141,7 +145,7 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Zoom => {
             state.zoomed = !state.zoomed;
             data::keep_cursor_visible(state);
-            return attribution::ask(state).into_iter().collect();
+            return attribution::ask(state);
         }
         Command::Tour => runs::offer_tour(state),
         Command::ChooseTheme => choose_theme(state),
@@ -177,16 +181,36 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::MakeBaseline
         | Command::Disagreements
         | Command::ChooseStudy => return board::perform(state, command),
-        Command::ChooseRun | Command::NextBaseline | Command::NextOver | Command::KeepTop => {
-            return attribution::perform(state, command);
-        }
-        Command::More | Command::Less if state.focus == Pane::Attribution => {
+        Command::ChooseRun
+        | Command::CompareRun
+        | Command::EarlierCheckpoint
+        | Command::LaterCheckpoint
+        | Command::ChooseMethod
+        | Command::ChooseTarget
+        | Command::NextBaseline
+        | Command::NextOver
+        | Command::NextUnit
+        | Command::NextScale
+        | Command::MaskToken
+        | Command::DeleteToken
+        | Command::RetypeToken
+        | Command::ClearChanges
+        | Command::KeepChanges
+        | Command::KeepTop => return attribution::perform(state, command),
+        Command::More
+        | Command::Less
+        | Command::WordLeft
+        | Command::WordRight
+        | Command::Reshuffle
+        | Command::UndoEdit
+            if state.focus == Pane::Attribution =>
+        {
             return attribution::perform(state, command);
         }
         _ => return recipe::perform(state, command),
     }
     // A pane that was not on the screen may have waited for being looked at.
-    attribution::ask(state).into_iter().collect()
+    attribution::ask(state)
 }
 
 fn open(state: &mut State, overlay: Overlay) {
@@ -257,6 +281,7 @@ fn go(state: &mut State, command: Command) -> Vec<Effect> {
             state.runs.cursor = moved(state.runs.cursor, last, page, reversed);
             return runs::ask_predictions(state);
         }
+        Pane::Attribution if matches!(command, Command::First | Command::Last) => what_if::go(state, command),
         Pane::Attribution => state.attribution.scroll = moved(state.attribution.scroll, usize::MAX / 2, page, command),
         Pane::Board => board::go(state, command),
     }

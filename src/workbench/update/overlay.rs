@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{attribution, board, data, perform, recipe, runs};
+use super::{attribution, board, data, perform, recipe, runs, what_if};
 use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
@@ -24,6 +24,7 @@ pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
             row_filter_key(state, key);
             vec![]
         }
+        Overlay::Retype => what_if::retype_key(state, key),
         Overlay::Menu(mut menu) => {
             match key.code {
                 KeyCode::Esc | KeyCode::Char('q') => return vec![],
@@ -84,6 +85,7 @@ pub fn paste(state: &mut State, text: &str) -> Vec<Effect> {
             input.push_str(text.lines().next().unwrap_or_default());
             vec![]
         }
+        Some(Overlay::Retype) => what_if::retype_paste(state, text),
         Some(Overlay::Filter) => {
             let filter = format!("{}{}", state.data.filter, text.lines().next().unwrap_or_default());
             data::set_filter(state, filter)
@@ -113,7 +115,7 @@ fn scrolled(state: &mut State, key: KeyEvent, scroll: usize, back: impl FnOnce(u
 }
 
 /// A printable key or a backspace at the end of a line of text.
-fn type_into(text: &mut String, key: KeyEvent) {
+pub fn type_into(text: &mut String, key: KeyEvent) {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
         KeyCode::Char('u') if control => text.clear(),
@@ -196,10 +198,10 @@ fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
             let recipe = crate::rationale::Recipe { source, ..state.draft.rationale.clone() };
             recipe::set_recipe(state, recipe)
         }
-        Chosen::Run(id) => {
-            state.attribution.run = Some(id);
-            attribution::ask(state).into_iter().collect()
-        }
+        Chosen::Run(looked) => attribution::look_into(state, looked),
+        Chosen::Beside(looked) => attribution::compare(state, looked),
+        Chosen::Asked(asked) => attribution::ask_by(state, asked),
+        Chosen::Keep(kept) => what_if::kept(state, kept),
         Chosen::Board(shown) => board::show(state, shown),
         Chosen::Theme(name) => {
             state.theme_name = name;
