@@ -10,9 +10,10 @@ use afterthought::workbench::state::State;
 use afterthought::workbench::theme::{Colours, Theme};
 use afterthought::workbench::{panes, update};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
+use ratatui::backend::{CrosstermBackend, TestBackend};
 use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
 
 pub struct Bench {
     pub state: State,
@@ -147,6 +148,18 @@ impl Bench {
             out.push_str(&format!("{}: {style}\n", char::from(b'a' + (number - 1) as u8)));
         }
         out
+    }
+
+    /// What the whole screen costs a terminal with these colours, in bytes.
+    pub fn bytes(&mut self, project: &Path, colours: Colours) -> usize {
+        self.state.theme = Theme::load(project, Theme::default_name(colours), colours).unwrap();
+        let area = Rect::new(0, 0, self.state.columns, self.state.rows);
+        let viewport = TerminalOptions { viewport: Viewport::Fixed(area) };
+        let mut written = Vec::new();
+        let mut terminal = Terminal::with_options(CrosstermBackend::new(&mut written), viewport).unwrap();
+        terminal.draw(|frame| panes::draw(frame, &self.state)).unwrap();
+        drop(terminal);
+        written.len()
     }
 
     /// Asserts that the screen says something.

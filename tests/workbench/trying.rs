@@ -6,8 +6,9 @@ use afterthought::attribution::Target;
 use afterthought::attribution::what_if::Edit;
 use afterthought::rationale::Role;
 use afterthought::rationale::recipe::{Ablation, KeepBy};
-use afterthought::workbench::message::Effect;
+use afterthought::workbench::message::{Effect, Message};
 use afterthought::workbench::pane::Pane;
+use afterthought::workbench::theme::Colours;
 
 use crate::bench::Bench;
 use crate::watching::train;
@@ -228,5 +229,20 @@ fn wrong_answers_are_found_by_a_word() {
         bench.press("j");
         seen += 1;
         assert!(seen < 60, "{}", bench.screen());
+    }
+}
+
+#[test]
+fn a_page_of_scores_is_readable_with_any_colours_and_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = reader(dir.path());
+    bench.send(Message::Resize(80, 24));
+    bench.press("4vyy");
+    for colours in [Colours::True, Colours::Palette, Colours::Sixteen, Colours::None] {
+        let bytes = bench.bytes(dir.path(), colours);
+        assert!(bytes < 10_000, "{bytes} bytes with {colours:?}");
+        // Where no colour tells the score, a bar before the token does.
+        let bars = ["█", "▅", "▂", "≡", "=", "-"].iter().any(|bar| bench.screen().contains(&format!(" {bar}")));
+        assert!(bars || colours != Colours::None, "{}", bench.screen());
     }
 }
