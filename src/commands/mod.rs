@@ -11,6 +11,8 @@ pub mod evaluate;
 pub mod generate;
 pub mod init;
 pub mod intervene;
+pub mod loss;
+mod loupe;
 pub mod output;
 pub mod render;
 pub mod runs;
@@ -77,6 +79,8 @@ enum Command {
     Intervene(intervene::InterveneArgs),
     /// Which tokens a student's answer rests on
     Attribute(attribute::AttributeArgs),
+    /// What each token of an example costs a student
+    Loss(loss::LossArgs),
     /// What was run and what runs now
     #[command(subcommand, after_help = runs::EXAMPLES)]
     Runs(runs::RunsCommand),
@@ -163,6 +167,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args, context),
         Command::Intervene(args) => intervene::run(&args, context),
         Command::Attribute(args) => attribute::run(args, context),
+        Command::Loss(args) => loss::run(&args, context),
         Command::Runs(command) => runs::run(command, context),
         Command::Student(command) => student::run(command, context),
         Command::Study(command) => study::run(command, context),

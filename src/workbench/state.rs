@@ -6,6 +6,7 @@ use ratatui_textarea::TextArea;
 
 pub use super::board::BoardView;
 use super::keymap::Keymap;
+pub use super::loupe::LoupeView;
 use super::pane::Pane;
 use super::theme::Theme;
 use crate::attribution::{ExampleAttribution, Over};
@@ -38,6 +39,7 @@ pub struct State {
     pub runs: RunsView,
     pub attribution: AttributionView,
     pub board: BoardView,
+    pub loupe: LoupeView,
     /// The next run: the present data set, recipe, student and settings.
     pub draft: RunSpec,
     pub theme: Theme,
@@ -292,6 +294,8 @@ pub enum Overlay {
     /// That of the board.
     RowFilter,
     Menu(Menu),
+    /// The batch of a step.
+    Batch,
     Confirm {
         question: String,
         then: Confirmed,
@@ -414,6 +418,7 @@ impl State {
                 scroll: 0,
             },
             board: BoardView::default(),
+            loupe: LoupeView::default(),
             draft: RunSpec::preset("toy"),
             theme,
             theme_name,

@@ -3,6 +3,7 @@
 
 mod board;
 pub mod lanes;
+mod loupe;
 pub mod watch;
 
 use std::collections::HashMap;
@@ -56,6 +57,8 @@ pub struct Services {
     readings: Mutex<HashMap<(String, String, String), Reading>>,
     /// The student that was looked into last, by checkpoint and data set.
     student: Mutex<Option<LookedInto>>,
+    /// Those whose losses were looked at.
+    loupe: loupe::Students,
     /// The newest question of each kind; answers to older ones need not be finished.
     newest_search: AtomicU64,
 }
@@ -69,6 +72,7 @@ impl Services {
             datasets: Mutex::default(),
             readings: Mutex::default(),
             student: Mutex::default(),
+            loupe: loupe::Students::default(),
             newest_search: AtomicU64::new(0),
         }
     }
@@ -124,6 +128,14 @@ impl Services {
             Effect::Disagree(request) => {
                 let result = self.disagree(&request).map_err(|error| error.to_string());
                 send(Message::Disagreed { generation: request.generation, result: Box::new(result) });
+            }
+            Effect::ReadBatch(request) => {
+                let result = self.read_batch(&request).map_err(|error| error.to_string());
+                send(Message::BatchRead { generation: request.generation, result: Box::new(result) });
+            }
+            Effect::MeasureLoss(request) => {
+                let result = self.measure_loss(request.question).map_err(|error| error.to_string());
+                send(Message::LossMeasured { generation: request.generation, result: Box::new(result) });
             }
             Effect::ListStudies => send(Message::Studies(Study::names(&self.project))),
             Effect::Edit { target, patch } => {

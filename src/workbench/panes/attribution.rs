@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use super::{draw_empty, draw_lines, frame_of};
+use super::{draw_empty, draw_lines, frame_of, loss};
 use crate::attribution::{ExampleAttribution, Over};
 use crate::rationale::Role;
 use crate::workbench::pane::Pane;
@@ -16,6 +16,9 @@ use crate::workbench::widgets::flow::{Piece, cut, wrap, wrap_text};
 const GOOD_DELTA: f64 = 0.01;
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
+    if state.loupe.shows_loss {
+        return loss::draw(frame, area, state);
+    }
     let view = &state.attribution;
     let title = match &view.result {
         Some(result) => format!(

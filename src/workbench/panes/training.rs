@@ -9,6 +9,7 @@ use super::{clock, draw_empty, draw_lines, frame_of, glyph, state_style, time_le
 use crate::journal::{EvaluationEvent, StepEvent};
 use crate::runs::Run;
 use crate::training::Reduction;
+use crate::workbench::loupe::UnderCursor;
 use crate::workbench::pane::Pane;
 use crate::workbench::state::{Curve, State};
 use crate::workbench::widgets::chart::{Chart, Series};
@@ -104,8 +105,14 @@ fn draw_chart(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
         series.push(Series { points, style, with_span, is_dashed: false });
     }
     legend.extend(others);
-    let chart =
-        Chart { series, end: end as f64, log_scale: state.runs.log_scale, axis: theme.chrome.style(), unit: "steps" };
+    let chart = Chart {
+        series,
+        end: end as f64,
+        log_scale: state.runs.log_scale,
+        axis: theme.chrome.style(),
+        unit: "steps",
+        cursor: state.loupe.step_of(run).map(|step| (step as f64, theme.accent.style())),
+    };
     let legend = wrap(&legend, area.width);
     let height = (legend.len() as u16).min((area.height / 4).max(2));
     draw_lines(frame, Rect { height, ..area }, legend, 0);
@@ -129,7 +136,20 @@ fn number_lines(state: &State, run: &Run, width: u16) -> Vec<Line<'static>> {
         pieces.push(Piece::new(format!(" {name}\u{a0}"), theme.chrome.style()));
         pieces.push(Piece::new(value.replace(' ', "\u{a0}"), theme.text.style()));
     };
-    if let Some(step) = history.steps.last() {
+    let (under, last) = (state.loupe.under_cursor(run), history.steps.last());
+    if let Some(UnderCursor::Skipped(skipped)) = under {
+        let text = format!(" ▲ step {} was skipped: its {} was no number", skipped.step, skipped.what);
+        lines.extend(wrap_text(&text, theme.warning.style(), width));
+    } else if let Some(UnderCursor::Step(step)) = under {
+        add("▲ step", format!("{:>4}/{}", step.step, history.steps_planned));
+        add("loss", format!("{:>6.3}", step.loss));
+        add("lr", format!("{:.1e}", step.learning_rate));
+        add("‖g‖", format!("{:>5.2}", step.gradient_norm));
+        if let Some((number, count, spike)) = state.loupe.spike_of(run) {
+            add("spike", format!("{number} of {count}, the usual is {:.3}", spike.median.unwrap_or_default()));
+        }
+        lines.extend(wrap(&pieces, width));
+    } else if let Some(step) = last {
         add("step", format!("{:>4}/{}", step.step, history.steps_planned));
         // The toy's loss is a weighted sum over an example, which its parts, being means over tokens, don't add up to.
         let name = if run.spec.training.reduction == Reduction::ExampleSum { "loss/example" } else { "loss" };

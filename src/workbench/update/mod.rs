@@ -3,6 +3,7 @@
 mod attribution;
 mod board;
 mod data;
+mod loupe;
 mod overlay;
 mod recipe;
 mod runs;
@@ -76,6 +77,14 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         }
         Message::Disagreed { generation, result } => {
             board::disagreed(state, generation, *result);
+            vec![]
+        }
+        Message::BatchRead { generation, result } => {
+            loupe::batch_read(state, generation, *result);
+            vec![]
+        }
+        Message::LossMeasured { generation, result } => {
+            loupe::measured(state, generation, *result);
             vec![]
         }
         Message::Studies(names) => {
@@ -177,6 +186,18 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::MakeBaseline
         | Command::Disagreements
         | Command::ChooseStudy => return board::perform(state, command),
+        Command::StepLeft
+        | Command::StepRight
+        | Command::PreviousSpike
+        | Command::NextSpike
+        | Command::ShowBatch
+        | Command::LeaveStep
+        | Command::ToggleLoss => return loupe::perform(state, command),
+        Command::More | Command::Less | Command::NextOver
+            if state.focus == Pane::Attribution && state.loupe.shows_loss =>
+        {
+            return loupe::perform(state, command);
+        }
         Command::ChooseRun | Command::NextBaseline | Command::NextOver | Command::KeepTop => {
             return attribution::perform(state, command);
         }
