@@ -84,7 +84,7 @@ fn table(batch: &StepBatch) -> String {
     for (near, _) in sides.iter().filter(|(near, _)| near.is_some()) {
         out.push_str(&format!("{:>27}  ", at(near)));
     }
-    out.push('\n');
+    out = out.trim_end().to_owned() + "\n";
     for _ in sides.iter().filter(|(near, _)| near.is_some()) {
         out.push_str("    loss    label rationale  ");
     }

@@ -65,8 +65,9 @@ pub enum RunsCommand {
     },
     /// Steps whose loss stands out from those before them
     ///
-    /// A step stands out where its loss is more than six robust standard deviations above the median of the 50 steps
-    /// before it, on a logarithmic scale. A skipped step, whose loss was no number, is listed too.
+    /// A loss stands out where it lies further above the median of the nine steps before it than the last 50 steps did, by
+    /// six of their robust standard deviations and on a logarithmic scale. A skipped step, whose loss was no number, is
+    /// listed too.
     #[command(
         after_help = "Examples:\n  afterthought runs spikes last\n  afterthought runs spikes last --json | jq '.spikes[].step'"
     )]

@@ -25,7 +25,7 @@ use crate::evaluation::token_losses::losses_of_each;
 use crate::journal::{History, StepEvent};
 use crate::rationale::Encoded;
 use crate::rationale::recipe::STUDENT;
-use crate::student::Decoder;
+use crate::student::{Decoder, Tokenizer};
 use crate::training::checkpoint;
 use crate::training::{Feed, Reduction};
 
@@ -38,6 +38,8 @@ pub struct TrainingOrder {
     examples: Vec<Example>,
     used: Vec<usize>,
     feed: Feed,
+    /// What the examples were encoded with.
+    tokenizer: Tokenizer,
     steps_per_epoch: usize,
     /// What is not as it was when the run began, in sentences.
     changed: Vec<String>,
@@ -146,13 +148,14 @@ impl TrainingOrder {
         if encoded.is_empty() {
             return Err(crate::training::TrainingError::NoExamples.into());
         }
+        let tokenizer = renderer.tokenizer.clone();
         let (mut feed, order) = Feed::of(encoded.into(), &spec.training, spec.seed.order);
         let (examples, used) = (train.examples.clone(), tally.used);
         if renderer.recipe.draws_anew() {
             feed = feed.redrawing(train.redraw(renderer, used.clone()));
         }
         let steps_per_epoch = order.steps_per_epoch();
-        Ok(Self { run: run.clone(), spec, dataset, examples, used, feed, steps_per_epoch, changed })
+        Ok(Self { run: run.clone(), spec, dataset, examples, used, feed, tokenizer, steps_per_epoch, changed })
     }
 
     /// The batch of a step, 1 for the first, with no losses yet. `history` is the run's own.
@@ -265,7 +268,15 @@ impl TrainingOrder {
             if !wanted {
                 continue;
             }
-            let decoder = self.student(project, found.as_ref().map(|(_, path)| path), device)?;
+            let decoder = match (found, self.student(project, found.as_ref().map(|(_, path)| path), device)) {
+                // It is a help where there is no checkpoint, and its want no reason to show nothing.
+                (None, Err(error)) => {
+                    batch.notes.push(format!("the student that the run began with can't be asked: {error}"));
+                    batch.before = None;
+                    continue;
+                }
+                (_, decoder) => decoder?,
+            };
             let losses = losses_of_each(&decoder, &encoded, &mut |own| {
                 report(done + own, total);
                 ControlFlow::Continue(())
@@ -311,6 +322,12 @@ impl TrainingOrder {
             return Ok(target.load(spec, &self.dataset, device)?.decoder);
         }
         let begun = prepare::student(project, spec, &self.dataset, &self.examples, device, &mut |_, _, _| {})?;
+        let (own, other) = (&self.tokenizer, &begun.tokenizer);
+        // The toy's words are made of the rows, which may have changed.
+        let is_same = own.size() == other.size() && (0..own.size() as u32).all(|id| own.token(id) == other.token(id));
+        if !is_same {
+            return Err(RunError::OtherWords { id: self.run.id().to_owned() });
+        }
         Ok(begun.decoder.frozen())
     }
 }

@@ -116,6 +116,8 @@ pub enum RunError {
     Device { name: String, problem: String },
     #[error("{error} · the last checkpoint is {checkpoint} · `afterthought runs resume {id}` goes on from there")]
     Failed { id: String, checkpoint: String, error: Box<RunError> },
+    #[error("it would have other words now than run {id} began with: its rows or its files have changed")]
+    OtherWords { id: String },
     #[error("run {id} has no step {step}: its steps are 1 to {steps}")]
     NoSuchStep { id: String, step: usize, steps: usize },
     #[error(

@@ -1,10 +1,12 @@
 //! Steps of a run whose loss stands out from those before it.
 //!
-//! A step is held against the [`WINDOW`] steps before it: it stands out where the logarithm of its loss is more than
-//! [`DEVIATIONS`] robust standard deviations above their median, the deviation being 1.4826 times the median absolute
-//! deviation, which is the standard deviation of normal noise and does not move for a few steps that stand out
-//! themselves (Hampel 1974; Leys et al. 2013). Logarithms, because the noise of a loss is a share of it: it shrinks as
-//! the loss falls, and its upper tail is the longer one. A loss that falls never stands out.
+//! Each loss is held against the running median of the [`NEAR`] steps before it; how far it lies above that, on a
+//! logarithmic scale, is held against how far the [`WINDOW`] steps before it lay above theirs. It stands out where that is
+//! more than [`DEVIATIONS`] robust standard deviations above their median, the deviation being 1.4826 times the median
+//! absolute deviation, which is the standard deviation of normal noise and does not move for a few steps that stand out
+//! themselves (Hampel 1974; Leys et al. 2013). A loss that falls steadily has the same distance from its running median
+//! all along, so that the fall is no noise. Logarithms, because the noise of a loss is a share of it: it shrinks as the
+//! loss falls, and its upper tail is the longer one.
 
 use std::collections::VecDeque;
 
@@ -12,13 +14,17 @@ use serde::Serialize;
 
 use crate::journal::History;
 
-/// Steps that one is held against.
+/// Steps of the running median.
+pub const NEAR: usize = 9;
+/// Steps whose distances from it say what is usual.
 pub const WINDOW: usize = 50;
 /// With fewer steps than this before it, none stands out: nobody knows yet what is usual.
 pub const FEWEST: usize = 20;
+/// Of those, the ones that have too few before them for a median.
+const FIRST: usize = 5;
 /// How far out is far.
 pub const DEVIATIONS: f64 = 6.0;
-/// The least deviation, as a share of the loss: a loss that hardly moves is no reason to cry at its every twitch.
+/// The least deviation, as a share of the loss: one that hardly moves must not stand out with its every twitch.
 const LEAST: f64 = 0.02;
 /// A standard normal's deviation over its median absolute deviation.
 const NORMAL: f64 = 1.4826;
@@ -34,9 +40,9 @@ pub struct Spike {
     pub last: usize,
     /// Of the first step; `None` where it was skipped because its loss or gradient was no number.
     pub loss: Option<f64>,
-    /// The median of the steps before it.
+    /// The running median of the steps before it.
     pub median: Option<f64>,
-    /// How many robust standard deviations above it, on a logarithmic scale.
+    /// How many robust standard deviations further above it than is usual.
     pub deviations: Option<f64>,
     pub learning_rate: Option<f64>,
     /// Before clipping.
@@ -52,37 +58,39 @@ impl Spike {
     }
 }
 
-/// The losses before a step, in order of time and of size.
-#[derive(Default)]
-struct Before {
+/// The newest numbers of a series, in order of time and of size.
+struct Newest {
+    most: usize,
     in_order: VecDeque<f64>,
     sorted: Vec<f64>,
-    deviations: Vec<f64>,
 }
 
-impl Before {
+impl Newest {
+    fn new(most: usize) -> Self {
+        Self { most, in_order: VecDeque::with_capacity(most), sorted: Vec::with_capacity(most) }
+    }
+
     fn push(&mut self, value: f64) {
-        if self.in_order.len() == WINDOW
+        let place = |sorted: &[f64], value: f64| sorted.partition_point(|other| other.total_cmp(&value).is_lt());
+        if self.in_order.len() == self.most
             && let Some(oldest) = self.in_order.pop_front()
         {
-            let place = self.sorted.partition_point(|other| other.total_cmp(&oldest).is_lt());
-            self.sorted.remove(place.min(self.sorted.len() - 1));
+            self.sorted.remove(place(&self.sorted, oldest));
         }
-        let place = self.sorted.partition_point(|other| other.total_cmp(&value).is_lt());
-        self.sorted.insert(place, value);
+        self.sorted.insert(place(&self.sorted, value), value);
         self.in_order.push_back(value);
     }
 
-    /// The median and the robust standard deviation; `None` while there are too few.
-    fn usual(&mut self) -> Option<(f64, f64)> {
-        if self.sorted.len() < FEWEST {
-            return None;
-        }
-        let middle = median(&self.sorted);
-        self.deviations.clear();
-        self.deviations.extend(self.sorted.iter().map(|value| (value - middle).abs()));
-        self.deviations.sort_unstable_by(f64::total_cmp);
-        Some((middle, (NORMAL * median(&self.deviations)).max(LEAST)))
+    /// The median; `None` while there are fewer than `least`.
+    fn median(&self, least: usize) -> Option<f64> {
+        (self.sorted.len() >= least).then(|| median(&self.sorted))
+    }
+
+    /// The robust standard deviation about a middle.
+    fn deviation(&self, middle: f64) -> f64 {
+        let mut distances: Vec<f64> = self.sorted.iter().map(|value| (value - middle).abs()).collect();
+        distances.sort_unstable_by(f64::total_cmp);
+        NORMAL * median(&distances)
     }
 }
 
@@ -94,26 +102,30 @@ fn median(sorted: &[f64]) -> f64 {
 
 /// The spikes of a run so far, in order of steps, skipped steps among them.
 pub fn spikes(history: &History) -> Vec<Spike> {
-    let mut before = Before::default();
+    let (mut near, mut distances) = (Newest::new(NEAR), Newest::new(WINDOW));
     let mut found: Vec<Spike> = Vec::new();
     for event in &history.steps {
         let value = event.loss.max(NONE).ln();
-        if let Some((middle, deviation)) = before.usual() {
-            let deviations = (value - middle) / deviation;
-            if deviations > DEVIATIONS {
-                found.push(Spike {
-                    step: event.step,
-                    last: event.step,
-                    loss: Some(event.loss),
-                    median: Some(middle.exp()),
-                    deviations: Some(deviations),
-                    learning_rate: Some(event.learning_rate),
-                    gradient_norm: Some(event.gradient_norm),
-                    highest: Some(event.loss),
-                });
+        if let Some(middle) = near.median(FIRST) {
+            let distance = value - middle;
+            if let Some(usual) = distances.median(FEWEST - FIRST) {
+                let deviations = (distance - usual) / distances.deviation(usual).max(LEAST);
+                if deviations > DEVIATIONS {
+                    found.push(Spike {
+                        step: event.step,
+                        last: event.step,
+                        loss: Some(event.loss),
+                        median: Some(middle.exp()),
+                        deviations: Some(deviations),
+                        learning_rate: Some(event.learning_rate),
+                        gradient_norm: Some(event.gradient_norm),
+                        highest: Some(event.loss),
+                    });
+                }
             }
+            distances.push(distance);
         }
-        before.push(value);
+        near.push(value);
     }
     found.extend(history.skipped.iter().map(|skipped| Spike {
         step: skipped.step,
@@ -186,6 +198,12 @@ mod tests {
             let of_batches = history((0..20_000).map(|place| falling(place) * batch(&mut stream, size)));
             assert!(spikes(&of_batches).len() <= 4, "batches of {size}: {:?}", steps(&of_batches));
         }
+        // The steep beginning of many runs, hundreds of times.
+        let alarms = (0..300).map(|_| {
+            let steep = |place: usize| 0.2 + 4.0 * (-(place as f64) / 25.0).exp();
+            spikes(&history((0..200).map(|place| steep(place) * batch(&mut stream, 16)))).len()
+        });
+        assert!(alarms.sum::<usize>() <= 12);
         // A loss that stands still, one that only falls, and one that is 0.
         assert!(spikes(&history((0..500).map(|_| 1.5))).is_empty());
         assert!(spikes(&history((0..500).map(falling))).is_empty());
@@ -207,11 +225,16 @@ mod tests {
         assert!((found[0].median.unwrap() - 1.0).abs() < 0.05 && found[0].deviations.unwrap() > 8.0);
         assert!(found[1].has(401) && !found[1].has(403));
         assert_eq!(found[1].highest, losses[399..402].iter().copied().reduce(f64::max));
+        // In the middle of a steep fall as well.
+        let mut falling: Vec<f64> =
+            (0..120).map(|place| (4.0 * (-f64::from(place) / 25.0).exp() + 0.5) * batch(&mut stream, 64)).collect();
+        falling[45] *= 2.5;
+        assert_eq!(steps(&history(falling)), [46]);
         // A new level is news only until it is what is usual.
         losses[600..800].iter_mut().for_each(|loss| *loss += 2.0);
         let found = spikes(&history(losses));
         let level = found.iter().find(|spike| spike.step == 601).unwrap();
-        assert!(level.last < 601 + WINDOW, "{level:?}");
+        assert!(level.last < 601 + NEAR, "{level:?}");
         assert_eq!(found.len(), 4);
     }
 

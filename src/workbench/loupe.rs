@@ -42,8 +42,8 @@ pub struct BatchView {
 #[derive(Default)]
 pub struct LossView {
     pub generation: u64,
-    /// The step of the checkpoint that is asked; the newest one when nobody chose.
-    pub checkpoint: Option<usize>,
+    /// The run and the step of the checkpoint that is asked; a run's newest one when nobody chose.
+    pub checkpoint: Option<(String, usize)>,
     /// Whether tokens that do not count in the loss are shown by what they cost too.
     pub shows_all: bool,
     pub result: Option<Lossy>,

@@ -17,7 +17,11 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     let Some(view) = &state.loupe.batch else { return };
     let title = format!("the batch of step {} of {}", view.step, view.run);
     let keys = "j/k choose  Enter to the question  Esc close";
-    let inside = popup(frame, area, state, &title, keys, 150, area.height.saturating_sub(2));
+    // As high as its examples, where they are few.
+    let found = view.found.as_ref().and_then(|found| found.as_ref().ok());
+    let rows = found.map_or(4, |batch| batch.examples.len() + 2 * batch.notes.len() + 11);
+    let height = u16::try_from(rows).unwrap_or(u16::MAX).min(area.height.saturating_sub(2));
+    let inside = popup(frame, area, state, &title, keys, 150, height);
     let batch = match &view.found {
         None => return draw_empty(frame, inside, state, "finding its examples, and asking what each costs …"),
         Some(Err(error)) => {
@@ -33,7 +37,7 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     head.truncate(usize::from(inside.height / 3).max(1));
     let height = head.len() as u16;
     draw_lines(frame, Rect { height, ..inside }, head, 0);
-    let below = 4.min(inside.height.saturating_sub(height) / 3);
+    let below = 5.min(inside.height.saturating_sub(height) / 3);
     let list = Rect { y: inside.y + height, height: inside.height.saturating_sub(height + below), ..inside };
     draw_list(frame, list, state, batch, view.cursor);
     let selected = Rect { y: list.y + list.height, height: below, ..inside };
@@ -118,14 +122,14 @@ fn draw_selected(frame: &mut Frame, area: Rect, state: &State, batch: &StepBatch
         .filter_map(|(near, loss)| loss(own).map(|loss| (near, loss)))
         .map(|(near, loss)| {
             let (label, rationale) = (number(loss.loss_label), number(loss.loss_rationale));
-            format!("step {}: label {label}, rationale {rationale}", near.step)
+            format!("step {}: a token of the label {label}, of the rationale {rationale}", near.step)
         })
         .collect();
     let mut lines = vec![Line::styled("─".repeat(usize::from(area.width)), theme.chrome.style())];
     let mut question = wrap_text(&own.question, theme.text.style(), area.width);
-    question.truncate(usize::from(area.height).saturating_sub(2).max(1));
+    question.truncate(usize::from(area.height).saturating_sub(3).max(1));
     lines.extend(question);
-    let text = format!("a token of the {} · row {} of train", parts.join(" · "), own.row + 1);
-    lines.push(Line::styled(cut(&text, usize::from(area.width)), theme.chrome.style()));
+    let text = format!("{} · row {} of train", parts.join(" · "), own.row + 1);
+    lines.extend(wrap_text(&text, theme.chrome.style(), area.width));
     draw_lines(frame, area, lines, 0);
 }

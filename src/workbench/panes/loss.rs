@@ -105,9 +105,8 @@ fn below(state: &State, result: &Lossy, width: u16) -> Vec<Line<'static>> {
             false => step.to_string(),
         };
         let kept: Vec<String> = result.kept.iter().map(shown).collect();
-        let what =
-            if all { "all tokens; v: those that count alone" } else { "nats; what does not count is dim, v: all" };
-        let text = format!("checkpoints {} · {what}", kept.join(" "));
+        let what = if all { "all tokens; v: those that count" } else { "nats; dim: does not count, v: all" };
+        let text = format!("checkpoints (- +) {} · {what}", kept.join(" "));
         lines.extend(wrap_text(&text, theme.chrome.style(), width));
         if checkpoint.broken > 0 {
             let text = format!(

@@ -27,6 +27,10 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             return vec![];
         }
         Command::More | Command::Less => return next_checkpoint(state, command == Command::More),
+        Command::NextBaseline | Command::KeepTop => {
+            state.say(Notice::info("that is of attributions; `l` shows them again"));
+            return vec![];
+        }
         Command::LeaveStep => {
             state.loupe.cursor = None;
             return vec![];
@@ -170,8 +174,8 @@ fn go_to_question(state: &mut State) -> Vec<Effect> {
         return vec![];
     };
     let Some(dataset) = state.runs.find(&run).map(|run| run.spec.dataset.clone()) else { return close(state) };
+    state.loupe.loss.checkpoint = checkpoint.map(|step| (run.clone(), step));
     state.attribution.run = Some(run);
-    state.loupe.loss.checkpoint = checkpoint;
     close(state);
     focus(state, Pane::Data);
     let mut effects = data::go_to(state, dataset, TRAIN.into(), row);
@@ -186,7 +190,7 @@ fn next_checkpoint(state: &mut State, is_later: bool) -> Vec<Effect> {
     let mut kept = result.kept.iter().copied();
     let next = if is_later { kept.find(|step| *step > now) } else { kept.rev().find(|step| *step < now) };
     match next {
-        Some(step) => state.loupe.loss.checkpoint = Some(step),
+        Some(step) => state.loupe.loss.checkpoint = Some((result.question.run.clone(), step)),
         None => {
             let which = if is_later { "newest" } else { "oldest" };
             state.say(Notice::info(format!("this is the {which} checkpoint that the run has")));
@@ -203,15 +207,10 @@ pub fn ask(state: &mut State) -> Option<Effect> {
     let run = run_to_show(state)?.id.clone();
     let selected = state.data.selected.as_ref()?;
     let result = state.loupe.loss.result.as_ref();
-    // Of another run it would be another checkpoint.
-    if result.is_some_and(|result| result.question.run != run && state.loupe.batch.is_none())
-        && state.attribution.run.as_ref() != Some(&run)
-    {
-        state.loupe.loss.checkpoint = None;
-    }
+    let chosen = state.loupe.loss.checkpoint.as_ref().filter(|(of, _)| *of == run);
     let question = LossQuestion {
+        checkpoint: chosen.map(|(_, step)| *step),
         run,
-        checkpoint: state.loupe.loss.checkpoint,
         dataset: state.draft.dataset.clone(),
         split: state.data.split.clone(),
         row: selected.row,

@@ -193,7 +193,7 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::ShowBatch
         | Command::LeaveStep
         | Command::ToggleLoss => return loupe::perform(state, command),
-        Command::More | Command::Less | Command::NextOver
+        Command::More | Command::Less | Command::NextOver | Command::NextBaseline | Command::KeepTop
             if state.focus == Pane::Attribution && state.loupe.shows_loss =>
         {
             return loupe::perform(state, command);
