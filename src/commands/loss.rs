@@ -75,11 +75,16 @@ pub fn run(args: &LossArgs, context: &Context) -> anyhow::Result<()> {
     let bar = context.progress("asking checkpoints", targets.len() as u64);
     for target in &targets {
         let (name, step) = name_of(target);
-        let decoder = target.load(&spec, &dataset, &device)?.decoder;
-        found.ask(&name, step, &decoder)?;
+        match target.load(&spec, &dataset, &device) {
+            Ok(student) => found.ask(&name, step, &student.decoder)?,
+            // The others are worth knowing.
+            Err(error) if targets.len() > 1 => say(&format!("{} can't be asked: {error}", crate::text::line(&name))),
+            Err(error) => return Err(error.into()),
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
+    anyhow::ensure!(!found.checkpoints.is_empty(), "no checkpoint of {} can be asked", args.target);
     for broken in found.checkpoints.iter().filter(|checkpoint| checkpoint.broken > 0) {
         say(&format!(
             "{}: the loss of {} tokens is no number, as where weights have diverged · an earlier checkpoint (RUN@STEP) \

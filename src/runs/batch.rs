@@ -240,7 +240,6 @@ impl TrainingOrder {
         let kept = checkpoint::list(&self.run.checkpoints());
         let (before, after): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(step, _)| *step < batch.step);
         let (before, after) = (before.into_iter().last(), after.into_iter().next());
-        let (is_kept, is_followed) = (before.is_some(), after.is_some());
         let near = |(step, path): &(usize, PathBuf)| Near {
             step: *step,
             path: Some(path.strip_prefix(self.run.path()).unwrap_or(path).to_owned()),
@@ -253,55 +252,59 @@ impl TrainingOrder {
             None if is_fork => None,
             None => Some(Near { step: 0, path: None }),
         };
-        if !is_kept {
+        if before.is_none() {
             batch.notes.push(format!(
                 "no checkpoint from before step {} was kept · training.checkpoint in RUN.yaml says how many are",
                 batch.step
             ));
         }
         let encoded: Vec<Encoded> = batch.examples.iter().map(|example| example.encoded.clone()).collect();
-        let total = encoded.len() * (usize::from(batch.before.is_some()) + usize::from(is_followed));
-        let mut costs: Vec<f64> = vec![f64::NEG_INFINITY; encoded.len()];
+        let total = encoded.len() * (usize::from(batch.before.is_some()) + usize::from(batch.after.is_some()));
         let mut done = 0;
-        for is_before in [true, false] {
-            let (wanted, found) = if is_before { (batch.before.is_some(), &before) } else { (is_followed, &after) };
-            if !wanted {
-                continue;
-            }
-            let decoder = match (found, self.student(project, found.as_ref().map(|(_, path)| path), device)) {
-                // It is a help where there is no checkpoint, and its want no reason to show nothing.
-                (None, Err(error)) => {
-                    batch.notes.push(format!("the student that the run began with can't be asked: {error}"));
-                    batch.before = None;
+        // What each costs before the step, and after it.
+        let mut costs: [Option<Vec<f64>>; 2] = [None, None];
+        for (side, found) in [&before, &after].into_iter().enumerate() {
+            let near = if side == 0 { &mut batch.before } else { &mut batch.after };
+            let Some(step) = near.as_ref().map(|near| near.step) else { continue };
+            let decoder = match self.student(project, found.as_ref().map(|(_, path)| path), device) {
+                Ok(decoder) => decoder,
+                // Which examples they are is known all the same.
+                Err(error) => {
+                    *near = None;
+                    batch.notes.push(format!("the student of step {step} can't be asked: {error}"));
                     continue;
                 }
-                (_, decoder) => decoder?,
             };
             let losses = losses_of_each(&decoder, &encoded, &mut |own| {
                 report(done + own, total);
                 ControlFlow::Continue(())
             })?;
             done += encoded.len();
-            // The student that a run began with says least of what stands out later.
-            let decides = if is_before { is_kept || !is_followed } else { !is_kept };
-            for ((example, losses), cost) in batch.examples.iter_mut().zip(losses).zip(&mut costs) {
+            let mut own_costs = Vec::with_capacity(losses.len());
+            for (example, losses) in batch.examples.iter_mut().zip(losses) {
                 let own = self.reduced(&losses);
-                if decides {
-                    *cost = own.map_or(f64::NEG_INFINITY, |own| if own.is_nan() { f64::INFINITY } else { own });
-                }
+                // No number is worse than any; an example that nothing is learnt from costs nothing.
+                own_costs.push(own.map_or(f64::NEG_INFINITY, |own| if own.is_nan() { f64::INFINITY } else { own }));
                 let number = |value: Option<f64>| value.filter(|value| value.is_finite());
                 let of_example = ExampleLoss {
                     loss: number(own),
                     loss_label: number(losses.label),
                     loss_rationale: number(losses.rationale),
                 };
-                *(if is_before { &mut example.before } else { &mut example.after }) = Some(of_example);
+                *(if side == 0 { &mut example.before } else { &mut example.after }) = Some(of_example);
             }
+            costs[side] = Some(own_costs);
         }
-        let mut sorted: Vec<(f64, BatchExample)> = costs.into_iter().zip(std::mem::take(&mut batch.examples)).collect();
-        // Of equals the one that was fed first.
-        sorted.sort_by(|one, other| other.0.total_cmp(&one.0));
-        batch.examples = sorted.into_iter().map(|(_, example)| example).collect();
+        let [of_before, of_after] = costs;
+        // The student that a run began with says least of what stands out later.
+        let costs = if before.is_some() { of_before.or(of_after) } else { of_after.or(of_before) };
+        if let Some(costs) = costs {
+            let examples = std::mem::take(&mut batch.examples);
+            let mut sorted: Vec<(f64, BatchExample)> = costs.into_iter().zip(examples).collect();
+            // Of equals the one that was fed first.
+            sorted.sort_by(|one, other| other.0.total_cmp(&one.0));
+            batch.examples = sorted.into_iter().map(|(_, example)| example).collect();
+        }
         Ok(())
     }
 

@@ -161,10 +161,8 @@ mod tests {
         });
         let mut feed = feed().redrawing(redraw);
         assert_eq!(feed.steps(), 21);
-        // The seventh step of an epoch has what is left of it: two examples.
-        for (step, count) in [(0, 8), (6, 2), (9, 8), (20, 2)] {
+        for step in 0..21 {
             let examples = feed.examples(step);
-            assert_eq!(examples.len(), count);
             let read: Vec<&Encoded> = examples.iter().map(|(_, example)| example).collect();
             assert_eq!(read.chunks(4).map(Batch::of).collect::<Vec<_>>(), feed.step(step), "step {step}");
             assert!(examples.iter().all(|(place, example)| example.ids[0] as usize == place + 1));
