@@ -144,10 +144,12 @@ impl TokenLosses {
     }
 }
 
-/// How loud a loss is, on a scale from 0 to `steps`: 0 below a tenth of a nat, the last at 6 nats (a probability of
-/// 0.0025), evenly in between. The scale is fixed, so that the same loss looks the same in every example.
+/// Losses from this on are as loud as any, in nats: a probability of 0.0025.
+pub const LOUD: f32 = 6.0;
+
+/// How loud a loss is, on a scale from 0 to `steps`: 0 below a tenth of a nat, the last at [`LOUD`], evenly in between.
+/// The scale is fixed, so that the same loss looks the same in every example.
 pub fn loudness(loss: f32, steps: usize) -> usize {
-    const LOUD: f32 = 6.0;
     if loss < 0.1 {
         return 0;
     }
@@ -212,10 +214,9 @@ mod tests {
         found.ask("again", None, &student.decoder).unwrap();
         let sequences: Vec<&[TokenLosses]> = found.sequences().collect();
         assert_eq!((sequences.len(), sequences[1].len(), found.checkpoints.len()), (2, 4, 2));
-        for place in 1..4 {
-            // What stands before a token is the same in both, and a student is asked the same twice.
-            let (one, other) = (sequences[0][place].at(0).unwrap(), sequences[1][place].at(1).unwrap());
-            assert!((one - other).abs() < 1e-6);
+        // What stands before a token is the same in both, and a student is asked the same twice.
+        for (one, other) in sequences[0].iter().zip(sequences[1]).skip(1) {
+            assert!((one.at(0).unwrap() - other.at(1).unwrap()).abs() < 1e-6);
         }
     }
 

@@ -110,7 +110,7 @@ fn a_small_screen_shows_the_same() {
     let mut bench = Bench::open(dir.path(), 80, 24);
     bench.press("3<lt>b");
     bench.says(CULPRIT);
-    bench.says("of the rationale");
+    bench.says("a token at step ");
     bench.says("row 8 of train");
     bench.press("<enter>4l");
     bench.says("most ");
@@ -141,8 +141,8 @@ fn the_cursor_goes_over_every_step_and_from_spike_to_spike() {
     bench.says("no run yet");
     let run = RunDirectory::create(dir.path(), RunSpec::preset("toy"), "quiet").unwrap();
     let mut journal = Writer::open(&run.journal()).unwrap();
-    bench.look();
-    bench.press("h");
+    let mut bench = Bench::open(dir.path(), 80, 24);
+    bench.press("3h");
     bench.says("no step yet");
     for number in (1..=99).filter(|number| *number != 50) {
         journal.append(step(number, if number == 70 { 9.0 } else { 2.0 })).unwrap();
@@ -151,6 +151,8 @@ fn the_cursor_goes_over_every_step_and_from_spike_to_spike() {
             journal.append(Event::Skipped(skipped)).unwrap();
         }
     }
+    // A run at rest is looked at once a second.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     bench.look();
     let at = |bench: &Bench| bench.state.loupe.cursor.as_ref().map(|(_, step)| *step);
     // The first key shows the newest step.

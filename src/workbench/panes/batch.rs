@@ -37,7 +37,7 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     head.truncate(usize::from(inside.height / 3).max(1));
     let height = head.len() as u16;
     draw_lines(frame, Rect { height, ..inside }, head, 0);
-    let below = 5.min(inside.height.saturating_sub(height) / 3);
+    let below = 5.min(inside.height.saturating_sub(height) / 2);
     let list = Rect { y: inside.y + height, height: inside.height.saturating_sub(height + below), ..inside };
     draw_list(frame, list, state, batch, view.cursor);
     let selected = Rect { y: list.y + list.height, height: below, ..inside };
@@ -59,8 +59,11 @@ fn says(batch: &StepBatch) -> String {
     format!("{took}epoch {}, {} examples of {} tokens{agrees}", batch.epoch, batch.examples.len(), batch.tokens)
 }
 
+/// A checkpoint beside the step, and what an example costs there.
+type Side<'a> = (&'a Near, fn(&BatchExample) -> Option<ExampleLoss>);
+
 /// The sides of the step that were asked: the student before it and the one after it.
-fn sides(batch: &StepBatch) -> Vec<(&Near, fn(&BatchExample) -> Option<ExampleLoss>)> {
+fn sides(batch: &StepBatch) -> Vec<Side<'_>> {
     let before = batch.before.as_ref().map(|near| (near, (|own| own.before) as fn(&BatchExample) -> _));
     let after = batch.after.as_ref().map(|near| (near, (|own| own.after) as fn(&BatchExample) -> _));
     before.into_iter().chain(after).collect()
@@ -122,14 +125,14 @@ fn draw_selected(frame: &mut Frame, area: Rect, state: &State, batch: &StepBatch
         .filter_map(|(near, loss)| loss(own).map(|loss| (near, loss)))
         .map(|(near, loss)| {
             let (label, rationale) = (number(loss.loss_label), number(loss.loss_rationale));
-            format!("step {}: a token of the label {label}, of the rationale {rationale}", near.step)
+            format!("at step {}: label {label}, rationale {rationale}", near.step)
         })
         .collect();
     let mut lines = vec![Line::styled("─".repeat(usize::from(area.width)), theme.chrome.style())];
     let mut question = wrap_text(&own.question, theme.text.style(), area.width);
     question.truncate(usize::from(area.height).saturating_sub(3).max(1));
     lines.extend(question);
-    let text = format!("{} · row {} of train", parts.join(" · "), own.row + 1);
+    let text = format!("a token {} · row {} of train", parts.join(" · "), own.row + 1);
     lines.extend(wrap_text(&text, theme.chrome.style(), area.width));
     draw_lines(frame, area, lines, 0);
 }

@@ -6,14 +6,11 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::{draw_empty, draw_lines, frame_of};
-use crate::evaluation::token_losses::{TokenLosses, loudness};
+use crate::evaluation::token_losses::{LOUD, TokenLosses, loudness};
 use crate::workbench::loupe::Lossy;
 use crate::workbench::pane::Pane;
 use crate::workbench::state::State;
 use crate::workbench::widgets::flow::{Piece, cut, wrap, wrap_text};
-
-/// Losses from this on have the strongest style, in nats.
-const LOUD: f32 = 6.0;
 
 /// Tokens that are named with what they cost.
 const NAMED: usize = 8;
