@@ -99,12 +99,15 @@ fn draw_chart(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
         end = end.max(other.history.steps_planned);
     }
     for (place, (name, points, with_span)) in curves(state, run).into_iter().enumerate() {
-        // Under the cursor, or the newest.
+        if points.is_empty() {
+            continue;
+        }
+        // As far as is known under the cursor, or the newest.
         let cursor = state.loupe.step_of(run).unwrap_or(usize::MAX) as f64;
-        let shown = points.iter().rev().find(|point| point.0 <= cursor).or(points.first());
-        let Some((_, last)) = shown.copied() else { continue };
+        let value = points.iter().rev().find(|point| point.0 <= cursor);
+        let value = value.map_or_else(String::new, |(_, value)| format!(" {value:.3}"));
         let style = theme.series(place);
-        legend.push(legend_piece('─', &format!("{name} {last:.3}"), style));
+        legend.push(legend_piece('─', &format!("{name}{value}"), style));
         series.push(Series { points, style, with_span, is_dashed: false });
     }
     legend.extend(others);
