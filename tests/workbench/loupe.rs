@@ -167,7 +167,7 @@ fn the_cursor_goes_over_every_step_and_from_spike_to_spike() {
     bench.says("─ label 4.500");
     bench.press("<lt>");
     assert_eq!(at(&bench), Some(50));
-    bench.says("step 50 was skipped: its loss is no number");
+    bench.says("step 50 was skipped: its loss was no number");
     bench.press("h");
     assert_eq!(at(&bench), Some(49));
     bench.press("ll>");
