@@ -13,6 +13,8 @@ pub mod faithfulness;
 pub mod generate;
 pub mod init;
 pub mod intervene;
+pub mod loss;
+mod loupe;
 pub mod output;
 pub mod render;
 pub mod runs;
@@ -84,6 +86,8 @@ enum Command {
     WhatIf(what_if::WhatIfArgs),
     /// Whether the tokens that a method calls key are key to the student
     Faithfulness(faithfulness::FaithfulnessArgs),
+    /// What each token of an example costs a student
+    Loss(loss::LossArgs),
     /// What was run and what runs now
     #[command(subcommand, after_help = runs::EXAMPLES)]
     Runs(runs::RunsCommand),
@@ -172,6 +176,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Attribute(args) => attribute::run(args, context),
         Command::WhatIf(args) => what_if::run(args, context),
         Command::Faithfulness(args) => faithfulness::run(args, context),
+        Command::Loss(args) => loss::run(&args, context),
         Command::Runs(command) => runs::run(command, context),
         Command::Student(command) => student::run(command, context),
         Command::Study(command) => study::run(command, context),

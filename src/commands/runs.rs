@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::output::{Context, Interrupted, Usage, print, say};
-use super::table;
+use super::{loupe, table};
 use crate::files;
 use crate::journal::{Event, RunState, Tail};
 use crate::runs::{Run, RunDirectory, control, fork, spawn};
@@ -62,6 +62,34 @@ pub enum RunsCommand {
     Follow {
         /// The run's id, a part of it, or `last`
         run: String,
+    },
+    /// Steps whose loss stands out from those before them
+    ///
+    /// A loss stands out where it lies further above the median of the nine steps before it than the last 50 steps did, by
+    /// six of their robust standard deviations and on a logarithmic scale. A skipped step, whose loss was no number, is
+    /// listed too.
+    #[command(
+        after_help = "Examples:\n  afterthought runs spikes last\n  afterthought runs spikes last --json | jq '.spikes[].step'"
+    )]
+    Spikes {
+        /// The run's id, a part of it, or `last`
+        run: String,
+    },
+    /// The very examples that a step was fed, and what each costs at the checkpoints around it
+    ///
+    /// They are found again from the run's settings and data, without training, and held against the journal. Those that
+    /// cost most come first.
+    #[command(
+        after_help = "Examples:\n  afterthought runs batch last 120\n  afterthought runs batch last 120 --json | jq '.examples[0]'"
+    )]
+    Batch {
+        /// The run's id, a part of it, or `last`
+        run: String,
+        /// The step, 1 for the first; `runs spikes` lists those that stand out
+        step: usize,
+        /// Where to compute: auto, cpu or cuda:N
+        #[arg(long, default_value = "auto")]
+        device: String,
     },
     /// Let a run wait after its present step
     #[command(after_help = "Example:\n  afterthought runs pause last")]
@@ -134,6 +162,8 @@ pub fn run(command: RunsCommand, context: &Context) -> anyhow::Result<()> {
             table::disagree(&table, &one, &other, context)
         }
         RunsCommand::Follow { run } => follow(context, &find(&run)?),
+        RunsCommand::Spikes { run } => loupe::show_spikes(context, &find(&run)?),
+        RunsCommand::Batch { run, step, device } => loupe::batch(context, &find(&run)?, step, &device),
         RunsCommand::Pause { run } => command_worker(context, &find(&run)?, control::Command::Pause),
         RunsCommand::Stop { run } => command_worker(context, &find(&run)?, control::Command::Stop),
         RunsCommand::Resume { run } => resume(context, &find(&run)?),

@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod interventions;
 pub mod statistics;
+pub mod token_losses;
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -3,6 +3,7 @@
 //! fine-tune and whoever watches it.
 
 pub mod attributions;
+pub mod batch;
 pub mod control;
 pub mod directory;
 pub mod fingerprint;
@@ -16,6 +17,7 @@ pub mod scorer;
 pub mod slots;
 pub mod spawn;
 pub mod spec;
+pub mod spikes;
 mod split;
 pub mod supervisor;
 mod tensorboard;
@@ -115,6 +117,20 @@ pub enum RunError {
     Device { name: String, problem: String },
     #[error("{error} · the last checkpoint is {checkpoint} · `afterthought runs resume {id}` goes on from there")]
     Failed { id: String, checkpoint: String, error: Box<RunError> },
+    #[error("it would have other words now than run {id} began with: its rows or its files have changed")]
+    OtherWords { id: String },
+    #[error("run {id} has no step {step}: its steps are 1 to {steps}")]
+    NoSuchStep { id: String, step: usize, steps: usize },
+    #[error(
+        "step {step} of run {id} was taken by run {of}, of which it is a fork from step {at} on · \
+         `afterthought runs batch {of} {step}`"
+    )]
+    StepOfOther { id: String, step: usize, of: String, at: usize },
+    #[error(
+        "run {id} chose tokens by the scores of {scorer}, and those of its rows are not there any more, so its batches \
+         can't be made again"
+    )]
+    ScoresLost { id: String, scorer: String },
     #[error("run {id} has no evaluation of a checkpoint that it kept, so none is its best")]
     NoBest { id: String },
     #[error("the worker broke down: {message}")]

@@ -53,6 +53,12 @@ impl Reading {
         Ok(Self { tokenizer: Arc::new(tokenizer), context, vectors: Arc::default() })
     }
 
+    /// The tokenizer of a student in a folder, such as a checkpoint.
+    pub fn at(folder: &Path) -> Result<Self, RunError> {
+        let (tokenizer, context) = Self::from_folder(folder)?;
+        Ok(Self { tokenizer: Arc::new(tokenizer), context, vectors: Arc::default() })
+    }
+
     fn from_folder(folder: &Path) -> Result<(Tokenizer, usize), RunError> {
         let (family, architecture, config) = weights::read_config(folder)?;
         Ok((weights::read_tokenizer(folder, family, &config, &architecture)?, architecture.context))

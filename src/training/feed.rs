@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::order::Order;
+use super::settings::TrainingSettings;
 use crate::rationale::{Batch, Encoded};
 
 /// Steps whose batches wait ready.
@@ -29,6 +30,27 @@ pub struct Feed {
 impl Feed {
     pub fn new(examples: Arc<[Encoded]>, order: Order, batch_size: usize, steps: usize) -> Self {
         Self { examples, redraw: None, order, batch_size, steps, coming: None }
+    }
+
+    /// What a run of these settings is fed, and the order that it follows.
+    pub fn of(examples: Arc<[Encoded]>, settings: &TrainingSettings, order_seed: u64) -> (Self, Order) {
+        let lengths = examples.iter().map(Encoded::longest).collect();
+        let order = Order::new(lengths, settings.examples_per_step(), order_seed, settings.bucket);
+        let steps = settings.total_steps(examples.len());
+        (Self::new(examples, order.clone(), settings.batch_size, steps), order)
+    }
+
+    /// Steps in all.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// The examples of a step, 0 for the first, in the order of its batches: the place of each among all, and how it is
+    /// read there.
+    pub fn examples(&mut self, step: usize) -> Vec<(usize, Encoded)> {
+        let places = self.order.step(step).to_vec();
+        let chosen = chosen(&self.examples, self.redraw.as_ref(), &mut self.order, step);
+        places.into_iter().zip(chosen.into_iter().map(Cow::into_owned)).collect()
     }
 
     /// Asks for the examples anew in each epoch.
@@ -72,6 +94,21 @@ impl Feed {
     }
 }
 
+/// The examples of a step, as they are in its epoch.
+fn chosen<'a>(
+    examples: &'a [Encoded],
+    redraw: Option<&Redraw>,
+    order: &mut Order,
+    step: usize,
+) -> Vec<Cow<'a, Encoded>> {
+    let epoch = step / order.steps_per_epoch();
+    let as_read = |place: &usize| match redraw.and_then(|redraw| redraw(epoch, *place)) {
+        Some(own) => Cow::Owned(own),
+        None => Cow::Borrowed(&examples[*place]),
+    };
+    order.step(step).iter().map(as_read).collect()
+}
+
 fn batches(
     examples: &[Encoded],
     redraw: Option<&Redraw>,
@@ -79,15 +116,7 @@ fn batches(
     step: usize,
     batch_size: usize,
 ) -> Vec<Batch> {
-    let epoch = step / order.steps_per_epoch();
-    let chosen: Vec<Cow<Encoded>> = order
-        .step(step)
-        .iter()
-        .map(|place| match redraw.and_then(|redraw| redraw(epoch, *place)) {
-            Some(own) => Cow::Owned(own),
-            None => Cow::Borrowed(&examples[*place]),
-        })
-        .collect();
+    let chosen = chosen(examples, redraw, order, step);
     let chosen: Vec<&Encoded> = chosen.iter().map(AsRef::as_ref).collect();
     chosen.chunks(batch_size).map(Batch::of).collect()
 }
@@ -122,6 +151,21 @@ mod tests {
         }
         for step in [15, 8, 20, 3] {
             assert_eq!(feed().redrawing(redraw.clone()).step(step), all[step], "resumed at step {step}");
+        }
+    }
+
+    #[test]
+    fn the_examples_of_a_step_are_those_of_its_batches() {
+        let redraw: Redraw = Arc::new(|epoch, place| {
+            (epoch > 0).then(|| Encoded { ids: vec![place as u32 + 1, epoch as u32, 0], ..Encoded::default() })
+        });
+        let mut feed = feed().redrawing(redraw);
+        assert_eq!(feed.steps(), 21);
+        for step in 0..21 {
+            let examples = feed.examples(step);
+            let read: Vec<&Encoded> = examples.iter().map(|(_, example)| example).collect();
+            assert_eq!(read.chunks(4).map(Batch::of).collect::<Vec<_>>(), feed.step(step), "step {step}");
+            assert!(examples.iter().all(|(place, example)| example.ids[0] as usize == place + 1));
         }
     }
 

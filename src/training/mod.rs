@@ -12,7 +12,7 @@ pub mod trainer;
 
 use std::path::PathBuf;
 
-pub use feed::Redraw;
+pub use feed::{Feed, Redraw};
 pub use settings::{Every, Keep, OnNonfinite, Reduction, TrainingSettings};
 pub use trainer::Trainer;
 

@@ -59,13 +59,12 @@ impl Trainer {
             weight_decay: settings.weight_decay,
             clip: settings.clip,
         };
-        let lengths = examples.iter().map(Encoded::longest).collect();
-        let steps = settings.total_steps(examples.len());
-        let order = Order::new(lengths, settings.examples_per_step(), order_seed, settings.bucket);
+        let (feed, order) = Feed::of(examples.clone(), &settings, order_seed);
+        let steps = feed.steps();
         Ok(Self {
             optimizer: AdamW::new(&student.parameters, adamw)?.with_ops(student.decoder.ops())?,
             schedule: settings.learning_rates(steps),
-            feed: Feed::new(examples.clone(), order.clone(), settings.batch_size, steps),
+            feed,
             teacher: None,
             order,
             order_seed,

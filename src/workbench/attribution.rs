@@ -103,6 +103,8 @@ pub struct Attributed {
     pub found: ExampleAttribution,
     /// Label, text and probability of each choice, after the same tokens.
     pub choices: Vec<(String, String, f64)>,
+    /// Steps of the checkpoints that the run has.
+    pub kept: Vec<usize>,
     /// Whether the student was trained to read the rationale before the label.
     pub reads: bool,
     /// What was asked, and of which question and rationale.

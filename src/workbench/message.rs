@@ -6,6 +6,7 @@ use crossterm::event::KeyEvent;
 
 use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
+use super::loupe::{LossQuestion, Lossy};
 use super::state::{EditTarget, Notice, Opened, Shown};
 use super::theme::Theme;
 use crate::attribution::Asked;
@@ -15,6 +16,7 @@ use crate::corpus::edits::Patch;
 use crate::corpus::filter::Filter;
 use crate::corpus::rows::Count;
 use crate::journal::{Entry, RunState};
+use crate::runs::batch::StepBatch;
 use crate::runs::{Run, RunSpec, control};
 use crate::studies::Baseline as BaselineRow;
 use crate::studies::disagree::Disagreements;
@@ -81,6 +83,16 @@ pub enum Message {
         generation: u64,
         result: Box<Result<Disagreements, String>>,
     },
+    /// The examples of a step.
+    BatchRead {
+        generation: u64,
+        result: Box<Result<StepBatch, String>>,
+    },
+    /// What the tokens of a question cost.
+    LossMeasured {
+        generation: u64,
+        result: Box<Result<Lossy, String>>,
+    },
     /// The names of the studies there are.
     Studies(Vec<String>),
     /// An edit is on the disk, or not.
@@ -128,6 +140,8 @@ pub enum Effect {
     LoadPredictions { run: String, dataset: String, split: String },
     MakeBoard { generation: u64, shown: BoardShown, baselines: Vec<BaselineRow> },
     Disagree(Box<DisagreeRequest>),
+    ReadBatch(BatchRequest),
+    MeasureLoss(Box<LossRequest>),
     ListStudies,
     Edit { target: EditTarget, patch: Patch },
     UndoEdit(EditTarget),
@@ -154,6 +168,22 @@ pub struct DisagreeRequest {
     pub section: Section,
     pub one: Row,
     pub other: Row,
+}
+
+/// The step whose batch is wanted.
+#[derive(Debug, PartialEq)]
+pub struct BatchRequest {
+    pub generation: u64,
+    pub run: String,
+    /// 1 for the first.
+    pub step: usize,
+}
+
+/// The question whose tokens are asked for what they cost.
+#[derive(Debug, PartialEq)]
+pub struct LossRequest {
+    pub generation: u64,
+    pub question: LossQuestion,
 }
 
 /// What is to be attributed.

@@ -11,6 +11,7 @@ pub mod command;
 pub mod effects;
 pub mod keymap;
 pub mod layout;
+pub mod loupe;
 pub mod message;
 pub mod palette;
 pub mod pane;

@@ -7,6 +7,7 @@ use ratatui_textarea::TextArea;
 use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
 use super::keymap::Keymap;
+pub use super::loupe::LoupeView;
 use super::pane::Pane;
 use super::theme::Theme;
 use super::update::Kept;
@@ -39,6 +40,7 @@ pub struct State {
     pub runs: RunsView,
     pub attribution: AttributionView,
     pub board: BoardView,
+    pub loupe: LoupeView,
     /// The next run: the present data set, recipe, student and settings.
     pub draft: RunSpec,
     pub theme: Theme,
@@ -266,6 +268,8 @@ pub enum Overlay {
     /// A token that is typed anew, in its place.
     Retype,
     Menu(Menu),
+    /// The batch of a step.
+    Batch,
     Confirm {
         question: String,
         then: Confirmed,
@@ -384,6 +388,7 @@ impl State {
             },
             attribution: AttributionView::new(),
             board: BoardView::default(),
+            loupe: LoupeView::default(),
             draft: RunSpec::preset("toy"),
             theme,
             theme_name,

@@ -3,6 +3,7 @@
 mod bench;
 mod browsing;
 mod comparing;
+mod loupe;
 mod recipes;
 mod screens;
 mod trying;

@@ -53,3 +53,11 @@ fn what_lies_over_the_panes_at_80_by_24() {
         insta::assert_snapshot!(name, bench.styled());
     }
 }
+
+#[test]
+fn a_step_under_the_cursor_at_80_by_24() {
+    let dir = project();
+    let mut bench = Bench::open(dir.path(), 80, 24);
+    bench.press("3hhhhhhhhhhhh");
+    insta::assert_snapshot!(bench.styled());
+}

@@ -11,6 +11,7 @@ use crate::corpus::Dataset;
 use crate::rationale::{Borrowed, Placement};
 use crate::runs::scorer::TrainedRun;
 use crate::runs::{RunDirectory, prepare};
+use crate::training::checkpoint;
 use crate::workbench::attribution::{Attributed, Looked};
 use crate::workbench::message::{AttributeRequest, WhatIfRequest};
 
@@ -36,6 +37,7 @@ impl Services {
             run: looked.clone(),
             choices: choices.map(|(choice, p)| (choice.label.clone(), choice.text.clone(), p)).collect(),
             found,
+            kept: checkpoint::list(&trained.run.checkpoints()).into_iter().map(|(step, _)| step).collect(),
             reads: trained.spec.rationale.placement == Placement::Pre,
             asked: asked.clone(),
             question: example.question.clone(),

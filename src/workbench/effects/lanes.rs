@@ -24,6 +24,8 @@ enum Lane {
     Predictions,
     Board,
     Questions,
+    Batch,
+    Loss,
     Studies,
     /// Everything else, in order.
     Changes,
@@ -42,6 +44,8 @@ impl Lane {
             Effect::LoadPredictions { .. } => Self::Predictions,
             Effect::MakeBoard { .. } => Self::Board,
             Effect::Disagree(_) => Self::Questions,
+            Effect::ReadBatch(_) => Self::Batch,
+            Effect::MeasureLoss(_) => Self::Loss,
             Effect::ListStudies => Self::Studies,
             _ => Self::Changes,
         }

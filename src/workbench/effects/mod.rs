@@ -4,6 +4,7 @@
 mod attribution;
 mod board;
 pub mod lanes;
+mod loupe;
 pub mod watch;
 
 use std::collections::HashMap;
@@ -47,6 +48,8 @@ pub struct Services {
     readings: Mutex<HashMap<(String, String, String), Reading>>,
     /// The students that were looked into last.
     students: attribution::Students,
+    /// Those whose losses were looked at.
+    loupe: loupe::Students,
     /// The newest question of each kind; answers to older ones need not be finished.
     newest_search: AtomicU64,
 }
@@ -60,6 +63,7 @@ impl Services {
             datasets: Mutex::default(),
             readings: Mutex::default(),
             students: attribution::Students::default(),
+            loupe: loupe::Students::default(),
             newest_search: AtomicU64::new(0),
         }
     }
@@ -119,6 +123,14 @@ impl Services {
             Effect::Disagree(request) => {
                 let result = self.disagree(&request).map_err(|error| error.to_string());
                 send(Message::Disagreed { generation: request.generation, result: Box::new(result) });
+            }
+            Effect::ReadBatch(request) => {
+                let result = self.read_batch(&request).map_err(|error| error.to_string());
+                send(Message::BatchRead { generation: request.generation, result: Box::new(result) });
+            }
+            Effect::MeasureLoss(request) => {
+                let result = self.measure_loss(request.question).map_err(|error| error.to_string());
+                send(Message::LossMeasured { generation: request.generation, result: Box::new(result) });
             }
             Effect::ListStudies => send(Message::Studies(Study::names(&self.project))),
             Effect::Edit { target, patch } => {

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 
-use super::{draw_empty, draw_lines, frame_of};
+use super::{draw_empty, draw_lines, frame_of, loss};
 use crate::attribution::compare::compare;
 use crate::attribution::units::spans;
 use crate::attribution::what_if::{ChangedToken, Edit};
@@ -22,6 +22,9 @@ use crate::workbench::widgets::flow::{Piece, cut, wrap, wrap_text};
 const BESIDE: u16 = 90;
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
+    if state.loupe.shows_loss {
+        return loss::draw(frame, area, state);
+    }
     let view = &state.attribution;
     let title = view.result.as_ref().map_or_else(String::new, |result| {
         let waiting = if view.is_waiting { " …" } else { "" };

@@ -1,8 +1,10 @@
 //! Drawing: a pure function from the state to a frame. One file for each pane.
 
 mod attribution;
+mod batch;
 mod board;
 mod data;
+mod loss;
 mod overlay;
 mod rationale;
 mod training;

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Borders, Clear};
 
-use super::draw_lines;
+use super::{batch, draw_lines};
 use crate::workbench::command::ALL;
 use crate::workbench::keymap::Place;
 use crate::workbench::palette;
@@ -24,6 +24,7 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
         }
         Some(Overlay::Palette { input, cursor }) => draw_palette(frame, area, state, input, *cursor),
         Some(Overlay::Menu(menu)) => draw_menu(frame, area, state, menu),
+        Some(Overlay::Batch) => batch::draw(frame, area, state),
         Some(Overlay::Confirm { question, .. }) => {
             let width = 72.min(area.width.saturating_sub(4));
             let lines = wrap_text(question, state.theme.text.style(), width.saturating_sub(4));
@@ -46,7 +47,15 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
 }
 
 /// A box in the middle of the screen. Gives its inside.
-fn popup(frame: &mut Frame, area: Rect, state: &State, title: &str, keys: &str, width: u16, height: u16) -> Rect {
+pub(super) fn popup(
+    frame: &mut Frame,
+    area: Rect,
+    state: &State,
+    title: &str,
+    keys: &str,
+    width: u16,
+    height: u16,
+) -> Rect {
     let (width, height) = (width.min(area.width.saturating_sub(2)), height.min(area.height));
     let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 3, width, height };
     let theme = &state.theme;

@@ -9,6 +9,7 @@ use super::{clock, draw_empty, draw_lines, frame_of, glyph, state_style, time_le
 use crate::journal::{EvaluationEvent, StepEvent};
 use crate::runs::Run;
 use crate::training::Reduction;
+use crate::workbench::loupe::UnderCursor;
 use crate::workbench::pane::Pane;
 use crate::workbench::state::{Curve, State};
 use crate::workbench::widgets::chart::{Chart, Series};
@@ -98,14 +99,26 @@ fn draw_chart(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
         end = end.max(other.history.steps_planned);
     }
     for (place, (name, points, with_span)) in curves(state, run).into_iter().enumerate() {
-        let Some((_, last)) = points.last().copied() else { continue };
+        if points.is_empty() {
+            continue;
+        }
+        // As far as is known under the cursor, or the newest.
+        let cursor = state.loupe.step_of(run).unwrap_or(usize::MAX) as f64;
+        let value = points.iter().rev().find(|point| point.0 <= cursor);
+        let value = value.map_or_else(String::new, |(_, value)| format!(" {value:.3}"));
         let style = theme.series(place);
-        legend.push(legend_piece('─', &format!("{name} {last:.3}"), style));
+        legend.push(legend_piece('─', &format!("{name}{value}"), style));
         series.push(Series { points, style, with_span, is_dashed: false });
     }
     legend.extend(others);
-    let chart =
-        Chart { series, end: end as f64, log_scale: state.runs.log_scale, axis: theme.chrome.style(), unit: "steps" };
+    let chart = Chart {
+        series,
+        end: end as f64,
+        log_scale: state.runs.log_scale,
+        axis: theme.chrome.style(),
+        unit: "steps",
+        cursor: state.loupe.step_of(run).map(|step| (step as f64, theme.accent.style())),
+    };
     let legend = wrap(&legend, area.width);
     let height = (legend.len() as u16).min((area.height / 4).max(2));
     draw_lines(frame, Rect { height, ..area }, legend, 0);
@@ -129,13 +142,26 @@ fn number_lines(state: &State, run: &Run, width: u16) -> Vec<Line<'static>> {
         pieces.push(Piece::new(format!(" {name}\u{a0}"), theme.chrome.style()));
         pieces.push(Piece::new(value.replace(' ', "\u{a0}"), theme.text.style()));
     };
-    if let Some(step) = history.steps.last() {
-        add("step", format!("{:>4}/{}", step.step, history.steps_planned));
-        // The toy's loss is a weighted sum over an example, which its parts, being means over tokens, don't add up to.
-        let name = if run.spec.training.reduction == Reduction::ExampleSum { "loss/example" } else { "loss" };
+    // The toy's loss is a weighted sum over an example, which its parts, being means over tokens, don't add up to.
+    let name = if run.spec.training.reduction == Reduction::ExampleSum { "loss/example" } else { "loss" };
+    let mut add_step = |mark: &str, step: &StepEvent| {
+        add(mark, format!("{:>4}/{}", step.step, history.steps_planned));
         add(name, format!("{:>6.3}", step.loss));
         add("lr", format!("{:.1e}", step.learning_rate));
         add("‖g‖", format!("{:>5.2}", step.gradient_norm));
+    };
+    if let Some(UnderCursor::Skipped(skipped)) = state.loupe.under_cursor(run) {
+        let text = format!(" ▲ step {} was skipped: its {} was no number", skipped.step, skipped.what);
+        lines.extend(wrap_text(&text, theme.warning.style(), width));
+    } else if let Some(UnderCursor::Step(step)) = state.loupe.under_cursor(run) {
+        add_step("▲\u{a0}step", step);
+        if let Some((number, count, spike)) = state.loupe.spike_of(run) {
+            let usual = spike.median.map_or_else(String::new, |median| format!(", before it {median:.3}"));
+            add("spike", format!("{number} of {count}{usual}"));
+        }
+        lines.extend(wrap(&pieces, width));
+    } else if let Some(step) = history.steps.last() {
+        add_step("step", step);
         add("tok/s", format!("{:>6}", speed(step.tokens_per_second)));
         if run.state.is_active() {
             add("left", time_left(run).unwrap_or_else(|| "–".into()));

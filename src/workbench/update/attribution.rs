@@ -1,6 +1,6 @@
 //! The attribution pane: whose student is looked into, by which method, what is attributed, and what is made of it.
 
-use super::{focus, recipe, what_if};
+use super::{focus, loupe, recipe, what_if};
 use crate::attribution::{Asked, Method, Over, Target};
 use crate::rationale::recipe::{Ablation, Baseline, Keep, KeepBy, Placement, Unit};
 use crate::runs::Run;
@@ -179,8 +179,12 @@ pub fn compare(state: &mut State, looked: Looked) -> Vec<Effect> {
 
 fn step_checkpoint(state: &mut State, later: bool) -> Vec<Effect> {
     let Some(looked) = run_to_show(state) else { return vec![] };
-    let Some(run) = state.runs.find(&looked.run) else { return vec![] };
-    let steps: Vec<usize> = run.history.checkpoints.keys().copied().collect();
+    let kept = match (&state.loupe.loss.result, &state.attribution.result) {
+        (Some(lossy), _) if state.loupe.shows_loss && lossy.question.run == looked.run => Some(&lossy.kept),
+        (_, Some(result)) if result.run.run == looked.run => Some(&result.kept),
+        _ => None,
+    };
+    let steps = kept.cloned().unwrap_or_default();
     let now = looked.step.or(steps.last().copied()).unwrap_or(0);
     let next = if later {
         steps.iter().copied().find(|step| *step > now)
@@ -215,6 +219,9 @@ pub fn run_to_show(state: &State) -> Option<Looked> {
 
 /// Asks for the attribution of the selected question, if it is looked at and not there yet, and for that of the run beside it.
 pub fn ask(state: &mut State) -> Vec<Effect> {
+    if state.loupe.shows_loss {
+        return loupe::ask(state).into_iter().collect();
+    }
     if !layout::is_visible(state, Pane::Attribution) {
         return vec![];
     }

@@ -3,6 +3,7 @@
 mod attribution;
 mod board;
 mod data;
+mod loupe;
 mod overlay;
 mod recipe;
 mod runs;
@@ -80,6 +81,14 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         }
         Message::Disagreed { generation, result } => {
             board::disagreed(state, generation, *result);
+            vec![]
+        }
+        Message::BatchRead { generation, result } => {
+            loupe::batch_read(state, generation, *result);
+            vec![]
+        }
+        Message::LossMeasured { generation, result } => {
+            loupe::measured(state, generation, *result);
             vec![]
         }
         Message::Studies(names) => {
@@ -181,6 +190,17 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::MakeBaseline
         | Command::Disagreements
         | Command::ChooseStudy => return board::perform(state, command),
+        Command::StepLeft
+        | Command::StepRight
+        | Command::PreviousSpike
+        | Command::NextSpike
+        | Command::ShowBatch
+        | Command::LeaveStep
+        | Command::ToggleLoss => return loupe::perform(state, command),
+        // The same keys in the pane's other face.
+        command if state.focus == Pane::Attribution && state.loupe.shows_loss && loupe::takes(command) => {
+            return loupe::perform(state, command);
+        }
         Command::ChooseRun
         | Command::CompareRun
         | Command::EarlierCheckpoint

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{attribution, board, data, perform, recipe, runs, what_if};
+use super::{attribution, board, data, loupe, perform, recipe, runs, what_if};
 use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
@@ -44,6 +44,7 @@ pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
             state.overlay = Some(Overlay::Menu(menu));
             vec![]
         }
+        Overlay::Batch => loupe::batch_key(state, key),
         Overlay::Confirm { question, then } => match key.code {
             KeyCode::Enter | KeyCode::Char('y' | 'Y') => {
                 state.kept_editor = None;

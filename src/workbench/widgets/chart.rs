@@ -24,6 +24,8 @@ pub struct Chart {
     pub axis: Style,
     /// What the horizontal axis counts.
     pub unit: &'static str,
+    /// A place on the horizontal axis that is marked, and how.
+    pub cursor: Option<(f64, Style)>,
 }
 
 /// Columns of the vertical axis.
@@ -80,6 +82,26 @@ impl Chart {
             }
         }
         dots.flush(buffer);
+        self.draw_cursor(plot, buffer);
+    }
+
+    /// A line where the plot has no dots, and an arrow below the axis.
+    fn draw_cursor(&self, plot: Rect, buffer: &mut Buffer) {
+        let Some((at, style)) = self.cursor else { return };
+        let x = plot.x + (self.column(at, usize::from(plot.width) * 2) / 2) as u16;
+        for y in plot.y..plot.bottom() {
+            if let Some(cell) = buffer.cell_mut((x, y))
+                && cell.symbol() == " "
+            {
+                cell.set_char('┊').set_style(style);
+            }
+        }
+        buffer.set_string(x, plot.bottom(), "▲", style);
+    }
+
+    /// The column of dots of a place on the horizontal axis, of so many.
+    fn column(&self, x: f64, wide: usize) -> usize {
+        ((x / self.end.max(1.0)) * (wide - 1) as f64).round().clamp(0.0, (wide - 1) as f64) as usize
     }
 
     fn scaled(&self, value: f64) -> f64 {
@@ -104,9 +126,8 @@ impl Chart {
     /// The values of each column of dots.
     fn columns(&self, series: &Series, wide: usize) -> Vec<Option<Column>> {
         let mut columns: Vec<Option<Column>> = vec![None; wide];
-        let end = self.end.max(1.0);
         for (x, y) in series.points.iter().filter(|point| point.1.is_finite()) {
-            let place = ((x / end) * (wide - 1) as f64).round().clamp(0.0, (wide - 1) as f64) as usize;
+            let place = self.column(*x, wide);
             let column = columns[place].get_or_insert(Column { low: *y, high: *y, sum: 0.0, count: 0 });
             column.low = column.low.min(*y);
             column.high = column.high.max(*y);
@@ -217,7 +238,7 @@ mod tests {
 
     fn render(points: Vec<(f64, f64)>, log_scale: bool) -> Vec<String> {
         let series = vec![Series { points, style: Style::default(), with_span: true, is_dashed: false }];
-        let chart = Chart { series, end: 1000.0, log_scale, axis: Style::default(), unit: "steps" };
+        let chart = Chart { series, end: 1000.0, log_scale, axis: Style::default(), unit: "steps", cursor: None };
         let area = Rect::new(0, 0, 46, 9);
         let mut buffer = Buffer::empty(area);
         chart.render(area, &mut buffer);
