@@ -37,9 +37,9 @@ impl Case {
         let as_wanted = model.weights.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap()));
         let decoder = Decoder::new(model.architecture, &as_wanted.collect()).unwrap().with_ops(ops);
         let all = candle_core::safetensors::load(folder().join("lens.safetensors"), &Device::Cpu).unwrap();
-        let own = all.into_iter().filter_map(|(name, tensor)| {
-            Some((name.strip_prefix(family)?.strip_prefix('.')?.to_owned(), tensor))
-        });
+        let own = all
+            .into_iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(family)?.strip_prefix('.')?.to_owned(), tensor)));
         let expected: HashMap<String, Tensor> = own.collect();
         let ids: Vec<Vec<u32>> = expected["ids"].to_vec2().unwrap();
         Self { family, decoder, batch: ids.len(), ids: ids.concat(), expected }

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod generate;
 pub mod init;
 pub mod intervene;
+pub mod lens;
 pub mod output;
 pub mod render;
 pub mod runs;
@@ -77,6 +78,9 @@ enum Command {
     Intervene(intervene::InterveneArgs),
     /// Which tokens a student's answer rests on
     Attribute(attribute::AttributeArgs),
+    /// What each layer of a student would say, and from which on the label is readable
+    #[command(subcommand, after_help = lens::EXAMPLES)]
+    Lens(lens::LensCommand),
     /// What was run and what runs now
     #[command(subcommand, after_help = runs::EXAMPLES)]
     Runs(runs::RunsCommand),
@@ -163,6 +167,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args, context),
         Command::Intervene(args) => intervene::run(&args, context),
         Command::Attribute(args) => attribute::run(args, context),
+        Command::Lens(command) => lens::run(&command, context),
         Command::Runs(command) => runs::run(command, context),
         Command::Student(command) => student::run(command, context),
         Command::Study(command) => study::run(command, context),

@@ -184,7 +184,8 @@ impl Material {
 
     /// The token ids of all examples that can be rendered, and how many can't.
     fn sequences(&self) -> Result<(Vec<Vec<u32>>, usize), RunError> {
-        let rendered: Vec<_> = (0..self.loaded.examples.len()).into_par_iter().map(|place| self.render(place)).collect();
+        let rendered: Vec<_> =
+            (0..self.loaded.examples.len()).into_par_iter().map(|place| self.render(place)).collect();
         let (mut sequences, mut skipped) = (Vec::new(), 0);
         for rendered in rendered {
             match rendered {

@@ -118,9 +118,7 @@ pub enum RunError {
     Failed { id: String, checkpoint: String, error: Box<RunError> },
     #[error("run {id} has no evaluation of a checkpoint that it kept, so none is its best")]
     NoBest { id: String },
-    #[error(
-        "run {run} has no {lens} lens of its {checkpoint} · `afterthought lens train {run}{again}` trains one"
-    )]
+    #[error("run {run} has no {lens} lens of its {checkpoint} · `afterthought lens train {run}{again}` trains one")]
     NoLens { run: String, checkpoint: String, lens: String, again: String },
     #[error("{}: {problem} · `afterthought lens train` makes it anew", path.display())]
     LensFile { path: PathBuf, problem: String },

@@ -77,8 +77,7 @@ impl Decoder {
         let (rows, vocabulary) = (end.dim(0)?, output.matrix.dim(0)?);
         let size = (CHUNK / vocabulary.max(1)).clamp(1, rows.max(1));
         let end = self.norm.apply(self.ops, end)?.detach();
-        let hidden: Vec<Tensor> =
-            read.iter().map(|stream| self.norm.apply(self.ops, stream)).collect::<Result<_>>()?;
+        let hidden: Vec<Tensor> = read.iter().map(|stream| self.norm.apply(self.ops, stream)).collect::<Result<_>>()?;
         let mut sums = vec![0.0; read.len()];
         let mut slopes: Vec<Vec<Tensor>> = vec![Vec::new(); read.len()];
         for first in (0..rows).step_by(size) {
@@ -123,7 +122,8 @@ mod tests {
         let weights = weights::initial(&architecture, 3, &Device::Cpu).unwrap();
         // Larger than fresh ones, whose layers hardly change anything.
         let grown = |tensor: Tensor| if tensor.rank() > 1 { (tensor * 6.0).unwrap() } else { tensor };
-        let weights = weights.into_iter().map(|(name, tensor)| (name, grown(tensor).to_dtype(dtype).unwrap())).collect();
+        let weights =
+            weights.into_iter().map(|(name, tensor)| (name, grown(tensor).to_dtype(dtype).unwrap())).collect();
         let ops = if dtype == DType::F32 { Ops::Fused } else { Ops::Composed };
         Decoder::new(architecture, &weights).unwrap().with_ops(ops)
     }

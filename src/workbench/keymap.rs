@@ -110,6 +110,10 @@ const DEFAULTS: &[Row] = &[
     (In(Attribution), &["r"], ChooseRun, Some("run")),
     (In(Attribution), &["b"], NextBaseline, Some("baseline")),
     (In(Attribution), &["v"], NextOver, Some("attribute to")),
+    (In(Attribution), &["L"], NextLens, Some("lens")),
+    (In(Attribution), &["F"], TrainLens, None),
+    (In(Attribution), &["h", "left"], WordLeft, None),
+    (In(Attribution), &["l", "right"], WordRight, None),
 
     (In(Board), &["enter"], OpenRow, Some("open")),
     (In(Board), &["esc"], CloseRow, Some("back")),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crossterm::event::KeyEvent;
 
 use super::board::Shown as BoardShown;
+use super::lens::Looked;
 use super::state::{Attributed, EditTarget, Notice, Opened, Shown};
 use super::theme::Theme;
 use crate::attribution::Over;
@@ -13,6 +14,7 @@ use crate::corpus::edits::Patch;
 use crate::corpus::rows::Count;
 use crate::journal::{Entry, RunState};
 use crate::rationale::recipe::Baseline;
+use crate::runs::lenses::Which;
 use crate::runs::{Run, RunSpec, control};
 use crate::studies::Baseline as BaselineRow;
 use crate::studies::disagree::Disagreements;
@@ -51,6 +53,17 @@ pub enum Message {
     Attributed {
         generation: u64,
         result: Result<Attributed, String>,
+    },
+    /// What a lens reads of the selected question.
+    LensRead {
+        generation: u64,
+        result: Box<Result<Looked, String>>,
+    },
+    /// How far the training of a lens is.
+    LensTraining(String),
+    LensTrained {
+        run: String,
+        result: Result<String, String>,
     },
     /// What was predicted by a run, by example id: the label and whether it is right.
     Predictions {
@@ -117,6 +130,8 @@ pub enum Effect {
     Find { generation: u64, dataset: String, split: String, source: String, filter: String },
     Preview { generation: u64, spec: Box<RunSpec>, split: String, place: usize, example: Box<Example> },
     Attribute(Box<AttributeRequest>),
+    ReadLens(Box<LensRequest>),
+    TrainLens { run: String },
     LoadPredictions { run: String, dataset: String, split: String },
     MakeBoard { generation: u64, shown: BoardShown, baselines: Vec<BaselineRow> },
     Disagree(Box<DisagreeRequest>),
@@ -158,4 +173,16 @@ pub struct AttributeRequest {
     pub source: String,
     pub baseline: Baseline,
     pub over: Over,
+}
+
+/// The question that a lens is to read.
+#[derive(Debug, PartialEq)]
+pub struct LensRequest {
+    pub generation: u64,
+    pub run: String,
+    pub dataset: String,
+    pub split: String,
+    pub row: usize,
+    pub example: Example,
+    pub which: Which,
 }

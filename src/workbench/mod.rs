@@ -10,6 +10,7 @@ pub mod command;
 pub mod effects;
 pub mod keymap;
 pub mod layout;
+pub mod lens;
 pub mod message;
 pub mod palette;
 pub mod pane;

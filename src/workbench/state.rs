@@ -6,6 +6,7 @@ use ratatui_textarea::TextArea;
 
 pub use super::board::BoardView;
 use super::keymap::Keymap;
+pub use super::lens::LensView;
 use super::pane::Pane;
 use super::theme::Theme;
 use crate::attribution::{ExampleAttribution, Over};
@@ -37,6 +38,7 @@ pub struct State {
     pub recipe: RecipeView,
     pub runs: RunsView,
     pub attribution: AttributionView,
+    pub lens: LensView,
     pub board: BoardView,
     /// The next run: the present data set, recipe, student and settings.
     pub draft: RunSpec,
@@ -413,6 +415,7 @@ impl State {
                 top: 3,
                 scroll: 0,
             },
+            lens: LensView::default(),
             board: BoardView::default(),
             draft: RunSpec::preset("toy"),
             theme,

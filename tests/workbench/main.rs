@@ -3,6 +3,7 @@
 mod bench;
 mod browsing;
 mod comparing;
+mod lens;
 mod recipes;
 mod screens;
 mod watching;

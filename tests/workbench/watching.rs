@@ -12,7 +12,7 @@ use afterthought::workbench::state::Curve;
 use super::bench::Bench;
 
 /// Trains a short run in this process.
-fn train(project: &Path, overrides: &[&str]) -> RunDirectory {
+pub fn train(project: &Path, overrides: &[&str]) -> RunDirectory {
     let mut overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
     overrides.extend(["training.steps=30".into(), "training.batch_size=16".into(), "evaluation.every=10".into()]);
     let mut spec = RunSpec::preset("toy").with_overrides(&overrides).unwrap();

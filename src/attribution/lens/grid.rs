@@ -235,4 +235,60 @@ mod tests {
             assert_eq!(cell_of(&[0.0, spoiled, 0.0, 0.0, 0.0], &question()), None);
         }
     }
+
+    /// A student that reads 4,096 tokens, and a rendering of as many; the label is written after the sixth.
+    fn long() -> (Decoder, Tokenizer, Question, Rendered) {
+        use crate::rationale::RenderedToken;
+        use crate::student::{toy, weights};
+        let tokenizer = toy::tokenizer(std::iter::once("wug fins diver case 魚 דג".to_owned())).unwrap();
+        let mut architecture = toy::architecture(tokenizer.size());
+        architecture.context = 4096;
+        let weights = weights::initial(&architecture, 3, &candle_core::Device::Cpu).unwrap();
+        let decoder = Decoder::new(architecture, &weights).unwrap();
+        let size = tokenizer.size() as u32;
+        let token = |place: u32| RenderedToken {
+            id: place * 7 % size,
+            text: word(&tokenizer, place * 7 % size),
+            role: Role::Prompt,
+            loss: 0.0,
+            origin: None,
+            score: None,
+            highlighted: false,
+        };
+        let rendered = Rendered { tokens: (0..4096).map(token).collect(), ..Rendered::default() };
+        let question =
+            Question { ids: rendered.ids(), place: Some(5), gold: size - 1, others: vec![5, 6], ..question() };
+        (decoder, tokenizer, question, rendered)
+    }
+
+    #[test]
+    fn a_long_example_reads_as_its_beginning_does() {
+        let (decoder, tokenizer, question, mut rendered) = long();
+        let mut go_on = |_, _| ControlFlow::Continue(());
+        let whole = read(&decoder, &tokenizer, question.clone(), &rendered, &Lens::Logit, &mut go_on).unwrap();
+        rendered.tokens.truncate(30);
+        let short = Question { ids: rendered.ids(), ..question };
+        let short = read(&decoder, &tokenizer, short, &rendered, &Lens::Logit, &mut go_on).unwrap();
+        assert_eq!((whole.tokens.len(), short.tokens.len(), whole.streams), (4096, 30, decoder.streams()));
+        for (stream, place) in (0..whole.streams).flat_map(|stream| (0..30).map(move |place| (stream, place))) {
+            let (long, short) = (whole.cell(stream, place).unwrap(), short.cell(stream, place).unwrap());
+            assert_eq!((long.rank, long.choice_rank), (short.rank, short.choice_rank));
+            assert!((long.probability - short.probability).abs() < 1e-6);
+        }
+        assert!(whole.cell(0, 4096).is_none() && whole.cell(whole.streams, 0).is_none());
+    }
+
+    #[test]
+    fn reading_can_be_stopped_and_broken_weights_are_told() {
+        let (decoder, tokenizer, question, rendered) = long();
+        let mut stop = |_, _| ControlFlow::Break(());
+        let result = read(&decoder, &tokenizer, question.clone(), &rendered, &Lens::Logit, &mut stop);
+        assert!(matches!(result, Err(LensError::Interrupted)));
+        // A map that overflows is as bad as a student that does.
+        let mut lens = crate::attribution::lens::Translators::identity(&decoder, 0).unwrap();
+        lens.maps[0].1 = (&lens.maps[0].1 + f64::NAN).unwrap();
+        let mut go_on = |_, _| ControlFlow::Continue(());
+        let error = read(&decoder, &tokenizer, question, &rendered, &Lens::Trained(lens), &mut go_on).unwrap_err();
+        assert!(error.to_string().contains("at the embedding is no number"), "{error}");
+    }
 }

@@ -24,7 +24,8 @@ impl Readable {
         let missed = (0..streams).rev().find(|stream| !reads(*stream, label));
         let layer = missed.map_or(0, |missed| missed + 1);
         let layer = (layer < streams).then_some(layer);
-        let place = layer.map(|layer| (0..label).rev().find(|place| !reads(layer, *place)).map_or(0, |missed| missed + 1));
+        let place =
+            layer.map(|layer| (0..label).rev().find(|place| !reads(layer, *place)).map_or(0, |missed| missed + 1));
         Self { first: at(label), layer, place, first_by_place: (0..places).map(at).collect() }
     }
 }

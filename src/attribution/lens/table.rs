@@ -83,7 +83,13 @@ impl Table {
     }
 
     /// Reads one more example.
-    pub fn add(&mut self, decoder: &Decoder, lens: &Lens, question: &Question, rendered: &Rendered) -> Result<(), LensError> {
+    pub fn add(
+        &mut self,
+        decoder: &Decoder,
+        lens: &Lens,
+        question: &Question,
+        rendered: &Rendered,
+    ) -> Result<(), LensError> {
         if !question.is_distinct() {
             self.indistinct += 1;
             return Ok(());

@@ -118,8 +118,11 @@ pub fn train(
 ) -> Result<Trained, LensError> {
     let decoder = decoder.frozen();
     // Nothing is predicted from a sequence's last token.
-    let mut sequences: Vec<&[u32]> =
-        sequences.iter().map(|ids| &ids[..ids.len().saturating_sub(1)]).filter(|ids| ids.len() > settings.ahead).collect();
+    let mut sequences: Vec<&[u32]> = sequences
+        .iter()
+        .map(|ids| &ids[..ids.len().saturating_sub(1)])
+        .filter(|ids| ids.len() > settings.ahead)
+        .collect();
     if sequences.len() < 2 {
         return Err(LensError::TooFew { ahead: settings.ahead, count: sequences.len() });
     }
@@ -215,4 +218,90 @@ fn measure(
         count += sample.places.len();
     }
     Ok((sums.into_iter().map(|sum| sum / count.max(1) as f64).collect(), count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::student::{toy, weights};
+    use candle_core::Device;
+
+    /// A student whose layers do something, and sequences of two kinds.
+    fn subject() -> (Decoder, Vec<Vec<u32>>) {
+        let architecture = toy::architecture(30);
+        let weights = weights::initial(&architecture, 3, &Device::Cpu).unwrap();
+        let grown = weights.into_iter().map(|(name, tensor)| {
+            let tensor = if tensor.rank() > 1 { (tensor * 6.0).unwrap() } else { tensor };
+            (name, tensor)
+        });
+        let decoder = Decoder::new(architecture, &grown.collect()).unwrap();
+        let sequence = |number: u32| (0..12 + number % 5).map(|place| (place * (1 + number % 2) + 3) % 30).collect();
+        (decoder, (0..40).map(sequence).collect())
+    }
+
+    fn settings(ahead: usize) -> Settings {
+        Settings { ahead, steps: 60, learning_rate: 3e-3, batch: 4, places: 32, seed: 1 }
+    }
+
+    fn values(trained: &Trained) -> Vec<f32> {
+        let maps = trained.translators.maps.iter().flat_map(|(weight, bias)| [weight, bias]);
+        maps.flat_map(|tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_lens_comes_nearer_to_the_end_on_what_it_never_saw_and_is_the_same_twice() {
+        let (decoder, sequences) = subject();
+        for ahead in [0, 2] {
+            let train = || train(&decoder, &sequences, &settings(ahead), &mut |_| ControlFlow::Continue(())).unwrap();
+            let found = train();
+            assert_eq!((found.sequences, found.held_out), (36, 4));
+            assert_eq!(found.before.len(), decoder.streams() - usize::from(ahead == 0));
+            for (before, after) in found.before.iter().zip(&found.after) {
+                assert!(after < &(before * 0.8), "ahead {ahead}: {before} to {after}");
+            }
+            assert_eq!(values(&found), values(&train()));
+        }
+    }
+
+    #[test]
+    fn who_is_told_of_the_progress_can_stop_it() {
+        let (decoder, sequences) = subject();
+        let mut seen = 0;
+        let mut stop = |progress: &Progress| {
+            seen = progress.step;
+            if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let result = train(&decoder, &sequences, &settings(0), &mut stop);
+        assert!(matches!(result, Err(LensError::Interrupted)));
+        assert_eq!(seen, 3);
+    }
+
+    #[test]
+    fn too_little_to_train_on_and_broken_weights_are_told() {
+        let (decoder, sequences) = subject();
+        let mut go_on = |_: &Progress| ControlFlow::Continue(());
+        let error = train(&decoder, &sequences, &settings(40), &mut go_on).err().unwrap().to_string();
+        assert!(error.contains("more than 41 tokens, and there are 0"), "{error}");
+
+        let architecture = toy::architecture(30);
+        let mut weights = weights::initial(&architecture, 3, &Device::Cpu).unwrap();
+        let broken = (&weights["words"] * f64::NAN).unwrap();
+        weights.insert("words".into(), broken);
+        let decoder = Decoder::new(architecture, &weights).unwrap();
+        let error = train(&decoder, &sequences, &settings(0), &mut go_on).err().unwrap().to_string();
+        assert!(error.contains("earlier checkpoint"), "{error}");
+    }
+
+    #[test]
+    fn a_long_sequence_is_read_alone() {
+        let long = vec![0; STEP_TOKENS];
+        let short = vec![0; 3];
+        let own = [&long[..], &short[..], &short[..]];
+        let mut order = Order { own: &own, seed: 0, epoch: 0, left: Vec::new() };
+        for _ in 0..20 {
+            let taken = order.next(8);
+            let longest = taken.iter().map(|ids| ids.len()).max().unwrap();
+            assert!(longest * taken.len() <= STEP_TOKENS && !taken.is_empty());
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 mod board;
 pub mod lanes;
+mod lens;
 pub mod watch;
 
 use std::collections::HashMap;
@@ -58,6 +59,7 @@ pub struct Services {
     student: Mutex<Option<LookedInto>>,
     /// The newest question of each kind; answers to older ones need not be finished.
     newest_search: AtomicU64,
+    newest_lens: AtomicU64,
 }
 
 impl Services {
@@ -70,6 +72,7 @@ impl Services {
             readings: Mutex::default(),
             student: Mutex::default(),
             newest_search: AtomicU64::new(0),
+            newest_lens: AtomicU64::new(0),
         }
     }
 
@@ -77,6 +80,9 @@ impl Services {
     pub fn supersede(&self, effect: &Effect) {
         if let Effect::Find { generation, .. } = effect {
             self.newest_search.store(*generation, Ordering::Relaxed);
+        }
+        if let Effect::ReadLens(request) = effect {
+            self.newest_lens.store(request.generation, Ordering::Relaxed);
         }
     }
 
@@ -115,6 +121,14 @@ impl Services {
                 let generation = request.generation;
                 let result = self.attribute(&request).map_err(|error| error.to_string());
                 send(Message::Attributed { generation, result });
+            }
+            Effect::ReadLens(request) => {
+                let result = self.look(&request).map_err(|error| error.to_string());
+                send(Message::LensRead { generation: request.generation, result: Box::new(result) });
+            }
+            Effect::TrainLens { run } => {
+                let result = self.train_lens(&run, send).map_err(|error| error.to_string());
+                send(Message::LensTrained { run, result });
             }
             Effect::LoadPredictions { run, dataset, split } => send(self.predictions(run, &dataset, &split)),
             Effect::MakeBoard { generation, shown, baselines } => {

@@ -3,6 +3,7 @@
 mod attribution;
 mod board;
 mod data;
+mod lens;
 mod overlay;
 mod rationale;
 mod training;
@@ -48,6 +49,7 @@ pub fn draw(frame: &mut Frame, state: &State) {
             Pane::Data => data::draw(frame, *area, state),
             Pane::Rationale => rationale::draw(frame, *area, state),
             Pane::Training => training::draw(frame, *area, state),
+            Pane::Attribution if state.lens.is_on() => lens::draw(frame, *area, state),
             Pane::Attribution => attribution::draw(frame, *area, state),
             Pane::Board => board::draw(frame, *area, state),
         }

@@ -1,6 +1,6 @@
 //! The attribution pane: whose student is looked into, and what is made of it.
 
-use super::{focus, recipe};
+use super::{focus, lens, recipe};
 use crate::attribution::Over;
 use crate::rationale::recipe::{Ablation, Baseline, Keep, KeepBy, Placement};
 use crate::runs::Run;
@@ -77,6 +77,9 @@ pub fn run_to_show(state: &State) -> Option<&Run> {
 
 /// Asks for the attribution of the selected question, if it is looked at and not there yet.
 pub fn ask(state: &mut State) -> Option<Effect> {
+    if state.lens.is_on() {
+        return lens::ask(state);
+    }
     if !layout::is_visible(state, Pane::Attribution) {
         return None;
     }

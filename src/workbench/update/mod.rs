@@ -3,6 +3,7 @@
 mod attribution;
 mod board;
 mod data;
+mod lens;
 mod overlay;
 mod recipe;
 mod runs;
@@ -67,6 +68,15 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             attribution::attributed(state, generation, result);
             vec![]
         }
+        Message::LensRead { generation, result } => {
+            lens::looked(state, generation, *result);
+            vec![]
+        }
+        Message::LensTraining(text) => {
+            state.notice = Some(Notice::info(text));
+            vec![]
+        }
+        Message::LensTrained { run, result } => lens::trained(state, &run, result),
         Message::RunFound(run) => runs::found(state, *run),
         Message::RunGone(id) => runs::gone(state, &id),
         Message::RunMoved { id, entries, state: now } => runs::moved(state, &id, entries, now),
@@ -180,6 +190,12 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::ChooseRun | Command::NextBaseline | Command::NextOver | Command::KeepTop => {
             return attribution::perform(state, command);
         }
+        Command::NextLens => return lens::next(state),
+        Command::TrainLens => return lens::train(state),
+        Command::WordLeft | Command::WordRight if state.focus == Pane::Attribution => {
+            lens::go(state, command);
+            return vec![];
+        }
         Command::More | Command::Less if state.focus == Pane::Attribution => {
             return attribution::perform(state, command);
         }
@@ -257,6 +273,7 @@ fn go(state: &mut State, command: Command) -> Vec<Effect> {
             state.runs.cursor = moved(state.runs.cursor, last, page, reversed);
             return runs::ask_predictions(state);
         }
+        Pane::Attribution if state.lens.is_on() => lens::go(state, command),
         Pane::Attribution => state.attribution.scroll = moved(state.attribution.scroll, usize::MAX / 2, page, command),
         Pane::Board => board::go(state, command),
     }
