@@ -48,9 +48,9 @@ impl Case {
     /// Every precision in which students are read, with the bar.
     fn each(mut test: impl FnMut(Self, f64)) {
         for family in FAMILIES {
-            // The fused form is f32's; its own rounding in students as harsh as these is a few 1e-6.
+            // The fused form is f32's; rounding alone moves students as harsh as these by 1e-6.
             for (ops, dtype, bar) in
-                [(Ops::Composed, DType::F64, 1e-9), (Ops::Composed, DType::F32, 5e-6), (Ops::Fused, DType::F32, 5e-6)]
+                [(Ops::Composed, DType::F64, 1e-12), (Ops::Composed, DType::F32, 3e-6), (Ops::Fused, DType::F32, 3e-6)]
             {
                 test(Self::read(family, ops, dtype), bar);
             }
@@ -88,7 +88,7 @@ fn every_layer_leaves_what_transformers_says() {
         assert_eq!(streams.len(), expected.dim(0).unwrap(), "{}", case.name());
         for (number, stream) in streams.iter().enumerate() {
             let far = gap(stream, &expected.get(number).unwrap());
-            println!("{} stream {number}: {far:.1e}", case.name());
+            println!("residual stream | {} | {number} | {far:.1e}", case.name());
             assert!(far < bar, "{} stream {number}: {far:e}", case.name());
         }
     });
@@ -101,7 +101,7 @@ fn the_logit_lens_reads_what_pytorch_reads() {
             let logits = case.decoder.read_out(stream).unwrap();
             let probabilities = candle_nn::ops::softmax(&logits, 1).unwrap();
             let far = gap(&probabilities, &case.expected["probabilities"].get(number).unwrap());
-            println!("{} stream {number}: {far:.1e}", case.name());
+            println!("probabilities | {} | {number} | {far:.1e}", case.name());
             // They are stored in f32.
             assert!(far < bar.max(1e-7), "{} stream {number}: {far:e}", case.name());
 
@@ -146,7 +146,7 @@ fn divergences_and_the_gradient_of_every_map_agree() {
                     worst = worst.max(gap(gradients.get(variable).unwrap(), &want));
                 }
             }
-            println!("{} ahead {ahead}: {worst:.1e}", case.name());
+            println!("KL and gradients | {} | ahead {ahead} | {worst:.1e}", case.name());
             assert!(worst < 2.0 * bar, "{} ahead {ahead}: {worst:e}", case.name());
         }
     });
@@ -169,9 +169,9 @@ fn steps_of_adamw_lead_where_pytorch_says() {
             for ((weight, bias), (want_weight, want_bias)) in found.maps.iter().zip(case.maps("adamw", ahead)) {
                 worst = worst.max(gap(weight, &want_weight)).max(gap(bias, &want_bias));
             }
-            println!("{} ahead {ahead}: {worst:.1e}", case.name());
+            println!("after AdamW | {} | ahead {ahead} | {worst:.1e}", case.name());
             // AdamW magnifies the rounding of gradients that are nearly nothing.
-            let bar = if case.decoder.dtype() == DType::F64 { 1e-6 } else { 1e-3 };
+            let bar = if case.decoder.dtype() == DType::F64 { 1e-10 } else { 3e-4 };
             assert!(worst < bar, "{} ahead {ahead}: {worst:e}", case.name());
         }
     });

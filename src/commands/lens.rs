@@ -252,7 +252,7 @@ fn shown(grid: &Grid, all: bool, width: usize) -> String {
     let which =
         if grid.ahead == 0 { "the next token".into() } else { format!("the token {} after the next", grid.ahead) };
     out.push_str(&format!(
-        "\nemb, 1, 2 …: what the embedding and each layer would say {which} is, with its probability in %\n\
+        "\nemb, 1, 2 …: what the embedding and each layer say {which} is, with its probability in %\n\
          ◆ the label's first token is likeliest  • it is so among the choices  → here the label is written\n"
     ));
     if let Some(place) = grid.question.place {

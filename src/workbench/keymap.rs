@@ -105,12 +105,12 @@ const DEFAULTS: &[Row] = &[
     (In(Training), &["D"], RemoveRun, None),
 
     (In(Attribution), &["K"], KeepTop, Some("keep top → recipe")),
+    (In(Attribution), &["L"], NextLens, Some("lens")),
     (In(Attribution), &["+", "="], More, Some("more")),
     (In(Attribution), &["-"], Less, Some("fewer")),
     (In(Attribution), &["r"], ChooseRun, Some("run")),
     (In(Attribution), &["b"], NextBaseline, Some("baseline")),
     (In(Attribution), &["v"], NextOver, Some("attribute to")),
-    (In(Attribution), &["L"], NextLens, Some("lens")),
     (In(Attribution), &["F"], TrainLens, None),
     (In(Attribution), &["h", "left"], WordLeft, None),
     (In(Attribution), &["l", "right"], WordRight, None),

@@ -1,7 +1,7 @@
 //! What a lens reads over a whole split: at how many examples each layer reads the label where it is written, and how that
 //! grows along the rationale.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::DType;
 use serde::Serialize;
@@ -65,7 +65,7 @@ pub struct Table {
     /// For each tenth of the rationales, from the first: places at which each layer reads the label.
     pub tenths: Vec<Vec<Share>>,
     /// After what kind of token labels become readable, and after which.
-    pub after_roles: HashMap<&'static str, usize>,
+    pub after_roles: BTreeMap<&'static str, usize>,
     #[serde(skip)]
     after_words: HashMap<String, usize>,
 }

@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_long_sequence_is_read_alone() {
         let long = vec![0; STEP_TOKENS];
-        let short = vec![0; 3];
+        let short = [0; 3];
         let own = [&long[..], &short[..], &short[..]];
         let mut order = Order { own: &own, seed: 0, epoch: 0, left: Vec::new() };
         for _ in 0..20 {

@@ -1,5 +1,7 @@
 //! What each layer of a run's student would say at each token of the selected question.
 
+use std::ops::Range;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -55,28 +57,43 @@ fn draw_looked(frame: &mut Frame, area: Rect, state: &State, looked: &Looked) {
     above.truncate(3);
     above.push(Line::default());
     let below = below(state, looked, area.width);
-    let room = usize::from(area.height).saturating_sub(above.len() + 2);
     // The grid keeps a few lines whatever else there is to say.
-    let below_height = below.len().min(room.saturating_sub(grid.streams.min(4)));
-    let rows = room.saturating_sub(below_height).min(grid.streams);
+    let room = usize::from(area.height).saturating_sub(above.len() + 1);
+    let height = below.len().min(room.saturating_sub(1 + grid.streams.min(4)));
     let mut lines = above;
-    lines.extend(cells(state, grid, area.width, rows));
-    lines.push(Line::default());
-    lines.extend(below.into_iter().take(below_height));
+    for block in blocks(state, grid, area.width, room - height) {
+        lines.extend(block);
+        lines.push(Line::default());
+    }
+    lines.extend(below.into_iter().take(height));
     draw_lines(frame, area, lines, 0);
 }
 
-/// The tokens, and under each what the layers read after it, the last layer on top; as much as fits around the cursor.
-fn cells(state: &State, grid: &Grid, width: u16, rows: usize) -> Vec<Line<'static>> {
-    let (theme, view) = (&state.theme, &state.lens);
+/// The grid around the cursor: as many stretches of tokens as fit into `room` lines with a line between them, or a part of
+/// the layers of one stretch where not even that fits.
+fn blocks(state: &State, grid: &Grid, width: u16, room: usize) -> Vec<Vec<Line<'static>>> {
+    let place = state.lens.place;
     let columns = usize::from(width.saturating_sub(NAME) / CELL).max(1);
-    let (count, streams) = (grid.tokens.len(), grid.streams);
-    let first = view.place.saturating_sub(columns / 2).min(count.saturating_sub(columns));
-    let places = first..(first + columns).min(count);
-    let lowest = view.stream.saturating_sub(rows / 2).min(streams.saturating_sub(rows));
+    let count = grid.tokens.len();
+    let fitting = (room + 1) / (grid.streams + 2);
+    if fitting <= 1 {
+        let first = place.saturating_sub(columns / 2).min(count.saturating_sub(columns));
+        return vec![cells(state, grid, first..(first + columns).min(count), room.saturating_sub(1).min(grid.streams))];
+    }
+    let all = count.div_ceil(columns);
+    let from = (place / columns).saturating_sub(fitting / 2).min(all.saturating_sub(fitting));
+    let stretch = |block: usize| block * columns..((block + 1) * columns).min(count);
+    (from..(from + fitting).min(all)).map(|block| cells(state, grid, stretch(block), grid.streams)).collect()
+}
+
+/// A stretch of tokens, and under each what the layers read after it, the last layer on top.
+fn cells(state: &State, grid: &Grid, places: Range<usize>, rows: usize) -> Vec<Line<'static>> {
+    let (theme, view) = (&state.theme, &state.lens);
+    let lowest = view.stream.saturating_sub(rows / 2).min(grid.streams.saturating_sub(rows));
 
     // That there is more to either side is said where the names of the layers stand.
-    let more = format!("{}{} ", if first > 0 { "‹" } else { " " }, if places.end < count { "›" } else { " " });
+    let (before, behind) = (places.start > 0, places.end < grid.tokens.len());
+    let more = format!("{}{}", if before { "‹" } else { " " }, if behind { "›" } else { " " });
     let mut head = vec![Span::styled(fit(&more, usize::from(NAME)), theme.chrome.style())];
     for place in places.clone() {
         let is_label = Some(place) == grid.question.place;
@@ -85,7 +102,7 @@ fn cells(state: &State, grid: &Grid, width: u16, rows: usize) -> Vec<Line<'stati
         head.push(Span::styled(format!("{text}{} ", if is_label { "→" } else { " " }), style.style()));
     }
     let mut lines = vec![Line::from(head)];
-    for stream in (lowest..(lowest + rows).min(streams)).rev() {
+    for stream in (lowest..(lowest + rows).min(grid.streams)).rev() {
         let name = if stream == 0 { "emb".into() } else { format!("{stream:>3}") };
         let mut spans = vec![Span::styled(format!("{name} "), theme.chrome.style())];
         for place in places.clone() {
@@ -103,10 +120,15 @@ fn cells(state: &State, grid: &Grid, width: u16, rows: usize) -> Vec<Line<'stati
 fn cell_of(state: &State, grid: &Grid, cell: &Cell, is_under_cursor: bool) -> [Span<'static>; 4] {
     let theme = &state.theme;
     let (word, p) = cell.top.first().map_or(("", 0.0), |(id, p)| (grid.word(*id), f64::from(*p)));
-    let style = if is_under_cursor { theme.cursor.style() } else { theme.score(p) };
+    // Without colours a strong score looks much like the cursor; how sure the cell is stands below.
+    let (sign, signed, style) = if is_under_cursor {
+        ("▸", theme.accent, theme.cursor.style())
+    } else {
+        (sure(p), theme.chrome, theme.score(p))
+    };
     let (mark, marked) = mark(state, cell);
     [
-        Span::styled(sure(p), theme.chrome.style()),
+        Span::styled(sign, signed.style()),
         Span::styled(fit(word, usize::from(CELL) - 3), style),
         Span::styled(mark, marked),
         Span::raw(" "),
