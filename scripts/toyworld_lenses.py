@@ -17,7 +17,7 @@ import numpy
 from safetensors.numpy import load_file, save_file
 
 PROGRAM, PROJECT = str(Path(sys.argv[1]).absolute()), Path(sys.argv[2])
-SEEDS, PLACEMENTS, DEPTHS = (0, 1, 2), ("none", "post", "pre"), (1, 4)
+SEEDS, PLACEMENTS, DEPTHS = (0, 1, 2), ("pre", "post", "none"), (1, 4)
 
 
 def ask(*arguments):
@@ -77,8 +77,8 @@ def settings(layers, placement, seed):
 
 
 for layers in DEPTHS:
-    for placement in PLACEMENTS:
-        for seed in SEEDS:
+    for seed in SEEDS:
+        for placement in PLACEMENTS:
             run = train(f"{layers} {placement} {seed}", settings(layers, placement, seed))
             if not list((PROJECT / "runs" / run).glob("lenses/tuned.*")):
                 ask("lens", "train", run)

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +20,8 @@ use crate::attribution::lens::{Grid, Lens, LensError, Progress, Question, Settin
 use crate::corpus::{Dataset, Example, Split};
 use crate::files::{self, FileError};
 use crate::journal::now;
-use crate::rationale::{RenderError, Rendered, Renderer};
+use crate::rationale::{Encoded, RenderError, Rendered, Renderer};
+use crate::training::settings::Unusable;
 
 /// Which lens is wanted: `logit`, `tuned`, `future` or `future:K`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -182,19 +182,11 @@ impl Material {
         self.renderer.render(&self.loaded.examples[place], self.loaded.borrow(place, &self.renderer))
     }
 
-    /// The token ids of all examples that can be rendered, and how many can't.
+    /// The token ids of all sequences that a run would be trained on, and how many rows can't be used.
     fn sequences(&self) -> Result<(Vec<Vec<u32>>, usize), RunError> {
-        let rendered: Vec<_> =
-            (0..self.loaded.examples.len()).into_par_iter().map(|place| self.render(place)).collect();
-        let (mut sequences, mut skipped) = (Vec::new(), 0);
-        for rendered in rendered {
-            match rendered {
-                Ok(rendered) => sequences.extend(rendered.sequences().map(Rendered::ids)),
-                Err(error @ RenderError::Student(_)) => return Err(error.into()),
-                Err(_) => skipped += 1,
-            }
-        }
-        Ok((sequences, skipped))
+        let (encoded, tally) = self.loaded.encode(0, &self.renderer, Unusable::Skip, true)?;
+        let sequences = encoded.iter().flat_map(Encoded::sequences).map(|sequence| sequence.ids.clone());
+        Ok((sequences.collect(), tally.skipped))
     }
 }
 
