@@ -46,7 +46,8 @@ mod tests {
         let json = r#"{"version": "1.0", "added_tokens": [{"id": 4, "content": "<end>", "single_word": false, "lstrip": false,
             "rstrip": false, "normalized": false, "special": true}], "normalizer": null, "pre_tokenizer":
             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}, "post_processor": null,
-            "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}, "model": {"type": "BPE", "vocab": {"éŃ": 0, "ļ": 1, "Ġgills": 2, "Ġ": 3},
+            "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+            "model": {"type": "BPE", "vocab": {"éŃ": 0, "ļ": 1, "Ġgills": 2, "Ġ": 3},
             "merges": []}}"#;
         std::fs::write(&path, json).unwrap();
         let specials = Specials { bos: None, eos: 4, mask: None, unknown: None };
