@@ -1,4 +1,5 @@
-//! Attribution: which tokens a student's answer rests on, by several methods, and how far that is to be believed.
+//! Attribution: which tokens a student's answer rests on, by several methods, how far that is to be believed, and at which
+//! layer the answer can be read.
 
 pub mod agreement;
 mod attention;
@@ -7,6 +8,7 @@ pub mod compare;
 pub mod example;
 pub mod faithfulness;
 mod gradients;
+pub mod lens;
 pub mod method;
 pub mod quadrature;
 pub mod query;

@@ -13,6 +13,7 @@ pub mod faithfulness;
 pub mod generate;
 pub mod init;
 pub mod intervene;
+pub mod lens;
 pub mod loss;
 mod loupe;
 pub mod output;
@@ -88,6 +89,9 @@ enum Command {
     Faithfulness(faithfulness::FaithfulnessArgs),
     /// What each token of an example costs a student
     Loss(loss::LossArgs),
+    /// What each layer of a student would say, and from which on the label is readable
+    #[command(subcommand, after_help = lens::EXAMPLES)]
+    Lens(lens::LensCommand),
     /// What was run and what runs now
     #[command(subcommand, after_help = runs::EXAMPLES)]
     Runs(runs::RunsCommand),
@@ -177,6 +181,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::WhatIf(args) => what_if::run(args, context),
         Command::Faithfulness(args) => faithfulness::run(args, context),
         Command::Loss(args) => loss::run(&args, context),
+        Command::Lens(command) => lens::run(&command, context),
         Command::Runs(command) => runs::run(command, context),
         Command::Student(command) => student::run(command, context),
         Command::Study(command) => study::run(command, context),

@@ -160,6 +160,11 @@ impl RunDirectory {
         self.path.join("attributions")
     }
 
+    /// The lenses that were trained on its checkpoints.
+    pub fn lenses(&self) -> PathBuf {
+        self.path.join("lenses")
+    }
+
     pub fn log(&self) -> PathBuf {
         self.path.join("worker.log")
     }

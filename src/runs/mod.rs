@@ -9,6 +9,7 @@ pub mod directory;
 pub mod fingerprint;
 pub mod fork;
 pub mod lending;
+pub mod lenses;
 mod material;
 pub mod prepare;
 pub mod preview;
@@ -30,6 +31,7 @@ pub use spec::{EvaluationSettings, RunSpec, Seeds};
 pub use split::{LoadedSplit, Tally, hashes, load_split};
 
 use crate::attribution::AttributionError;
+use crate::attribution::lens::LensError;
 use crate::corpus::CorpusError;
 use crate::evaluation::EvaluationError;
 use crate::files::FileError;
@@ -133,6 +135,15 @@ pub enum RunError {
     ScoresLost { id: String, scorer: String },
     #[error("run {id} has no evaluation of a checkpoint that it kept, so none is its best")]
     NoBest { id: String },
+    #[error("run {run} has no {lens} lens of its {checkpoint} · `afterthought lens train {run}{again}` trains one")]
+    NoLens { run: String, checkpoint: String, lens: String, again: String },
+    #[error("{}: {problem} · `afterthought lens train` makes it anew", path.display())]
+    LensFile { path: PathBuf, problem: String },
+    #[error(
+        "the run is shown the key tokens of rationales, and those of {dataset}/{split} were never scored · take a split that \
+         it was trained on or asked"
+    )]
+    NotScored { dataset: String, split: String },
     #[error("the worker broke down: {message}")]
     Panic { message: String },
     #[error("the worker's runtime did not start: {source}")]
@@ -149,6 +160,8 @@ pub enum RunError {
     Evaluation(#[from] EvaluationError),
     #[error(transparent)]
     Attribution(#[from] AttributionError),
+    #[error(transparent)]
+    Lens(#[from] LensError),
     #[error(transparent)]
     Vectors(#[from] VectorsError),
     #[error(transparent)]

@@ -345,7 +345,7 @@ impl Decoder {
         self.output().logits(hidden)
     }
 
-    fn output(&self) -> Output<'_> {
+    pub(super) fn output(&self) -> Output<'_> {
         Output { matrix: &self.output, bias: self.output_bias.as_ref(), cap: self.architecture.logit_cap }
     }
 

@@ -14,6 +14,7 @@ mod download;
 pub mod families;
 pub mod generate;
 pub mod hub;
+pub mod layers;
 pub mod lora;
 pub mod memory;
 pub mod ops;

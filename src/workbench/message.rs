@@ -6,6 +6,7 @@ use crossterm::event::KeyEvent;
 
 use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
+use super::lens::SeenThrough;
 use super::loupe::{LossQuestion, Lossy};
 use super::state::{EditTarget, Notice, Opened, Shown};
 use super::theme::Theme;
@@ -17,6 +18,7 @@ use crate::corpus::filter::Filter;
 use crate::corpus::rows::Count;
 use crate::journal::{Entry, RunState};
 use crate::runs::batch::StepBatch;
+use crate::runs::lenses::Which;
 use crate::runs::{Run, RunSpec, control};
 use crate::studies::Baseline as BaselineRow;
 use crate::studies::disagree::Disagreements;
@@ -60,6 +62,17 @@ pub enum Message {
     WhatIf {
         generation: u64,
         result: Result<WhatIf, String>,
+    },
+    /// What a lens reads of the selected question.
+    LensRead {
+        generation: u64,
+        result: Box<Result<SeenThrough, String>>,
+    },
+    /// How far the training of a lens is.
+    LensTraining(String),
+    LensTrained {
+        run: Looked,
+        result: Result<String, String>,
     },
     /// What was predicted by a run, by example id: the label and whether it is right.
     Predictions {
@@ -137,6 +150,8 @@ pub enum Effect {
     Preview { generation: u64, spec: Box<RunSpec>, split: String, place: usize, example: Box<Example> },
     Attribute(Box<AttributeRequest>),
     WhatIf(Box<WhatIfRequest>),
+    ReadLens(Box<LensRequest>),
+    TrainLens { looked: Looked },
     LoadPredictions { run: String, dataset: String, split: String },
     MakeBoard { generation: u64, shown: BoardShown, baselines: Vec<BaselineRow> },
     Disagree(Box<DisagreeRequest>),
@@ -208,4 +223,16 @@ pub struct WhatIfRequest {
     pub example: Example,
     pub source: String,
     pub changes: Changes,
+}
+
+/// The question that a lens is to read.
+#[derive(Debug, PartialEq)]
+pub struct LensRequest {
+    pub generation: u64,
+    pub looked: Looked,
+    pub dataset: String,
+    pub split: String,
+    pub row: usize,
+    pub example: Example,
+    pub which: Which,
 }

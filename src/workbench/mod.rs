@@ -11,6 +11,7 @@ pub mod command;
 pub mod effects;
 pub mod keymap;
 pub mod layout;
+pub mod lens;
 pub mod loupe;
 pub mod message;
 pub mod palette;

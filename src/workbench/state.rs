@@ -7,6 +7,7 @@ use ratatui_textarea::TextArea;
 use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
 use super::keymap::Keymap;
+pub use super::lens::LensView;
 pub use super::loupe::LoupeView;
 use super::pane::Pane;
 use super::theme::Theme;
@@ -39,6 +40,7 @@ pub struct State {
     pub recipe: RecipeView,
     pub runs: RunsView,
     pub attribution: AttributionView,
+    pub lens: LensView,
     pub board: BoardView,
     pub loupe: LoupeView,
     /// The next run: the present data set, recipe, student and settings.
@@ -387,6 +389,7 @@ impl State {
                 log_scale: false,
             },
             attribution: AttributionView::new(),
+            lens: LensView::default(),
             board: BoardView::default(),
             loupe: LoupeView::default(),
             draft: RunSpec::preset("toy"),

@@ -3,6 +3,7 @@
 mod bench;
 mod browsing;
 mod comparing;
+mod lens;
 mod loupe;
 mod recipes;
 mod screens;

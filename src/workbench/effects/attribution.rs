@@ -51,7 +51,7 @@ impl Services {
         Ok(what_if(&trained.decoder, &renderer, &request.example, &request.changes)?)
     }
 
-    fn trained(&self, looked: &Looked, dataset: &Dataset) -> anyhow::Result<Arc<TrainedRun>> {
+    pub(super) fn trained(&self, looked: &Looked, dataset: &Dataset) -> anyhow::Result<Arc<TrainedRun>> {
         let (run, checkpoint) = RunDirectory::find_checkpoint(&self.project, &looked.name())?;
         let key = (checkpoint, dataset.name().to_owned());
         let mut kept = self.students.lock().unwrap_or_else(|poison| poison.into_inner());

@@ -21,6 +21,8 @@ enum Lane {
     /// Of the run beside it.
     Beside,
     WhatIf,
+    Lens,
+    LensTraining,
     Predictions,
     Board,
     Questions,
@@ -41,6 +43,8 @@ impl Lane {
             Effect::Attribute(request) if request.is_beside => Self::Beside,
             Effect::Attribute(_) => Self::Attribution,
             Effect::WhatIf(_) => Self::WhatIf,
+            Effect::ReadLens(_) => Self::Lens,
+            Effect::TrainLens { .. } => Self::LensTraining,
             Effect::LoadPredictions { .. } => Self::Predictions,
             Effect::MakeBoard { .. } => Self::Board,
             Effect::Disagree(_) => Self::Questions,

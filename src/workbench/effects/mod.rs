@@ -4,6 +4,7 @@
 mod attribution;
 mod board;
 pub mod lanes;
+mod lens;
 mod loupe;
 pub mod watch;
 
@@ -52,6 +53,7 @@ pub struct Services {
     loupe: loupe::Students,
     /// The newest question of each kind; answers to older ones need not be finished.
     newest_search: AtomicU64,
+    newest_lens: AtomicU64,
 }
 
 impl Services {
@@ -65,6 +67,7 @@ impl Services {
             students: attribution::Students::default(),
             loupe: loupe::Students::default(),
             newest_search: AtomicU64::new(0),
+            newest_lens: AtomicU64::new(0),
         }
     }
 
@@ -72,6 +75,9 @@ impl Services {
     pub fn supersede(&self, effect: &Effect) {
         if let Effect::Find { generation, .. } = effect {
             self.newest_search.store(*generation, Ordering::Relaxed);
+        }
+        if let Effect::ReadLens(request) = effect {
+            self.newest_lens.store(request.generation, Ordering::Relaxed);
         }
     }
 
@@ -114,6 +120,14 @@ impl Services {
             Effect::WhatIf(request) => {
                 let result = self.what_if(&request).map_err(|error| error.to_string());
                 send(Message::WhatIf { generation: request.generation, result });
+            }
+            Effect::ReadLens(request) => {
+                let result = self.look(&request).map_err(|error| error.to_string());
+                send(Message::LensRead { generation: request.generation, result: Box::new(result) });
+            }
+            Effect::TrainLens { looked } => {
+                let result = self.train_lens(&looked, send).map_err(|error| error.to_string());
+                send(Message::LensTrained { run: looked, result });
             }
             Effect::LoadPredictions { run, dataset, split } => send(self.predictions(run, &dataset, &split)),
             Effect::MakeBoard { generation, shown, baselines } => {

@@ -5,14 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 
-use super::{draw_empty, draw_lines, frame_of, loss};
+use super::{draw_empty, draw_lines, frame_of, loss, run_title};
 use crate::attribution::compare::compare;
 use crate::attribution::units::spans;
 use crate::attribution::what_if::{ChangedToken, Edit};
 use crate::attribution::{ExampleAttribution, Over, ScoredToken, Target};
 use crate::rationale::Role;
 use crate::rationale::recipe::Unit;
-use crate::workbench::attribution::{Attributed, Looked, Scale};
+use crate::workbench::attribution::{Attributed, Scale};
 use crate::workbench::pane::Pane;
 use crate::workbench::state::State;
 use crate::workbench::update::under_cursor;
@@ -52,12 +52,6 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
             },
         ),
     }
-}
-
-/// A run as the pane calls it, with its step where not the newest is meant.
-fn run_title(state: &State, looked: &Looked) -> String {
-    let name = state.runs.find(&looked.run).map_or_else(|| looked.run.clone(), |run| run.spec.title_with_seed());
-    looked.step.map_or(name.clone(), |step| format!("{name} @{step}"))
 }
 
 fn draw_result(frame: &mut Frame, area: Rect, state: &State, result: &Attributed) {

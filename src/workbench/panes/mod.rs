@@ -4,6 +4,7 @@ mod attribution;
 mod batch;
 mod board;
 mod data;
+mod lens;
 mod loss;
 mod overlay;
 mod rationale;
@@ -15,6 +16,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Borders, Clear, Paragraph};
 
+use super::attribution::Looked;
 use super::command::Command;
 use super::layout::{self, SMALLEST};
 use super::pane::Pane;
@@ -50,6 +52,7 @@ pub fn draw(frame: &mut Frame, state: &State) {
             Pane::Data => data::draw(frame, *area, state),
             Pane::Rationale => rationale::draw(frame, *area, state),
             Pane::Training => training::draw(frame, *area, state),
+            Pane::Attribution if state.lens.is_on() => lens::draw(frame, *area, state),
             Pane::Attribution => attribution::draw(frame, *area, state),
             Pane::Board => board::draw(frame, *area, state),
         }
@@ -274,6 +277,12 @@ fn draw_lines(frame: &mut Frame, area: Rect, lines: Vec<Line>, scroll: usize) {
     for (row, line) in lines.into_iter().skip(scroll.min(last)).take(usize::from(area.height)).enumerate() {
         frame.render_widget(line, Rect { y: area.y + row as u16, height: 1, ..area });
     }
+}
+
+/// A run as panes call it, with its step where not the newest is meant.
+fn run_title(state: &State, looked: &Looked) -> String {
+    let name = state.runs.find(&looked.run).map_or_else(|| looked.run.clone(), |run| run.spec.title_with_seed());
+    looked.step.map_or(name.clone(), |step| format!("{name} @{step}"))
 }
 
 /// What an empty pane says: what would fill it, and which key does that.

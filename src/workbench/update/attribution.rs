@@ -1,6 +1,6 @@
 //! The attribution pane: whose student is looked into, by which method, what is attributed, and what is made of it.
 
-use super::{focus, loupe, recipe, what_if};
+use super::{focus, lens, loupe, recipe, what_if};
 use crate::attribution::{Asked, Method, Over, Target};
 use crate::rationale::recipe::{Ablation, Baseline, Keep, KeepBy, Placement, Unit};
 use crate::runs::Run;
@@ -219,6 +219,9 @@ pub fn run_to_show(state: &State) -> Option<Looked> {
 
 /// Asks for the attribution of the selected question, if it is looked at and not there yet, and for that of the run beside it.
 pub fn ask(state: &mut State) -> Vec<Effect> {
+    if state.lens.is_on() {
+        return lens::ask(state).into_iter().collect();
+    }
     if state.loupe.shows_loss {
         return loupe::ask(state).into_iter().collect();
     }

@@ -20,6 +20,7 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     match command {
         Command::ToggleLoss => {
             state.loupe.shows_loss = !state.loupe.shows_loss;
+            state.lens.shown = None;
             state.attribution.scroll = 0;
             return super::attribution::ask(state);
         }

@@ -3,6 +3,7 @@
 mod attribution;
 mod board;
 mod data;
+mod lens;
 mod loupe;
 mod overlay;
 mod recipe;
@@ -72,6 +73,15 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             what_if::found(state, generation, result);
             vec![]
         }
+        Message::LensRead { generation, result } => {
+            lens::looked(state, generation, *result);
+            vec![]
+        }
+        Message::LensTraining(text) => {
+            state.notice = Some(Notice::info(text));
+            vec![]
+        }
+        Message::LensTrained { run, result } => lens::trained(state, &run, result),
         Message::RunFound(run) => runs::found(state, *run),
         Message::RunGone(id) => runs::gone(state, &id),
         Message::RunMoved { id, entries, state: now } => runs::moved(state, &id, entries, now),
@@ -201,6 +211,12 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         command if state.focus == Pane::Attribution && state.loupe.shows_loss && loupe::takes(command) => {
             return loupe::perform(state, command);
         }
+        Command::NextLens => return lens::next(state),
+        Command::TrainLens => return lens::train(state),
+        command if state.focus == Pane::Attribution && state.lens.is_on() && loupe::takes(command) => {
+            lens::go(state, command);
+            return vec![];
+        }
         Command::ChooseRun
         | Command::CompareRun
         | Command::EarlierCheckpoint
@@ -301,6 +317,7 @@ fn go(state: &mut State, command: Command) -> Vec<Effect> {
             state.runs.cursor = moved(state.runs.cursor, last, page, reversed);
             return runs::ask_predictions(state);
         }
+        Pane::Attribution if state.lens.is_on() => lens::go(state, command),
         Pane::Attribution if matches!(command, Command::First | Command::Last) => what_if::go(state, command),
         Pane::Attribution => state.attribution.scroll = moved(state.attribution.scroll, usize::MAX / 2, page, command),
         Pane::Board => board::go(state, command),

@@ -1,0 +1,60 @@
+//! Looking through lenses, and training them.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Send, Services};
+use crate::attribution::lens::{Progress, Settings};
+use crate::runs::lenses::{self, Wanted, Which};
+use crate::runs::{RunDirectory, prepare};
+use crate::workbench::attribution::Looked;
+use crate::workbench::lens::SeenThrough;
+use crate::workbench::message::{LensRequest, Message};
+
+/// Time between two reports of the training.
+const SAY_EVERY: Duration = Duration::from_millis(500);
+
+impl Services {
+    pub(super) fn look(&self, request: &LensRequest) -> anyhow::Result<SeenThrough> {
+        let LensRequest { generation, looked, dataset, split, row, example, which } = request;
+        let dataset = self.dataset(dataset)?;
+        let trained = self.trained(looked, &dataset)?;
+        let lens = lenses::load(&trained, *which)?;
+        let mut on_progress = |_, _| {
+            let is_wanted = self.newest_lens.load(Ordering::Relaxed) <= *generation;
+            if is_wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let split = dataset.split(split)?;
+        let grid = lenses::look(&self.project, &trained, &lens, (&split, *row), example, &mut on_progress)?;
+        Ok(SeenThrough {
+            run: looked.clone(),
+            which: *which,
+            example: example.clone(),
+            grid,
+            has_tuned: lenses::is_trained(&trained.run, &trained.checkpoint, Which::Tuned),
+        })
+    }
+
+    /// Trains the tuned lens of a run's student on the rows that the run was trained on.
+    pub(super) fn train_lens(&self, looked: &Looked, send: Send) -> anyhow::Result<String> {
+        let run = RunDirectory::find(&self.project, &looked.run)?;
+        let dataset = self.dataset(&run.spec()?.dataset)?;
+        let trained = self.trained(looked, &dataset)?;
+        let mut said = Instant::now();
+        let mut on_progress = |progress: &Progress| {
+            if said.elapsed() > SAY_EVERY {
+                said = Instant::now();
+                let Progress { step, steps, divergence } = progress;
+                send(Message::LensTraining(format!("tuned lens: step {step} of {steps}, KL {divergence:.3}")));
+            }
+            ControlFlow::Continue(())
+        };
+        let settings = Settings::default();
+        let wanted = Wanted { project: &self.project, dataset: &dataset, split: prepare::TRAIN, settings };
+        let (about, ..) = lenses::train_for(&trained, &wanted, &mut on_progress)?;
+        let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
+        let (before, after) = (mean(&about.before), mean(&about.after));
+        Ok(format!("the tuned lens is trained: KL {before:.3} before, {after:.3} now, the mean over layers"))
+    }
+}
