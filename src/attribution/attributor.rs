@@ -14,7 +14,7 @@ use crate::rationale::{Borrowed, Placement, Rendered, Renderer, Role};
 use crate::student::Decoder;
 
 /// Examples that are scored together; the answer to a stop comes after so many at the latest.
-const TOGETHER: usize = 16;
+pub const TOGETHER: usize = 16;
 
 /// A student, with how it reads and what is asked of it.
 pub struct Attributor<'a> {

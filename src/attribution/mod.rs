@@ -19,7 +19,7 @@ pub mod units;
 pub mod variants;
 pub mod what_if;
 
-pub use attributor::Attributor;
+pub use attributor::{Attributor, TOGETHER};
 pub use example::{Asked, AttributionError, ExampleAttribution, Over, ScoredToken, Target};
 pub use method::{Means, Method};
 pub use query::Query;

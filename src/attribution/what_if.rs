@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::example::AttributionError;
 use crate::corpus::Example;
-use crate::rationale::recipe::{Ablation, Shuffle, Unit};
+use crate::rationale::recipe::{Ablation, Hide, Shuffle, Unit};
 use crate::rationale::{Borrowed, RenderError, Rendered, RenderedToken, Renderer, Role};
 use crate::student::{Cache, Decoder};
 
@@ -126,7 +126,7 @@ pub fn what_if(
     });
     Ok(WhatIf {
         choices: choices.collect(),
-        question: question(renderer, example, &base, &tokens),
+        question: question(renderer, example, &tokens),
         rationale: rationale(&tokens, &base, changes),
         tokens,
     })
@@ -232,8 +232,12 @@ fn rationale(tokens: &[ChangedToken], base: &Rendered, changes: &Changes) -> Opt
 }
 
 /// The question with what was changed in it. The prompt's tokens must be the prompt's text: a chat template says more.
-fn question(renderer: &Renderer, example: &Example, base: &Rendered, tokens: &[ChangedToken]) -> Option<String> {
+fn question(renderer: &Renderer, example: &Example, tokens: &[ChangedToken]) -> Option<String> {
     let (whole, span) = renderer.template.prompt_text(example);
+    // What is hidden from the student, token by token, is no change of the text.
+    let mut open = renderer.clone();
+    open.recipe.hide = Hide::Nothing;
+    let base = &open.prompt_with_rationale(example, Borrowed::default()).ok()?;
     let places = base.places(Role::Prompt);
     let mut bytes: BTreeMap<usize, Range<usize>> = BTreeMap::new();
     let mut at = 0;
@@ -255,7 +259,12 @@ fn question(renderer: &Renderer, example: &Example, base: &Rendered, tokens: &[C
     }
     // A token that begins before the question, with the space in front of it, say, has the rest of the template in it.
     let first = bytes.values().find(|own| own.end > span.start)?.start;
-    let changed = text(tokens.iter().filter(|token| inside(token)), base)?;
+    let shown = |token: &ChangedToken| match token.edit {
+        None => ChangedToken { text: base.tokens[token.place].text.clone(), ..token.clone() },
+        Some(_) => token.clone(),
+    };
+    let own: Vec<ChangedToken> = tokens.iter().filter(|token| inside(token)).map(shown).collect();
+    let changed = text(own.iter(), base)?;
     let ahead = &whole[first..span.start.max(first)];
     Some(changed.strip_prefix(ahead).unwrap_or(&changed).trim().to_owned())
 }

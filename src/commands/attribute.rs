@@ -110,6 +110,7 @@ impl Looked {
 }
 
 pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
+    crate::training::tune_allocator();
     let asked = args.asked.asked()?;
     let own = args.look(&args.run, context)?;
     let dataset = context.catalog().open(&args.dataset)?;

@@ -66,7 +66,6 @@ struct Measured {
     insertion: Area,
     /// The share of known words among as many of the highest scored, and what chance would find.
     precision: Option<Share>,
-    #[serde(flatten)]
     curves: Curves,
 }
 
@@ -104,6 +103,7 @@ struct Ranker {
 }
 
 pub fn run(args: FaithfulnessArgs, context: &Context) -> anyhow::Result<()> {
+    crate::training::tune_allocator();
     let device = device(&args.device)?;
     let dataset = context.catalog().open(&args.dataset)?;
     let load = |wanted: &str| -> anyhow::Result<(TrainedRun, String)> {

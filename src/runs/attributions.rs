@@ -14,12 +14,9 @@ use super::directory::RunDirectory;
 use super::scorer::TrainedRun;
 use super::split::LoadedSplit;
 use crate::attribution::method::{Integral, Scores};
-use crate::attribution::{Asked, AttributionError, Attributor, ExampleAttribution, Method, Over, Target};
+use crate::attribution::{Asked, AttributionError, Attributor, ExampleAttribution, Method, Over, TOGETHER, Target};
 use crate::corpus::{Dataset, Example};
 use crate::files::{self, FileError};
-
-/// Lines that are written together: so many are computed again after a crash at most.
-const FLUSH: usize = 16;
 
 /// The first line of a file: what the scores were made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,6 +153,8 @@ impl Question<'_> {
         if !lines.iter().zip(&self.split.examples).all(fits) {
             lines.clear();
         }
+        // Examples that are scored together are so again, and get the very same numbers.
+        lines.truncate(lines.len() / TOGETHER * TOGETHER);
         // Written anew, so that a line that a crash cut short is gone.
         write(&mut || {
             path.parent().map_or(Ok(()), files::create_dir)?;
@@ -189,7 +188,7 @@ impl Question<'_> {
             let step = progress(done + place, &line);
             lines.push(line);
             let is_last = lines.len() == self.split.examples.len();
-            if place % FLUSH == FLUSH - 1 || is_last || step.is_break() {
+            if place % TOGETHER == TOGETHER - 1 || is_last || step.is_break() {
                 if let Err(error) = write(&mut || files::append_lines(&part, &pending)) {
                     trouble = Some(error);
                     return ControlFlow::Break(());

@@ -117,7 +117,7 @@ pub const ALL: &[About] = &[
     about(Command::PageUp, "page up", "a page up"),
     about(Command::First, "first", "to the first row"),
     about(Command::Last, "last", "to the last row"),
-    about(Command::Filter, "filter", "text, answer:B, is:wrong, has:rationale, a:field"),
+    about(Command::Filter, "filter", "text, answer:B, is:wrong, has:rationale"),
     about(Command::ClearFilter, "clear filter", "show all questions again"),
     about(Command::ChooseDataset, "choose data set", "another data set"),
     about(Command::NextSplit, "next split", "the next split"),

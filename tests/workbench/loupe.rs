@@ -114,7 +114,7 @@ fn a_small_screen_shows_the_same() {
     bench.says("row 8 of train");
     bench.press("<enter>4o");
     bench.says("most ");
-    bench.says("checkpoints (- +)");
+    bench.says("checkpoints ([ ])");
     // No row of the batch is wider than the screen, whatever its question says.
     assert!(bench.screen().lines().all(|line| line.chars().count() <= 80));
 }

@@ -340,6 +340,9 @@ fn remarks(state: &State, result: &Attributed, good: bool, width: u16) -> Vec<Li
     } else if reads_first && !changed && state.focus == Pane::Attribution {
         say("h/l to a word, then x, d or e changes it, and the choices follow", chrome);
     }
+    if let Some(text) = of_the_table(state, result).filter(|_| reads_first && !changed) {
+        say(&text, chrome);
+    }
     let over = match result.asked.over {
         _ if result.asked.target == Target::Rationale => "over all tokens before it",
         Over::Rationale => "over its tokens",
@@ -365,6 +368,26 @@ fn remarks(state: &State, result: &Attributed, good: bool, width: u16) -> Vec<Li
         say("this student never read a rationale before its label: a `pre` run or a reader (r) tells more", warning);
     }
     lines
+}
+
+/// Why the table says something else of this question than the choices here do: another run answered there, or this one after a
+/// rationale of its own.
+fn of_the_table(state: &State, result: &Attributed) -> Option<String> {
+    let (predicted, is_right) = state.data.predictions.get(&result.found.id)?;
+    let predicted = predicted.as_deref().unwrap_or("nothing that is a choice");
+    let answer = result.answer().map(|answer| answer.0.as_str())?;
+    let by = state.data.predicted_by.as_ref()?;
+    if *is_right || predicted == answer {
+        return None;
+    }
+    Some(if *by == result.run.run {
+        format!(
+            "in the table it answered {predicted}, after what it was given there; here it reads the rationale above"
+        )
+    } else {
+        let name = state.runs.find(by).map_or_else(|| by.clone(), |run| run.spec.title_with_seed());
+        format!("in the table {name} answered {predicted}: r looks into that run")
+    })
 }
 
 /// Words, or tokens, of what was scored, the highest first: of the rationale where it was.
