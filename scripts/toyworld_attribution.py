@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 PROGRAM, PROJECT = str(Path(sys.argv[1]).absolute()), Path(sys.argv[2])
-WORLDS = sys.argv[3:] or [f"toyworld:{seed}" for seed in range(301, 306)]
+WORLDS = sys.argv[3:] or [f"toyworld:{seed}" for seed in range(311, 316)]
 READER = ["rationale.placement=pre", "rationale.hide=subject", "evaluation.rationale=teacher", "evaluation.answer=likelihood",
-          "training.loss.rationale=0", "training.steps=400"]
+          "training.loss.rationale=0"]
 STUDENTS = {"reader": READER, "pre": ["rationale.placement=pre", "evaluation.rationale=teacher"], "post": ["rationale.placement=post"]}
 
 

@@ -378,11 +378,6 @@ impl RunSpec {
         reader.training.soft_labels = None;
         reader.rationale.hide = if has_subject { Hide::Subject } else { Hide::Question };
         reader.training.loss.rationale = 0.0;
-        // Reading is learnt sooner than writing.
-        reader.training.steps = reader.training.steps.map(|steps| steps.div_ceil(2));
-        if reader.training.steps.is_none() {
-            reader.training.epochs = reader.training.epochs.div_ceil(2);
-        }
         reader.evaluation.rationale = Given::Teacher;
         reader.evaluation.every = Every::End;
         reader.evaluation.last = None;
