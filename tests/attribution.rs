@@ -223,7 +223,8 @@ fn odd() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("datasets/odd");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("dataset.yaml"), "name: odd\nlabel: text\nsplits: {train: train.jsonl}\n").unwrap();
+    fs::write(folder.join("dataset.yaml"), "name: odd\ntemplate: {label: text}\nsplits: {train: train.jsonl}\n")
+        .unwrap();
     let row = |id: &str, question: &str, choice: &str, rationale: Value| {
         json!({"id": id, "question": question, "choices": [{"label": "A", "text": choice}, {"label": "B", "text": "no"}], "answer": "A",
             "rationale": rationale})

@@ -38,6 +38,7 @@ pub fn along(
 ) -> Result<Vec<Vec<f64>>> {
     // Only the path is differentiated; the decoder's own weights would double the work.
     let decoder = decoder.frozen();
+    let from = start.prepare(&decoder)?;
     let tails: Vec<Vec<Tail>> = queries.iter().map(Query::tails).collect();
     let mut passes = Vec::new();
     for (query, tails) in tails.iter().enumerate() {
@@ -64,7 +65,7 @@ pub fn along(
             let (query, tail) = (&queries[query], &tails[query][tail]);
             let vectors = decoder.word_vectors(&[&query.ids[..], &tail.fed].concat())?; // (own time, width)
             let (first, own) = (query.range.start, query.range.len());
-            let begin = start.vectors(&decoder, own, number)?;
+            let begin = from.vectors(&decoder, own, number)?;
             let change = (vectors.narrow(0, first, own)? - &begin)?; // (range, width)
             let at = shares(stretch.iter().map(|pass| pass.node.0), &decoder)?; // (nodes, 1, 1)
             let moved = begin.unsqueeze(0)?.broadcast_add(&change.unsqueeze(0)?.broadcast_mul(&at)?)?;

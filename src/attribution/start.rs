@@ -40,19 +40,36 @@ impl Start {
         if let Self::Words(lists) = self { lists.len() } else { 1 }
     }
 
-    /// The vectors of beginning `number` for `len` places: (len, width).
-    pub fn vectors(&self, decoder: &Decoder, len: usize, number: usize) -> Result<Tensor> {
+    /// The same with what it takes from the student looked up, once for all sequences.
+    pub fn prepare(&self, decoder: &Decoder) -> Result<Prepared<'_>> {
         let width = decoder.architecture.width;
         let neutral = match self {
             Self::Zero => Tensor::zeros((1, width), decoder.dtype(), decoder.device())?,
             Self::Mean => decoder.mean_word_vector()?.unsqueeze(0)?,
             Self::Word(word) => decoder.word_vectors(&[*word])?,
+            Self::Words(lists) => return Ok(Prepared::Words(lists)),
+        };
+        Ok(Prepared::Neutral(neutral))
+    }
+}
+
+/// A beginning, ready for sequences.
+pub enum Prepared<'a> {
+    /// The vector of every place: (1, width).
+    Neutral(Tensor),
+    Words(&'a [Vec<u32>]),
+}
+
+impl Prepared<'_> {
+    /// The vectors of beginning `number` for `len` places: (len, width).
+    pub fn vectors(&self, decoder: &Decoder, len: usize, number: usize) -> Result<Tensor> {
+        match self {
+            Self::Neutral(vector) => vector.broadcast_as((len, decoder.architecture.width))?.contiguous(),
             Self::Words(lists) => match lists.get(number).and_then(|words| words.get(..len)) {
-                Some(words) => return decoder.word_vectors(words),
+                Some(words) => decoder.word_vectors(words),
                 None => bail!("there are too few random words for {len} places"),
             },
-        };
-        neutral.broadcast_as((len, width))?.contiguous()
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::gradients::padded;
 use super::query::{Query, Row, Tail, read};
 use super::room::Room;
-use super::start::Start;
+use super::start::{Prepared, Start};
 use crate::student::Decoder;
 
 /// A change of a query's sequence.
@@ -36,7 +36,7 @@ impl Variant<'_> {
     }
 
     /// The word vectors: (time, width).
-    fn vectors(&self, decoder: &Decoder, start: &Start, fed: &[u32]) -> Result<Tensor> {
+    fn vectors(&self, decoder: &Decoder, start: &Prepared, fed: &[u32]) -> Result<Tensor> {
         let Query { ids, range, .. } = self.query;
         match &self.change {
             Change::Nothing => decoder.word_vectors(&[ids, fed].concat()),
@@ -62,6 +62,7 @@ impl Variant<'_> {
 /// The value of each variant, in nats.
 pub fn values(decoder: &Decoder, variants: &[Variant], start: &Start, room: &Room) -> Result<Vec<f64>> {
     let decoder = decoder.frozen();
+    let start = start.prepare(&decoder)?;
     let tails: Vec<Vec<Tail>> = variants.iter().map(|variant| variant.query.tails()).collect();
     let passes: Vec<(usize, usize)> = tails
         .iter()
@@ -73,7 +74,7 @@ pub fn values(decoder: &Decoder, variants: &[Variant], start: &Start, room: &Roo
     room.batches(&passes, length, |batch| {
         let time = batch.iter().map(length).max().unwrap_or(0);
         let vectors = batch.iter().map(|&(variant, tail)| {
-            let own = variants[variant].vectors(&decoder, start, &tails[variant][tail].fed)?;
+            let own = variants[variant].vectors(&decoder, &start, &tails[variant][tail].fed)?;
             padded(&own, &own.narrow(0, 0, 0)?.unsqueeze(0)?, 0, time)
         });
         let vectors = Tensor::cat(&vectors.collect::<Result<Vec<_>>>()?, 0)?; // (batch, time, width)

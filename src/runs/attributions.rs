@@ -155,13 +155,16 @@ impl Question<'_> {
         }
         // Examples that are scored together are so again, and get the very same numbers.
         lines.truncate(lines.len() / TOGETHER * TOGETHER);
-        // Written anew, so that a line that a crash cut short is gone.
+        // Written anew as it was, so that a line that a crash cut short is gone.
+        let kept: String = std::fs::read_to_string(&part)
+            .map(|text| text.split_inclusive('\n').skip(1).take(lines.len()).collect())
+            .unwrap_or_default();
         write(&mut || {
             path.parent().map_or(Ok(()), files::create_dir)?;
             files::replace(&part, |out| {
                 serde_json::to_writer(&mut *out, &header)?;
                 out.write_all(b"\n")?;
-                lines.iter().try_for_each(|line| out.write_all(line.text().as_bytes()))
+                out.write_all(kept.as_bytes())
             })
         })?;
         for (place, line) in lines.iter().enumerate() {
