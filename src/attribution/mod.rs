@@ -5,6 +5,7 @@ mod attention;
 mod attributor;
 pub mod compare;
 pub mod example;
+pub mod export;
 pub mod faithfulness;
 mod gradients;
 pub mod method;
