@@ -72,6 +72,13 @@ impl ExportArgs {
         if self.file().is_some_and(Path::is_dir) {
             return Err(Usage("--out is a folder · name a file in it".into()));
         }
+        // A split may take hours, which a name that can't be written must not cost.
+        if let Some(folder) =
+            self.file().and_then(Path::parent).filter(|own| !own.as_os_str().is_empty() && !own.is_dir())
+        {
+            let folder = text::line(&folder.display().to_string()).into_owned();
+            return Err(Usage(format!("--out: there is no folder {folder} · make it first")));
+        }
         Ok(format)
     }
 

@@ -29,11 +29,12 @@ p{margin:.25rem 0}.dim{color:var(--dim)}.about{font-size:.875rem;overflow-wrap:a
 section{border-top:1px solid var(--line);padding:1.25rem 0;break-inside:avoid-page}\
 .both{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(24rem,100%),1fr));gap:1.5rem}article{min-width:0}\
 .text{font-size:1.0625rem;line-height:2.05;margin:.75rem 0;overflow-wrap:anywhere;color:var(--held)}\
-.text span,.key span{color:var(--ink);padding:.16em .1em;border-radius:3px;print-color-adjust:exact;-webkit-print-color-adjust:exact}\
+.text span,.key span{color:var(--ink);border-radius:3px;print-color-adjust:exact;-webkit-print-color-adjust:exact}\
+.text .f,.text .a{padding:.16em .1em}\
 .f{background:rgb(var(--for)/var(--s));border-bottom:var(--w) solid var(--for-line)}\
 .a{background:rgb(var(--against)/var(--s));border-bottom:var(--w) dashed var(--against-line)}\
 .key{display:flex;flex-wrap:wrap;align-items:center;gap:.2rem;font-size:.8125rem;color:var(--dim)}\
-.key span{display:inline-block;width:1.7rem;height:.7rem}.key b{font-weight:400;margin:0 .35rem}\
+.key span{display:inline-block;box-sizing:border-box;width:1.7rem;height:.9rem}.key b{font-weight:400;margin:0 .35rem}.key b:first-child{margin-left:0}\
 .most{font-size:.875rem}.most span{display:inline-block;margin-right:1.1rem}.most b{font-weight:400;color:var(--dim)}\
 bdi{unicode-bidi:isolate}";
 
@@ -169,7 +170,10 @@ fn write_key(out: &mut String, most: f64) {
     put(out, format_args!("<p class=\"key n\" aria-hidden=\"true\"><b>against {}</b>", signed(-most)));
     for step in [-4, -3, -2, -1, 0, 1, 2, 3, 4] {
         let strength = f64::from(step) / 4.0;
-        put(out, format_args!("<span{}></span>", colour(Score { value: 0.0, strength })));
+        match step {
+            0 => out.push_str("<b>0</b>"),
+            _ => put(out, format_args!("<span{}></span>", colour(Score { value: 0.0, strength }))),
+        }
     }
     put(out, format_args!("<b>{} for</b></p>\n", signed(most)));
 }

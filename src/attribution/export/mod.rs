@@ -59,7 +59,7 @@ pub fn heading(found: &ExampleAttribution) -> String {
 
 /// The examples in order; one that several students read stands together.
 fn examples(shown: &[Shown]) -> impl Iterator<Item = &[Shown]> {
-    shown.chunk_by(|one, next| one.found.id == next.found.id && one.student != next.student)
+    shown.chunk_by(|one, next| one.found.id == next.found.id)
 }
 
 /// The largest size of a score. Students of one example share it, so that equal colours are equal scores.

@@ -78,7 +78,7 @@ impl Drawing {
             self.sentence(&about, INK);
             self.sentence(&heading(&shown.found), DIM);
             if let Some(caution) = &shown.found.caution {
-                self.sentence(&format!("! {caution}"), INK);
+                self.sentence(&format!("! {}", text::line(caution)), INK);
             }
             self.y += 4.0;
             let cells = cells(shown.found.units(unit), most);
@@ -110,7 +110,8 @@ impl Drawing {
             return;
         };
         self.put(format_args!("<g><title>{}</title>", signed(score.value)));
-        self.background((x, y + 2.0), (width, 19.0), score);
+        // A hair between the tokens of a word.
+        self.background((x + 0.4, y + 2.0), ((width - 0.8).max(0.0), 19.0), score);
         self.put(format_args!("{fitted}</g>\n"));
     }
 
@@ -160,7 +161,11 @@ impl Drawing {
         for step in 0..STEPS {
             let strength = f64::from(2 * step - STEPS + 1) / f64::from(STEPS - 1);
             let x = left + f64::from(step) * STEP;
-            self.background((x, self.y + 1.0), (STEP - 2.0, BAR), Score { value: 0.0, strength });
+            if strength == 0.0 {
+                self.small(x + (STEP - 2.0 - small_width("0")) / 2.0, "0", DIM);
+            } else {
+                self.background((x, self.y + 1.0), (STEP - 2.0, BAR), Score { value: 0.0, strength });
+            }
         }
         self.out.push('\n');
         self.small(left + f64::from(STEPS) * STEP + 4.0, &speaks, DIM);

@@ -23,7 +23,7 @@ fn example(together: &[Shown], unit: Unit, columns: usize) -> String {
         put(&mut out, &format!("{} · {}", text::line(&found.id), text::line(student)), columns);
         put(&mut out, &heading(found), columns);
         if let Some(caution) = &found.caution {
-            put(&mut out, caution, columns);
+            put(&mut out, &text::line(caution), columns);
         }
         out.push('\n');
         let cells = cells(found.units(unit), most);
