@@ -48,7 +48,7 @@ pub fn page(shown: &[Shown], unit: Unit) -> String {
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
     );
     put(&mut out, format_args!("<title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n", title(shown)));
-    out.push_str("<h1>What the answer rests on</h1>\n<p class=\"dim\">Blue over a whole line speaks for the target, ");
+    out.push_str("<h1>What the target rests on</h1>\n<p class=\"dim\">Blue over a whole line speaks for the target, ");
     out.push_str("orange over a dashed line against it. Text in grey was held fixed. Rest on a ");
     put(&mut out, format_args!("{} to read its score.</p>\n", name(unit)));
     if shown.is_empty() {

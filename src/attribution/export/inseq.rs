@@ -42,10 +42,8 @@ fn sequence(found: &ExampleAttribution) -> Result<Value, SafeTensorError> {
     let target: Vec<Value> = source.iter().cloned().chain([token(&found.target)]).collect();
     let scores: Vec<f32> = own.iter().map(|own| own.score.unwrap_or(f32::NAN)).chain([f32::NAN]).collect();
     let mut steps = Map::new();
-    for (name, value) in [("log_p", Some(found.log_p)), ("deltas", found.convergence_delta)] {
-        if let Some(value) = value {
-            steps.insert(name.into(), array(&[value as f32], vec![1])?.into());
-        }
+    for (name, value) in step_scores(found) {
+        steps.insert(name.into(), array(&[value as f32], vec![1])?.into());
     }
     let attributes = json!({
         "source": source,
@@ -59,6 +57,12 @@ fn sequence(found: &ExampleAttribution) -> Result<Value, SafeTensorError> {
     });
     // One number a token, not one for each element of its vector.
     Ok(instance("inseq.data.attribution", "CoarseFeatureAttributionSequenceOutput", attributes))
+}
+
+/// The numbers of the step, by Inseq's names where it has any.
+fn step_scores(found: &ExampleAttribution) -> impl Iterator<Item = (&'static str, f64)> {
+    let delta = found.convergence_delta.map(|delta| ("deltas", delta));
+    [("log_p", found.log_p)].into_iter().chain(delta)
 }
 
 /// What Inseq tells of how it was made, and for each example what it has no field for.
@@ -99,7 +103,7 @@ fn info(shown: &[Shown]) -> Value {
         "output_step_attributions": false,
         "include_eos_baseline": false,
         "constrained_decoding": true,
-        "step_scores": ["log_p", "deltas"],
+        "step_scores": first.map_or(vec![], |shown| step_scores(&shown.found).map(|(name, _)| name).collect()),
         "model_name": first.map(|shown| &shown.student),
         "input_texts": texts(false),
         "generated_texts": texts(true),

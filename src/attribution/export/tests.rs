@@ -133,6 +133,8 @@ fn text_of_words_and_of_two_students_on_one_scale() {
 fn nothing_in_the_data_gets_out_of_its_place() {
     let all = [shown(HOSTILE, extreme())];
     insta::assert_snapshot!("extreme_text", running(&all, Unit::Token, 40));
+    insta::assert_snapshot!("extreme_html", page(&all, Unit::Token));
+    insta::assert_snapshot!("extreme_svg", figure(&all, Unit::Token, 40));
     for unit in [Unit::Token, Unit::Word, Unit::Sentence] {
         let forms = [running(&all, unit, 40), page(&all, unit), figure(&all, unit, 40)];
         for form in &forms {
