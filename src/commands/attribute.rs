@@ -149,7 +149,7 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
     let question = Question { trained: student, dataset: &dataset, split: &split, source, asked: &asked, free: *free };
     let mut summary = Summary::default();
     // What is streamed or summed up is not kept.
-    let (mut shown, mut lines) = (Vec::new(), Vec::new());
+    let mut shown = Vec::new();
     let name = own.name();
     let mut each = |found: Option<ExampleAttribution>| -> anyhow::Result<()> {
         bar.inc(1);
@@ -161,7 +161,6 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
         summary.add(&found);
         match format {
             Format::Json if args.export.streams(format) => context.print_json_line(&found)?,
-            Format::Json => lines.push(found),
             Format::List => {}
             _ => shown.push(Shown { student: name.clone(), found }),
         }
@@ -202,7 +201,7 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
     }
     if !args.export.streams(format) {
         let document = match format {
-            Format::Json => Document::Lines(lines),
+            Format::Json => Document::Lines(shown.into_iter().map(|shown| shown.found).collect()),
             Format::List => Document::Text(summary.text(args.least)),
             _ => args.export.document(format, &shown, args.by)?,
         };
