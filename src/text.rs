@@ -58,6 +58,24 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Text that means itself in HTML and XML, in an element or in a quoted attribute. Controls are not made safe: see [`line`].
+pub fn escape_markup(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // XML has no way to write these two.
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 fn replace(text: &str, keep_breaks: bool) -> Cow<'_, str> {
     // Printable ASCII, nearly every text, is returned as it is.
     let plain = |byte: u8| (0x20..0x7f).contains(&byte) || (keep_breaks && matches!(byte, b'\n' | b'\t'));
@@ -162,6 +180,11 @@ mod tests {
         assert!(escaped.contains("\\u202e") && !escaped.contains('\u{202e}') && escaped.contains('é'));
         assert_eq!(first_unsafe(&escaped, false), None);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+    }
+
+    #[test]
+    fn markup_is_escaped() {
+        assert_eq!(escape_markup("<b title='x\">&amp;\u{ffff}"), "&lt;b title=&#39;x&quot;&gt;&amp;amp;\u{fffd}");
     }
 
     #[test]

@@ -271,6 +271,11 @@ fn odd_rows_are_attributed_or_refused_in_words() {
         }
         let text = says(dir.path(), &attribute(id, &["--by", "word"]));
         assert!(!text.contains('\u{1b}'), "{text:?}");
+        for format in ["text", "html", "svg"] {
+            let written = says(dir.path(), &attribute(id, &["--format", format, "--steps", "2", "--most-steps", "2"]));
+            assert_eq!(afterthought::text::first_unsafe(&written, true), None, "{id} {format}");
+            assert!(!written.contains("NaN"), "{id} {format}");
+        }
     }
     // Words of whole characters, though each token is a part of one.
     let words = asked(dir.path(), &attribute("rtl", &[]));

@@ -153,6 +153,9 @@ pub struct ExampleAttribution {
     /// What the scores are no evidence of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caution: Option<String>,
+    /// How many of the tokens the target is read after; all where nothing is said.
+    #[serde(skip)]
+    pub read: Option<usize>,
     pub tokens: Vec<ScoredToken>,
     /// Scores summed over the tokens of each word, and of each sentence.
     pub words: Vec<ScoredToken>,
@@ -217,6 +220,7 @@ impl Posed {
         if !found.value.is_finite() || found.scores.iter().any(|score| !score.is_finite()) {
             return Err(AttributionError::NotANumber { id: self.id });
         }
+        let read = Some(self.query.ids.len());
         let range = self.query.range;
         let score = |place: usize| place.checked_sub(range.start).and_then(|place| found.scores.get(place).copied());
         let token = |(place, token): (usize, &crate::rationale::RenderedToken)| ScoredToken {
@@ -238,6 +242,7 @@ impl Posed {
             caution: method.caution().map(str::to_owned),
             words: sums(&tokens, Unit::Word),
             sentences: sums(&tokens, Unit::Sentence),
+            read,
             tokens,
         })
     }

@@ -6,6 +6,7 @@ mod attention;
 mod attributor;
 pub mod compare;
 pub mod example;
+pub mod export;
 pub mod faithfulness;
 mod gradients;
 pub mod lens;

@@ -4,11 +4,14 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use clap::Args;
+use serde_json::json;
 
 use super::asked::{AskedArgs, UnitArg};
-use super::output::{Context, device, print, say};
+use super::exported::{Document, ExportArgs, Format};
+use super::output::{Context, device, say};
 use super::settings::find_example;
 use crate::attribution::compare::{Pair, compare};
+use crate::attribution::export::{self, Shown};
 use crate::attribution::ranking::Ranking;
 use crate::attribution::{Asked, ExampleAttribution};
 use crate::corpus::Example;
@@ -26,6 +29,10 @@ Examples:
   afterthought attribute last toyworld --split validation --json
   afterthought attribute last@best toyworld --id tr-0003 --against 20261120-pre
   afterthought attribute 20261120-pre toyworld --id tr-0003 --method occlusion --unit sentence --over prompt
+  afterthought attribute last toyworld --id tr-0003 --format text
+  afterthought attribute last toyworld --id tr-0003 --over prompt --format svg --out figure.svg
+  afterthought attribute last toyworld --split validation --format html --out attributions.html
+  afterthought attribute last toyworld --split validation --format inseq --out attributions.json
 
 A split's scores are stored with the run. Work that was ended goes on where it was.";
 
@@ -49,7 +56,7 @@ pub struct AttributeArgs {
     /// Another run or checkpoint, asked the same: both, and the difference
     #[arg(long, value_name = "RUN", conflicts_with = "split")]
     against: Option<String>,
-    /// What one line is; with --json all three are there
+    /// What gets one score; with --json all three are there
     #[arg(long, value_enum)]
     by: Option<UnitArg>,
     /// Sizes in place of signed scores
@@ -61,6 +68,8 @@ pub struct AttributeArgs {
     /// Words of a split that were scored fewer times are left out of its ranking
     #[arg(long, default_value_t = 1)]
     least: usize,
+    #[command(flatten)]
+    export: ExportArgs,
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
@@ -112,22 +121,27 @@ impl Looked {
 pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
     crate::training::tune_allocator();
     let asked = args.asked.asked()?;
+    let format = args.export.format(args.by, context)?;
     let own = args.look(&args.run, context)?;
     let dataset = context.catalog().open(&args.dataset)?;
     if let Some(id) = &args.id {
         let (_, _, example) = find_example(&dataset, None, id, &own.source)?;
         let found = args.view(own.attribute(&example, &asked)?);
-        let Some(other) = &args.against else {
-            return if context.json { context.print_json(&found) } else { show(&found, &args) };
+        let mut shown = vec![Shown { student: own.name(), found }];
+        if let Some(other) = &args.against {
+            let other = args.look(other, context)?;
+            let (_, _, example) = find_example(&dataset, None, id, &other.source)?;
+            let found = args.view(other.attribute(&example, &asked)?);
+            shown.push(Shown { student: other.name(), found });
+        }
+        let document = match (format, shown.as_slice()) {
+            (Format::Json, [one, other]) => Document::Json(json!({"one": one.found, "other": other.found})),
+            (Format::Json, [one]) => Document::One(one.found.clone()),
+            (Format::List, [one, other]) => Document::Text(list_both(one, other, &args)),
+            (Format::List, [one]) => Document::Text(list(&one.found, &args)),
+            _ => args.export.document(format, &shown, args.by)?,
         };
-        let other = args.look(other, context)?;
-        let (_, _, example) = find_example(&dataset, None, id, &other.source)?;
-        let against = args.view(other.attribute(&example, &asked)?);
-        return if context.json {
-            context.print_json(&serde_json::json!({"one": found, "other": against}))
-        } else {
-            show_both((&own.name(), &found), (&other.name(), &against), &args)
-        };
+        return args.export.write(&document, format, context);
     }
 
     let split = load_split(&dataset, args.split.as_deref().unwrap_or_default(), &own.source)?;
@@ -135,6 +149,9 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
     let Looked { target, student, source, free } = &own;
     let question = Question { trained: student, dataset: &dataset, split: &split, source, asked: &asked, free: *free };
     let mut summary = Summary::default();
+    // What is streamed or summed up is not kept.
+    let mut shown = Vec::new();
+    let name = own.name();
     let mut each = |found: Option<ExampleAttribution>| -> anyhow::Result<()> {
         bar.inc(1);
         let Some(found) = found else {
@@ -143,7 +160,12 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
         };
         let found = args.view(found);
         summary.add(&found);
-        if context.json { context.print_json_line(&found) } else { Ok(()) }
+        match format {
+            Format::Json if args.export.streams(format) => context.print_json_line(&found)?,
+            Format::List => {}
+            _ => shown.push(Shown { student: name.clone(), found }),
+        }
+        Ok(())
     };
     let mut trouble = None;
     let mut go_on = |told: anyhow::Result<()>| match told {
@@ -178,8 +200,13 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
             summary.left_out
         ));
     }
-    if !context.json {
-        print(&summary.text(args.least))?;
+    if !args.export.streams(format) {
+        let document = match format {
+            Format::Json => Document::Lines(shown.into_iter().map(|shown| shown.found).collect()),
+            Format::List => Document::Text(summary.text(args.least)),
+            _ => args.export.document(format, &shown, args.by)?,
+        };
+        args.export.write(&document, format, context)?;
     }
     if let Target::Run { .. } = target {
         say(&format!("stored: {}", question.path().display()));
@@ -226,22 +253,12 @@ impl Summary {
 
 /// What stands above the scores of an example.
 fn heading(found: &ExampleAttribution) -> String {
-    let mut text = format!("{} of log p({}) = {:.4}", found.method, crate::text::line(&found.target), found.log_p);
-    if let (Some(from), Some(baseline)) = (found.log_p_baseline, found.baseline) {
-        let _ = write!(text, ", from {from:.4} at the {} baseline", baseline.name());
-    }
-    if let (Some(delta), Some(steps)) = (found.convergence_delta, found.steps) {
-        let mark = if found.converged == Some(false) { "! " } else { "" };
-        let _ = write!(text, "; {mark}convergence delta {delta:.1e} after {steps} steps");
-    }
-    if let Some(caution) = &found.caution {
-        let _ = write!(text, "\n{caution}");
-    }
-    text
+    let caution = found.caution.as_ref().map_or_else(String::new, |caution| format!("\n{caution}"));
+    export::heading(found) + &caution
 }
 
 /// One example as text: the tokens with their scores.
-fn show(found: &ExampleAttribution, args: &AttributeArgs) -> anyhow::Result<()> {
+fn list(found: &ExampleAttribution, args: &AttributeArgs) -> String {
     let mut text = heading(found) + "\n";
     let unit = args.by.map_or(Unit::Token, UnitArg::unit);
     for token in found.units(unit) {
@@ -249,18 +266,15 @@ fn show(found: &ExampleAttribution, args: &AttributeArgs) -> anyhow::Result<()> 
             let _ = writeln!(text, "{score:>+9.4}  {}", crate::text::line(&token.text));
         }
     }
-    print(&text)
+    text
 }
 
 /// Two students' scores of one example beside each other, and the difference.
-fn show_both(
-    one: (&str, &ExampleAttribution),
-    other: (&str, &ExampleAttribution),
-    args: &AttributeArgs,
-) -> anyhow::Result<()> {
-    let mut text = format!("1 {}: {}\n2 {}: {}\n", one.0, heading(one.1), other.0, heading(other.1));
+fn list_both(one: &Shown, other: &Shown, args: &AttributeArgs) -> String {
+    let [first, second] = [one, other].map(|shown| format!("{}: {}", shown.student, heading(&shown.found)));
+    let mut text = format!("1 {first}\n2 {second}\n");
     let unit = args.by.map_or(Unit::Word, UnitArg::unit);
-    match compare(one.1, other.1, unit) {
+    match compare(&one.found, &other.found, unit) {
         Some(pairs) => {
             let _ = writeln!(text, "{:>9} {:>9} {:>9}", "1", "2", "2 less 1");
             for Pair { text: word, one, other } in pairs {
@@ -270,5 +284,5 @@ fn show_both(
         None => text
             .push_str("the two students read this example as different words, which can't stand beside each other\n"),
     }
-    print(&text)
+    text
 }

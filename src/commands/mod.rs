@@ -9,6 +9,7 @@ pub mod attribute;
 pub mod data;
 pub mod doctor;
 pub mod evaluate;
+mod exported;
 pub mod faithfulness;
 pub mod generate;
 pub mod init;

@@ -6,6 +6,7 @@ use std::path::Path;
 use ratatui::style::{Color, Modifier, Style};
 use serde::{Deserialize, Deserializer};
 
+use crate::attribution::export::{WEAK, mark};
 use crate::corpus::{did_you_mean, nearest};
 
 /// The themes that the binary carries.
@@ -15,9 +16,6 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("mono", include_str!("../../themes/mono.yaml")),
     ("colour-blind", include_str!("../../themes/colour-blind.yaml")),
 ];
-
-/// Scores below this share of the largest are not told apart from none.
-const WEAK: f64 = 0.1;
 
 /// How many colours the terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,18 +184,9 @@ impl Theme {
         self.marks = scales.clone().all(|style| style.fg.is_none() && style.bg.is_none());
     }
 
-    /// What stands before a token of this strength, -1 to 1, where no colour tells it: bars that rise for the target, lines
-    /// against it.
+    /// What stands before a token of this strength, -1 to 1, where no colour tells it.
     pub fn mark(&self, strength: f64) -> &'static str {
-        match strength {
-            _ if !self.marks || strength.abs() < WEAK => "",
-            s if s > 2.0 / 3.0 => "█",
-            s if s > 1.0 / 3.0 => "▅",
-            s if s > 0.0 => "▂",
-            s if s > -1.0 / 3.0 => "-",
-            s if s > -2.0 / 3.0 => "=",
-            _ => "≡",
-        }
+        if self.marks { mark(strength) } else { "" }
     }
 
     /// The style of the `n`th curve.

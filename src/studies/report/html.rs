@@ -167,26 +167,11 @@ fn put(out: &mut String, text: std::fmt::Arguments) {
 
 /// Text that means itself, in an element or in a quoted attribute.
 fn escaped(raw: &str) -> String {
-    entities(&text::line(raw))
+    text::escape_markup(&text::line(raw))
 }
 
 fn escaped_lines(raw: &str) -> String {
-    entities(&text::visible(raw))
-}
-
-fn entities(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
+    text::escape_markup(&text::visible(raw))
 }
 
 /// A path as a link: what is no plain letter is written as its bytes, and it can't name a scheme.
