@@ -49,7 +49,7 @@ fn main() {
             let means = Means { decoder: &decoder, pad: 0, room: &room, most_steps: 0 };
             let method = Method::IntegratedGradients { steps, baseline: Baseline::Zero };
             let query = Query::new(ids.clone(), 0..time, vec![42]);
-            let score = || means.score(&method, &[query.clone()], &[vec![]]).expect("scores");
+            let score = || means.score(&method, std::slice::from_ref(&query), &[vec![]]).expect("scores");
             measure(rounds, || score()[0].value)
         }
     });

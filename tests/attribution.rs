@@ -305,11 +305,15 @@ fn thousands_of_tokens_are_attributed_within_bounds() {
 fn a_student_that_is_no_number_is_named() {
     let dir = odd();
     let path = dir.path().join("student/model.safetensors");
-    let mut weights = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
-    let name = weights.keys().find(|name| name.ends_with("wte.weight")).unwrap().clone();
-    let broken = (&weights[&name] * f64::NAN).unwrap();
-    weights.insert(name, broken);
-    candle_core::safetensors::save(&weights, &path).unwrap();
+    let spoil = |part: &str, by: f64| {
+        let mut weights = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        let name = weights.keys().find(|name| name.ends_with(part)).unwrap().clone();
+        let broken = (&weights[&name] * by).unwrap();
+        weights.insert(name, broken);
+        candle_core::safetensors::save(&weights, &path).unwrap();
+    };
+    // Numbers so large that what is computed from them is none.
+    spoil("ln_f.weight", 3e38);
     for method in ["integrated-gradients", "gradient-norm", "occlusion", "attention"] {
         let error = fails(dir.path(), &["attribute", "student", "odd", "--id", "one", "--method", method]);
         assert!(error.contains("its weights are broken"), "{method}: {error}");
@@ -318,4 +322,8 @@ fn a_student_that_is_no_number_is_named() {
     assert!(error.contains("its weights are broken"), "{error}");
     let error = fails(dir.path(), &["faithfulness", "student", "odd", "--split", "train"]);
     assert!(error.contains("its weights are broken"), "{error}");
+    // What is no number on the disk already is refused with the file.
+    spoil("wte.weight", f64::NAN);
+    let error = fails(dir.path(), &["attribute", "student", "odd", "--id", "one"]);
+    assert!(error.contains("model.safetensors") && error.contains("NaN"), "{error}");
 }

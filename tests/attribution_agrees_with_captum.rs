@@ -81,7 +81,8 @@ fn all_methods(name: &str, dtype: DType, bar: f64) {
     for target in ["label", "contrast"] {
         let (query, want) = (query(&fixture, target), &case[target]);
         let score = |method: Method, start: Start| -> Vec<f64> {
-            let found = means.score_from(&start, &method, &[query.clone()], &[units.clone()]).unwrap();
+            let found =
+                means.score_from(&start, &method, std::slice::from_ref(&query), std::slice::from_ref(&units)).unwrap();
             assert_eq!(found.len(), 1);
             let value = want["value"].as_f64().unwrap();
             assert!((found[0].value - value).abs() < 1e-5 * value.abs().max(1.0), "{name} {target}");

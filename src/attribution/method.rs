@@ -206,7 +206,7 @@ impl Means<'_> {
                 let change = ends[0] - value_at_start;
                 let delta = scores.iter().sum::<f64>() - change;
                 // What is no number never gets better.
-                let is_good = !(delta.abs() > GOOD_DELTA * change.abs().max(0.1));
+                let is_good = delta.is_nan() || delta.abs() <= GOOD_DELTA * change.abs().max(0.1);
                 let integral = Integral { steps, value_at_start, delta, is_good };
                 found[place] = Some(Scores { scores: narrow(&scores), value: ends[0], integral: Some(integral) });
             }

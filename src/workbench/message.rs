@@ -56,7 +56,7 @@ pub enum Message {
     },
     Attributed {
         generation: u64,
-        result: Result<Attributed, String>,
+        result: Box<Result<Attributed, String>>,
     },
     /// What changes of the selected question do.
     WhatIf {

@@ -115,7 +115,7 @@ impl Services {
             Effect::Attribute(request) => {
                 let generation = request.generation;
                 let result = self.attribute(&request).map_err(|error| error.to_string());
-                send(Message::Attributed { generation, result });
+                send(Message::Attributed { generation, result: Box::new(result) });
             }
             Effect::WhatIf(request) => {
                 let result = self.what_if(&request).map_err(|error| error.to_string());

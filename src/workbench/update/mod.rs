@@ -68,7 +68,7 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             }
             vec![]
         }
-        Message::Attributed { generation, result } => attribution::attributed(state, generation, result),
+        Message::Attributed { generation, result } => attribution::attributed(state, generation, *result),
         Message::WhatIf { generation, result } => {
             what_if::found(state, generation, result);
             vec![]
