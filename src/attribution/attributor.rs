@@ -145,6 +145,7 @@ impl Attributor<'_> {
             }
             Target::Token(_) | Target::Rationale => None,
         };
+        self.check_heads()?;
         let (rendered, range, end) = self.sequence(example)?;
         let ids = rendered.ids();
         let text = |choice| self.renderer.template.label_text(choice).trim().to_owned();
@@ -164,6 +165,19 @@ impl Attributor<'_> {
             _ => Unit::Token,
         };
         Ok(Posed::new(&example.id, rendered, query, unit, target))
+    }
+
+    /// Refuses attention of a layer or a head that the student does not have.
+    fn check_heads(&self) -> Result<(), AttributionError> {
+        let Method::Attention { layer, head } = self.asked.method else { return Ok(()) };
+        let (layers, heads) = (self.decoder.architecture.layers.len(), self.decoder.architecture.heads);
+        let wanted = |name: &str, number: Option<usize>, count: usize| {
+            number.filter(|number| *number >= count).map(|number| format!("{name} {number}"))
+        };
+        match wanted("layer", layer, layers).or_else(|| wanted("head", head, heads)) {
+            Some(wanted) => Err(AttributionError::NoHead { wanted, layers, heads }),
+            None => Ok(()),
+        }
     }
 
     /// The sequence up to the label, with the rationale before it.

@@ -14,8 +14,12 @@ pub struct Pair {
 }
 
 /// Units that both students scored, in order. Two tokenizers cut words differently, so tokens are paired only where they are
-/// the same; words are the same where the text is. `None` where they are not.
+/// the same; words are the same where the text is. `None` where they are not, and where the two were asked about different
+/// things: the strongest other choice of a contrast may be another.
 pub fn compare(one: &ExampleAttribution, other: &ExampleAttribution, unit: Unit) -> Option<Vec<Pair>> {
+    if one.target != other.target {
+        return None;
+    }
     let scored = |found: &ExampleAttribution| -> Vec<(String, f32)> {
         found.units(unit).iter().filter_map(|unit| Some((unit.text.clone(), unit.score?))).collect()
     };

@@ -32,14 +32,21 @@ pub enum AttributionError {
         "the student gives no number for example `{id}` (NaN or infinite): its weights are broken · take an earlier checkpoint, as in RUN@best"
     )]
     NotANumber { id: String },
-    #[error("attributing `{id}` failed: {source}")]
+    #[error("the student has {layers} layers of {heads} heads, from 0, so there is none like {wanted}")]
+    NoHead { wanted: String, layers: usize, heads: usize },
+    #[error("attributing `{id}` failed: {}", brief(source))]
     Tensor { id: String, source: candle_core::Error },
+}
+
+/// What an error says, without the trace that candle adds for its developers.
+fn brief(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 impl AttributionError {
     /// Whether it says something of the example alone, so that others can be attributed all the same.
     pub fn is_about_the_example(&self) -> bool {
-        !matches!(self, Self::Tensor { .. } | Self::NotANumber { .. } | Self::Student(_))
+        !matches!(self, Self::Tensor { .. } | Self::NotANumber { .. } | Self::NoHead { .. } | Self::Student(_))
     }
 }
 

@@ -10,6 +10,7 @@ use super::query::Query;
 use super::start::Start;
 use super::variants::{Change, Variant, values};
 use crate::corpus::Example;
+use crate::rationale::Role;
 use crate::rationale::recipe::Baseline;
 use crate::seeds::Stream;
 
@@ -80,11 +81,17 @@ impl Attributor<'_> {
     ) -> Result<Vec<Curves>, AttributionError> {
         let posed = self.pose(example)?;
         let query = &posed.query;
-        let count = query.range.len();
+        // What announces the answer is held: without it no student would know that it is asked.
+        let role = |place: &usize| posed.rendered.tokens[query.range.start + place].role;
+        let own = |order: &Vec<usize>| -> Vec<usize> {
+            order.iter().copied().filter(|place| matches!(role(place), Role::Rationale | Role::Prompt)).collect()
+        };
+        let orders: Vec<Vec<usize>> = orders.iter().map(own).collect();
+        let count = orders.first().map_or(0, Vec::len);
         let at = |point: usize| (point * count + (POINTS - 1) / 2) / (POINTS - 1);
         // What is left of the range, for each order and point: deletion first.
         let mut wanted = Vec::with_capacity(orders.len() * 2 * POINTS);
-        for order in orders {
+        for order in &orders {
             wanted.extend((0..POINTS).map(|point| without(query, &order[..at(point)], removal)));
             wanted.extend((0..POINTS).map(|point| without(query, &order[at(point)..], removal)));
         }
@@ -99,7 +106,7 @@ impl Attributor<'_> {
         };
         let places: Vec<usize> = wanted.iter().map(|change| place(change, &mut different)).collect();
         let variants: Vec<Variant> = different.into_iter().map(|change| Variant { query, change }).collect();
-        let start = Start::of(Baseline::Mean, 0, self.decoder, count);
+        let start = Start::of(Baseline::Mean, 0, self.decoder, query.range.len());
         let found = values(self.decoder, &variants, &start, &self.room)
             .map_err(|source| AttributionError::Tensor { id: example.id.clone(), source })?;
         if found.iter().any(|value| !value.is_finite()) {

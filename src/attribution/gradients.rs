@@ -79,6 +79,9 @@ pub fn along(
         let gradients = read(&decoder, path.as_tensor(), &rows)?.signed.sum_all()?.backward()?;
         let Some(gradient) = gradients.get(&path) else { candle_core::bail!("the word vectors got no gradient") };
         let mut at = 0;
+        // Taken in only when all of the batch is there: a device may run out of memory in the middle, and what was added
+        // would be added again.
+        let (mut products, mut lengths) = (Vec::new(), Vec::<(usize, Tensor)>::new());
         for (stretch, change) in stretches.iter().zip(&changes) {
             let query = &queries[stretch[0].query];
             let own = gradient.narrow(0, at, stretch.len())?.narrow(1, query.range.start, query.range.len())?;
@@ -86,15 +89,19 @@ pub fn along(
             let weights = shares(stretch.iter().map(|pass| pass.node.1 / start.count() as f64), &decoder)?;
             let own = own.broadcast_mul(&weights)?.sum(0)?; // (range, width)
             if made == Made::Length {
-                let sum = &mut sums[stretch[0].query];
-                *sum = Some(sum.take().map_or(Ok(own.clone()), |sum| sum + own)?);
+                let query = stretch[0].query;
+                let before =
+                    lengths.iter().rev().find(|(of, _)| *of == query).map(|(_, sum)| sum).or(sums[query].as_ref());
+                let sum = before.map_or(Ok(own.clone()), |before: &Tensor| before + own)?;
+                lengths.push((query, sum));
                 continue;
             }
-            let products = (own * change)?.sum(1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            for (sum, product) in scores[stretch[0].query].iter_mut().zip(products) {
-                *sum += product;
-            }
+            products.push((stretch[0].query, (own * change)?.sum(1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?));
         }
+        for (query, products) in products {
+            scores[query].iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
+        }
+        lengths.into_iter().for_each(|(query, sum)| sums[query] = Some(sum));
         Ok(())
     })?;
     for (scores, sum) in scores.iter_mut().zip(sums) {

@@ -24,11 +24,9 @@ pub struct Ranking {
 }
 
 impl Ranking {
-    /// Adds the words of an example: those of its rationale, or of all that was scored where that is none of it.
+    /// Adds the words of an example that were scored, but for those that only announce something.
     pub fn add(&mut self, found: &ExampleAttribution) {
-        let is_scored = |role| found.words.iter().any(|word| word.role == role && word.score.is_some());
-        let wanted = if is_scored(Role::Rationale) { Role::Rationale } else { Role::Prompt };
-        for word in found.words.iter().filter(|word| word.role == wanted) {
+        for word in found.words.iter().filter(|word| matches!(word.role, Role::Rationale | Role::Prompt)) {
             let Some(score) = word.score else { continue };
             // One word in front of a comma and elsewhere.
             let text = word.text.trim().trim_matches(|c: char| c.is_ascii_punctuation());

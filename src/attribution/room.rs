@@ -70,7 +70,7 @@ impl Room {
 /// Whether a device had no memory left. Its driver says so in words.
 fn is_out_of_memory(error: &Error) -> bool {
     let text = error.to_string().to_lowercase();
-    text.contains("out of memory") || text.contains("out_of_memory")
+    ["out of memory", "out_of_memory", "alloc_failed"].iter().any(|sign| text.contains(sign))
 }
 
 #[cfg(test)]

@@ -64,8 +64,8 @@ pub struct ChangedToken {
 pub struct WhatIf {
     pub choices: Vec<Moved>,
     pub tokens: Vec<ChangedToken>,
-    /// The question and the rationale as texts with the changes in them; `None` where nothing was changed, or where the
-    /// change is none of the text (half a character, a word outside the question).
+    /// The question and the rationale as texts with the changes in them; `None` where nothing was changed, or where no text is
+    /// read as these tokens (a mask, half a character, a word outside the question).
     pub question: Option<String>,
     pub rationale: Option<String>,
 }
@@ -124,12 +124,17 @@ pub fn what_if(
         before,
         after,
     });
-    Ok(WhatIf {
-        choices: choices.collect(),
-        question: question(renderer, example, &tokens),
-        rationale: rationale(&tokens, &base, changes),
-        tokens,
-    })
+    let mut question = question(renderer, example, &tokens);
+    let mut rationale = rationale(&tokens, &base, changes);
+    let mut kept = example.clone();
+    kept.question = question.clone().unwrap_or(kept.question);
+    kept.rationale = rationale.clone().or(kept.rationale);
+    // A text that is read as other tokens than those that were tried would be another change: a mask is no word.
+    let again = renderer.prompt_with_rationale(&kept, Borrowed::default());
+    if again.is_err() || again.is_ok_and(|again| again.ids() != ids) {
+        (question, rationale) = (None, None);
+    }
+    Ok(WhatIf { choices: choices.collect(), question, rationale, tokens })
 }
 
 /// The places of the unchanged sequence in their new order.

@@ -67,7 +67,7 @@ pub enum BaselineArg {
     Random,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UnitArg {
     Token,
     Word,

@@ -13,8 +13,9 @@ use super::settings::find_example;
 use crate::attribution::compare::{Pair, compare};
 use crate::attribution::export::{self, Shown};
 use crate::attribution::ranking::Ranking;
-use crate::attribution::{Asked, ExampleAttribution};
+use crate::attribution::{Asked, ExampleAttribution, Target as Wanted};
 use crate::corpus::Example;
+use crate::rationale::Placement;
 use crate::rationale::recipe::Unit;
 use crate::runs::attributions::{Question, once};
 use crate::runs::preview::Target;
@@ -124,6 +125,10 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
     let format = args.export.format(args.by, context)?;
     let own = args.look(&args.run, context)?;
     let dataset = context.catalog().open(&args.dataset)?;
+    let reads_first = matches!(asked.target, Wanted::Label | Wanted::Choice(_) | Wanted::Contrast);
+    if reads_first && own.student.spec.rationale.placement != Placement::Pre {
+        say("this student never read a rationale before its label: a `pre` run or a reader tells more");
+    }
     if let Some(id) = &args.id {
         let (_, _, example) = find_example(&dataset, None, id, &own.source)?;
         let found = args.view(own.attribute(&example, &asked)?);
@@ -135,7 +140,10 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
             shown.push(Shown { student: other.name(), found });
         }
         let document = match (format, shown.as_slice()) {
-            (Format::Json, [one, other]) => Document::Json(json!({"one": one.found, "other": other.found})),
+            (Format::Json, [one, other]) => {
+                let difference = compare(&one.found, &other.found, Unit::Word);
+                Document::Json(json!({"one": one.found, "other": other.found, "difference": difference}))
+            }
             (Format::Json, [one]) => Document::One(one.found.clone()),
             (Format::List, [one, other]) => Document::Text(list_both(one, other, &args)),
             (Format::List, [one]) => Document::Text(list(&one.found, &args)),
@@ -282,7 +290,7 @@ fn list_both(one: &Shown, other: &Shown, args: &AttributeArgs) -> String {
             }
         }
         None => text
-            .push_str("the two students read this example as different words, which can't stand beside each other\n"),
+            .push_str("the two were asked about different things, or read this example as different words, and can't stand beside each other\n"),
     }
     text
 }

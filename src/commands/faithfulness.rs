@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::asked::{AskedArgs, MethodArg};
-use super::output::{Context, device, print, say};
+use super::asked::{AskedArgs, MethodArg, UnitArg};
+use super::output::{Context, Usage, device, print, say};
 use crate::attribution::agreement::{overlap, precision, spearman};
 use crate::attribution::faithfulness::{Curves, POINTS, RANDOM_ORDERS, Removal, order, random_order};
-use crate::attribution::{Asked, ExampleAttribution};
+use crate::attribution::{Asked, Attributor, ExampleAttribution, Target};
 use crate::corpus::Example;
+use crate::evaluation::statistics::student_quantile;
 use crate::rationale::Role;
-use crate::runs::preview::Target;
+use crate::runs::preview::Target as Subject;
 use crate::runs::scorer::TrainedRun;
 use crate::runs::{load_split, prepare};
 
@@ -73,9 +74,9 @@ struct Measured {
 #[derive(Serialize)]
 struct Area {
     area: f64,
-    /// Less that of random orders of the same examples, with its 95 % interval.
+    /// Less that of random orders of the same examples, with its 95 % interval (Student's); none of a single example.
     against_random: f64,
-    interval: [f64; 2],
+    interval: Option<[f64; 2]>,
 }
 
 #[derive(Serialize)]
@@ -94,11 +95,16 @@ struct Agreement {
     overlap: Option<f64>,
 }
 
-/// One way to rank tokens.
+/// A student that ranks tokens.
+struct Student {
+    trained: TrainedRun,
+    source: String,
+}
+
+/// One way to rank tokens: which student, by what.
 struct Ranker {
     name: String,
-    student: TrainedRun,
-    source: String,
+    student: usize,
     asked: Asked,
 }
 
@@ -106,38 +112,45 @@ pub fn run(args: FaithfulnessArgs, context: &Context) -> anyhow::Result<()> {
     crate::training::tune_allocator();
     let device = device(&args.device)?;
     let dataset = context.catalog().open(&args.dataset)?;
-    let load = |wanted: &str| -> anyhow::Result<(TrainedRun, String)> {
-        let target = Target::find(&context.project, wanted)?;
+    if !matches!(args.asked.target, Target::Label | Target::Choice(_)) {
+        let text = "the curves are of a choice's probability: --target label, or choice:LABEL";
+        return Err(Usage(text.into()).into());
+    }
+    if args.asked.unit != UnitArg::Token {
+        return Err(Usage("the curves take tokens away one by one: leave --unit out".into()).into());
+    }
+    let load = |wanted: &String| -> anyhow::Result<Student> {
+        let target = Subject::find(&context.project, wanted)?;
         let spec = target.spec()?;
-        Ok((target.load(&spec, &dataset, &device)?, spec.rationale.source))
+        Ok(Student { trained: target.load(&spec, &dataset, &device)?, source: spec.rationale.source })
     };
+    let students = std::iter::once(&args.run).chain(&args.against).map(load).collect::<anyhow::Result<Vec<_>>>()?;
     let methods = if args.methods.is_empty() { MethodArg::EXPLAINING.to_vec() } else { args.methods.clone() };
     let mut rankers = Vec::new();
     for method in &methods {
-        let (student, source) = load(&args.run)?;
         let asked = args.asked.asked_by(*method)?;
-        rankers.push(Ranker { name: asked.method.name().into(), student, source, asked });
+        rankers.push(Ranker { name: asked.method.name().into(), student: 0, asked });
     }
-    for other in &args.against {
-        let (student, source) = load(other)?;
+    for (number, other) in args.against.iter().enumerate() {
         let asked = args.asked.asked_by(methods[0])?;
         let name = format!("{} of {}", asked.method.name(), crate::text::line(other));
-        rankers.push(Ranker { name, student, source, asked });
+        rankers.push(Ranker { name, student: number + 1, asked });
     }
-    let Some(own) = rankers.first() else { return Ok(()) };
-    let split = load_split(&dataset, &args.split, &own.source)?;
+    let split = load_split(&dataset, &args.split, &students[0].source)?;
     let examples = &split.examples[..args.limit.unwrap_or(usize::MAX).min(split.examples.len())];
     let free = prepare::free_memory(&device);
+    let renderers: Vec<_> = students.iter().map(|student| student.trained.reading(&student.source)).collect();
+    let attributors: Vec<Attributor> = rankers
+        .iter()
+        .map(|Ranker { student, asked, .. }| students[*student].trained.attributor(&renderers[*student], asked, free))
+        .collect();
     let bar = context.progress("measuring", examples.len() as u64);
     let mut seen = Seen::new(rankers.len());
-    let judge = own.student.reading(&own.source);
-    let judging = own.student.attributor(&judge, &own.asked, free);
     for example in examples {
         bar.inc(1);
         let mut found = Vec::with_capacity(rankers.len());
-        for ranker in &rankers {
-            let renderer = ranker.student.reading(&ranker.source);
-            match ranker.student.attributor(&renderer, &ranker.asked, free).one(example) {
+        for attributor in &attributors {
+            match attributor.one(example) {
                 Ok(scored) => found.push(scored),
                 Err(error) if error.is_about_the_example() => break,
                 Err(error) => return Err(error.into()),
@@ -151,7 +164,7 @@ pub fn run(args: FaithfulnessArgs, context: &Context) -> anyhow::Result<()> {
         }
         let mut orders: Vec<Vec<usize>> = scores.iter().map(|scores| order(scores)).collect();
         orders.extend((0..RANDOM_ORDERS).map(|number| random_order(&example.id, number, count)));
-        let curves = judging.curves(example, &orders, args.removal)?;
+        let curves = attributors[0].curves(example, &orders, args.removal)?;
         seen.add(&args, example, &found, &scores, curves);
     }
     bar.finish_and_clear();
@@ -160,6 +173,9 @@ pub fn run(args: FaithfulnessArgs, context: &Context) -> anyhow::Result<()> {
             "{} examples have no rationale or no answer, or other tokens before another student, and were left out",
             seen.left_out
         ));
+    }
+    if seen.examples() == 0 {
+        anyhow::bail!("no example of {} was left to measure · they need a rationale and an answer", args.split);
     }
     let names: Vec<String> = rankers.iter().map(|ranker| ranker.name.clone()).collect();
     let (measured, agreements) = (seen.measured(&names), seen.agreements(&names));
@@ -240,11 +256,8 @@ impl Seen {
             let random = self.random.iter().map(|curves| Curves::area(of(curves)));
             let differences: Vec<f64> = own.iter().zip(random).map(|(own, random)| own - random).collect();
             let (difference, half) = mean_and_half(&differences);
-            Area {
-                area: mean_and_half(&own).0,
-                against_random: difference,
-                interval: [difference - half, difference + half],
-            }
+            let interval = half.map(|half| [difference - half, difference + half]);
+            Area { area: mean_and_half(&own).0, against_random: difference, interval }
         };
         let share = |place: usize| {
             let all = &self.precision[place];
@@ -280,12 +293,12 @@ impl Seen {
     }
 }
 
-/// The mean, and half of its 95 % interval: the examples are many, so the normal one.
-fn mean_and_half(values: &[f64]) -> (f64, f64) {
+/// The mean, and half of its 95 % interval by Student's t.
+fn mean_and_half(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    (mean, 1.96 * (variance / n).sqrt())
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, (values.len() > 1).then(|| student_quantile(0.975, n - 1.0) * (variance / n).sqrt()))
 }
 
 /// The words of an example that are known to be key, bare: those that a field lists, or those that a person marked.
@@ -318,8 +331,10 @@ fn text(seen: &Seen, measured: &[Measured], agreements: &[Agreement], top: usize
     );
     let random = Curves::mean(&seen.random);
     for Measured { name, deletion, insertion, precision, .. } in measured {
-        let against =
-            |area: &Area| format!("{:+.3} [{:+.3}, {:+.3}]", area.against_random, area.interval[0], area.interval[1]);
+        let against = |area: &Area| match area.interval {
+            Some([low, high]) => format!("{:+.3} [{low:+.3}, {high:+.3}]", area.against_random),
+            None => format!("{:+.3}", area.against_random),
+        };
         let precision =
             precision.as_ref().map_or("–".into(), |own| format!("{:.2} (chance {:.2})", own.share, own.chance));
         let _ = writeln!(

@@ -89,6 +89,9 @@ pub fn run(args: WhatIfArgs, context: &Context) -> anyhow::Result<()> {
 /// Changes a word wherever it stands, or one token by its place.
 fn change(changes: &mut Changes, base: &Rendered, wanted: &str, edit: &Edit) -> Result<(), Usage> {
     let shown = crate::text::line(wanted);
+    if wanted.trim().is_empty() {
+        return Err(Usage("an empty word stands nowhere".into()));
+    }
     if let Some(place) = wanted.strip_prefix('@') {
         let count = base.tokens.len();
         let place = place.parse().ok().filter(|place| *place < count);
@@ -104,7 +107,8 @@ fn change(changes: &mut Changes, base: &Rendered, wanted: &str, edit: &Edit) -> 
     let bare = |text: &str| text.trim().trim_matches(|c: char| c.is_ascii_punctuation()).to_lowercase();
     let of = |role: Role| -> Vec<_> {
         let own = words.iter().filter(|span| base.tokens[span.start].role == role);
-        own.filter(|span| bare(&text(span)) == bare(wanted) || text(span).trim() == wanted).cloned().collect()
+        let is_wanted = |word: &str| word.trim() == wanted || (!bare(wanted).is_empty() && bare(word) == bare(wanted));
+        own.filter(|span| is_wanted(&text(span))).cloned().collect()
     };
     let found = [of(Role::Rationale), of(Role::Prompt)].into_iter().find(|found| !found.is_empty());
     let found = found.ok_or_else(|| Usage(format!("`{shown}` is no word of the rationale or the question")))?;
@@ -112,7 +116,9 @@ fn change(changes: &mut Changes, base: &Rendered, wanted: &str, edit: &Edit) -> 
         for place in span.clone() {
             // The first of a word's tokens has all of the new text, the others go.
             let own = if place > span.start && matches!(edit, Edit::Retype(_)) { Edit::Delete } else { edit.clone() };
-            changes.edits.insert(place, own);
+            if changes.edits.insert(place, own).is_some() {
+                return Err(Usage(format!("`{shown}` is changed twice · give one change for each word")));
+            }
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use super::RunError;
 use super::directory::RunDirectory;
 use super::scorer::TrainedRun;
 use super::split::LoadedSplit;
-use crate::attribution::method::{Integral, Scores};
+use crate::attribution::method::{Integral, MOST_STEPS, Scores};
 use crate::attribution::{Asked, AttributionError, Attributor, ExampleAttribution, Method, Over, TOGETHER, Target};
 use crate::corpus::{Dataset, Example};
 use crate::files::{self, FileError};
@@ -29,6 +29,9 @@ pub struct Header {
     over: Over,
     #[serde(flatten)]
     method: Method,
+    /// Of integrated gradients: steps up to which they were refined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    most_steps: Option<usize>,
 }
 
 /// An example's line.
@@ -140,7 +143,17 @@ impl Question<'_> {
         progress: &mut dyn FnMut(usize, &Line) -> ControlFlow<()>,
     ) -> Result<Option<Vec<Line>>, RunError> {
         let (path, header) = (self.path(), self.header());
-        if let Some(lines) = read(&path, &header).filter(|lines| lines.len() == self.split.examples.len()) {
+        let found = || read(&path, &header).filter(|lines| is_whole(lines, self.split));
+        // Whoever asks the same at the same time waits, and then finds the answer.
+        let mut lock = None;
+        let stored = match found() {
+            Some(lines) => Some(lines),
+            None => {
+                lock = Some(hold(&path)?);
+                found()
+            }
+        };
+        if let Some(lines) = stored {
             return Ok(lines
                 .iter()
                 .enumerate()
@@ -149,8 +162,7 @@ impl Question<'_> {
         }
         let part = path.with_extension("jsonl.part");
         let mut lines = read(&part, &header).unwrap_or_default();
-        let fits = |(line, example): (&Line, &Example)| line.id == example.id;
-        if !lines.iter().zip(&self.split.examples).all(fits) {
+        if !fits(&lines, self.split) {
             lines.clear();
         }
         // Examples that are scored together are so again, and get the very same numbers.
@@ -207,6 +219,9 @@ impl Question<'_> {
             return Ok(None);
         }
         write(&mut || std::fs::rename(&part, &path).map_err(FileError::on("write", &path)))?;
+        // Who still waits has it open, and finds the answers.
+        let _ = std::fs::remove_file(path.with_extension("lock"));
+        drop(lock);
         Ok(Some(lines))
     }
 
@@ -248,7 +263,10 @@ fn path(run: &RunDirectory, names: &[&str], asked: &Asked) -> PathBuf {
             let place = |name: &str, place: &Option<usize>| place.map(|place| format!("{name}-{place}"));
             parts.extend([place("layer", layer), place("head", head)].into_iter().flatten());
         }
-        Method::IntegratedGradients { steps, .. } => parts.push(format!("{steps}-steps")),
+        Method::IntegratedGradients { steps, .. } => {
+            parts.push(format!("{steps}-steps"));
+            parts.extend((asked.most_steps != MOST_STEPS).then(|| format!("to-{}", asked.most_steps)));
+        }
         Method::GradientTimesInput | Method::GradientNorm => {}
     }
     run.attributions().join(parts.join(".") + ".jsonl")
@@ -263,6 +281,7 @@ fn header(checkpoint: &Path, split: &LoadedSplit, source: &str, asked: &Asked) -
         target: asked.target.clone(),
         over: asked.over,
         method: asked.method.clone(),
+        most_steps: matches!(asked.method, Method::IntegratedGradients { .. }).then_some(asked.most_steps),
     }
 }
 
@@ -277,7 +296,29 @@ pub fn stored(
 ) -> Option<Vec<Line>> {
     let path = path(run, &[dataset.name(), &split.name, source], asked);
     let lines = read(&path, &header(checkpoint, split, source, asked))?;
-    (lines.len() == split.examples.len()).then_some(lines)
+    is_whole(&lines, split).then_some(lines)
+}
+
+/// Held by whoever computes the answers of a file.
+fn hold(path: &Path) -> Result<std::fs::File, RunError> {
+    path.parent().map_or(Ok(()), files::create_dir)?;
+    let path = path.with_extension("lock");
+    let open = || {
+        let file = std::fs::File::create(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    open().map_err(|error| FileError::on("lock", &path)(error).into())
+}
+
+/// Whether lines are those of the first examples of a split.
+fn fits(lines: &[Line], split: &LoadedSplit) -> bool {
+    lines.len() <= split.examples.len()
+        && lines.iter().zip(&split.examples).all(|(line, example)| line.id == example.id)
+}
+
+fn is_whole(lines: &[Line], split: &LoadedSplit) -> bool {
+    lines.len() == split.examples.len() && fits(lines, split)
 }
 
 /// The lines of a file, if it was made from the same checkpoint and rows. A line that was cut short ends them.

@@ -25,6 +25,10 @@ pub struct AttributionView {
     pub cursor: usize,
     pub changes: Changing,
     pub beside: Beside,
+    /// Whether the rationale is read that the student wrote before it answered, in place of the teacher's.
+    pub reads_own: bool,
+    /// The run that was looked into last, and the steps of the checkpoints that it has.
+    pub kept: (String, Vec<usize>),
 }
 
 /// A run, and one of its checkpoints where not the newest is meant.
@@ -77,6 +81,8 @@ impl Scale {
 /// The changes that are tried out.
 #[derive(Default)]
 pub struct Changing {
+    /// The id, the question and the rationale that they are of.
+    pub of: Option<(String, String, Option<String>)>,
     pub now: Changes,
     /// Earlier states, the latest last.
     pub before: Vec<Changes>,
@@ -103,8 +109,12 @@ pub struct Attributed {
     pub found: ExampleAttribution,
     /// Label, text and probability of each choice, after the same tokens.
     pub choices: Vec<(String, String, f64)>,
-    /// Steps of the checkpoints that the run has.
+    /// The step of the checkpoint that was asked, and those of all that the run has.
+    pub step: usize,
     pub kept: Vec<usize>,
+    /// How many layers and heads the student has.
+    pub layers: usize,
+    pub heads: usize,
     /// Whether the student was trained to read the rationale before the label.
     pub reads: bool,
     /// What was asked, and of which question and rationale.

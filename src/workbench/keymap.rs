@@ -131,6 +131,7 @@ const DEFAULTS: &[Row] = &[
     (In(Attribution), &["b"], NextBaseline, None),
     (In(Attribution), &["F"], TrainLens, None),
     (In(Attribution), &["A"], NextScale, None),
+    (In(Attribution), &["O"], ReadOwn, None),
     (In(Attribution), &["["], EarlierCheckpoint, None),
     (In(Attribution), &["]"], LaterCheckpoint, None),
     (In(Attribution), &["+", "="], More, None),

@@ -78,6 +78,8 @@ pub enum Message {
     Predictions {
         run: String,
         predicted: Vec<(String, Option<String>, bool)>,
+        /// The rationales that it wrote before it answered, by example id.
+        written: Vec<(String, String)>,
     },
     RunFound(Box<Run>),
     RunGone(String),

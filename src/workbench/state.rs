@@ -126,6 +126,8 @@ pub struct DataView {
     /// Whose predictions are in the table.
     pub predicted_by: Option<String>,
     pub predictions: HashMap<String, (Option<String>, bool)>,
+    /// The rationales that it wrote before it answered.
+    pub written: HashMap<String, String>,
 }
 
 /// A row of a split that is to be selected.

@@ -225,7 +225,7 @@ fn wrong_answers_are_found_by_a_word() {
     assert!(!bench.state.data.predictions[id].1);
     // With the teacher's rationale it may know better than with its own.
     let mut seen = 0;
-    while !bench.screen().contains("wrongly: t, then contrast") {
+    while !bench.screen().contains("wrongly: t, then choice:") {
         bench.press("j");
         seen += 1;
         assert!(seen < 60, "{}", bench.screen());

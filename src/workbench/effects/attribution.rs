@@ -33,11 +33,15 @@ impl Services {
         let context = renderer.prompt_with_rationale(example, Borrowed::default())?.ids();
         let shares = shares(&likelihoods(&trained.decoder, &context, &labels)?).unwrap_or_default();
         let choices = example.choices.iter().zip(shares);
+        let there = checkpoint::list(&trained.run.checkpoints());
         Ok(Attributed {
             run: looked.clone(),
             choices: choices.map(|(choice, p)| (choice.label.clone(), choice.text.clone(), p)).collect(),
             found,
-            kept: checkpoint::list(&trained.run.checkpoints()).into_iter().map(|(step, _)| step).collect(),
+            step: there.iter().find(|(_, path)| *path == trained.checkpoint).map_or(0, |(step, _)| *step),
+            kept: there.into_iter().map(|(step, _)| step).collect(),
+            layers: trained.decoder.architecture.layers.len(),
+            heads: trained.decoder.architecture.heads,
             reads: trained.spec.rationale.placement == Placement::Pre,
             asked: asked.clone(),
             question: example.question.clone(),

@@ -25,6 +25,7 @@ use crate::corpus::rows::Row;
 use crate::corpus::{Catalog, Dataset, Example, validate};
 use crate::evaluation;
 use crate::files;
+use crate::rationale::Placement;
 use crate::runs::preview::{Reading, preview};
 use crate::runs::{RunDirectory, RunSpec, control, prepare, spawn};
 use crate::studies::{Study, tour};
@@ -305,11 +306,32 @@ impl Services {
         let path = self.project.join("runs").join(&run).join("predictions.jsonl");
         let all = evaluation::read_predictions(&path).unwrap_or_default();
         let own = all.into_iter().filter(|prediction| prediction.dataset == dataset && prediction.split == split);
-        let predicted = own.map(|prediction| {
+        let own: Vec<_> = own.collect();
+        let written = self.written(&run, dataset, &own).unwrap_or_default();
+        let predicted = own.into_iter().map(|prediction| {
             let right = prediction.is_correct();
             (prediction.id, prediction.predicted, right)
         });
-        Message::Predictions { run, predicted: predicted.collect() }
+        Message::Predictions { run, predicted: predicted.collect(), written }
+    }
+
+    /// The rationales that a student wrote before it answered: what stands before the last announcement of a label.
+    fn written(
+        &self,
+        run: &str,
+        dataset: &str,
+        predictions: &[evaluation::Prediction],
+    ) -> anyhow::Result<Vec<(String, String)>> {
+        let spec = RunDirectory::exactly(&self.project, run)?.spec()?;
+        if spec.rationale.placement != Placement::Pre || spec.evaluation.rationale != evaluation::Given::Own {
+            return Ok(vec![]);
+        }
+        let lead = self.dataset(dataset)?.meta.template.answer.trim().to_owned();
+        let rationale = |text: &str| {
+            let before = if lead.is_empty() { None } else { text.rsplit_once(&lead).map(|(before, _)| before) };
+            before.unwrap_or(text).trim().to_owned()
+        };
+        Ok(predictions.iter().map(|own| (own.id.clone(), rationale(&own.text))).collect())
     }
 
     fn edit(

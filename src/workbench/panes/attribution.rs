@@ -29,7 +29,8 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     let title = view.result.as_ref().map_or_else(String::new, |result| {
         let waiting = if view.is_waiting { " …" } else { "" };
         let (run, found) = (run_title(state, &result.run), &result.found);
-        format!("{run} → log p({}) · {}{waiting}", found.target, found.method)
+        let own = if view.reads_own { " · own rationale" } else { "" };
+        format!("{run} → log p({}) · {}{own}{waiting}", found.target, found.method)
     });
     let inside = frame_of(frame, area, state, Pane::Attribution, &title);
     let inside = Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside };
@@ -140,11 +141,14 @@ fn strengths(tokens: &[ScoredToken], unit: Unit, scale: Scale) -> Vec<f64> {
         tokens[span.clone()].iter().filter_map(|token| token.score).map(f64::from).sum()
     };
     let sums: Vec<f64> = units.iter().map(sum).collect();
-    let largest = sums.iter().fold(f64::MIN_POSITIVE, |most, sum| most.max(sum.abs()));
+    // What only announces an answer carries most of it, and would make all words pale.
+    let says = |(span, _): &(&std::ops::Range<usize>, &f64)| tokens[span.start].role != Role::Separator;
+    let sizes = units.iter().zip(&sums).filter(says).map(|(_, sum)| sum.abs());
+    let largest = sizes.fold(f64::MIN_POSITIVE, f64::max);
     let mut strengths = vec![0.0; tokens.len()];
     for (span, sum) in units.into_iter().zip(sums) {
         let strength = if scale == Scale::Absolute { sum.abs() } else { sum } / largest;
-        strengths[span].fill(strength);
+        strengths[span].fill(strength.clamp(-1.0, 1.0));
     }
     strengths
 }
@@ -164,7 +168,8 @@ fn draw_both(frame: &mut Frame, area: Rect, state: &State, result: &Attributed) 
     };
     let column = if area.width >= BESIDE { (area.width - 2) / 2 } else { area.width };
     let of = |number: usize, own: &Attributed| {
-        let title = format!("{number} {} · log p {:.2}", run_title(state, &own.run), own.found.log_p);
+        let title =
+            format!("{number} {} · log p({}) {:.2}", run_title(state, &own.run), own.found.target, own.found.log_p);
         let mut lines = heading(title, column);
         lines.extend(if number == 1 {
             tokens(state, own, column)
@@ -187,7 +192,7 @@ fn draw_both(frame: &mut Frame, area: Rect, state: &State, result: &Attributed) 
             difference.extend(largest(state, &pairs, area.width));
         }
         None => difference.extend(wrap_text(
-            "the two students read this as different words, which can't stand beside each other",
+            "the two were asked about different things, or read this as different words, and can't stand beside each other",
             state.theme.warning.style(),
             area.width,
         )),
@@ -239,7 +244,7 @@ fn largest(state: &State, pairs: &[ScoredToken], width: u16) -> Vec<Line<'static
 fn top_tokens(found: &ExampleAttribution, count: usize) -> Vec<usize> {
     let score = |place: usize| found.tokens[place].score.unwrap_or(f32::NEG_INFINITY);
     let mut places: Vec<usize> =
-        (0..found.tokens.len()).filter(|place| found.tokens[*place].role == Role::Rationale).collect();
+        (0..found.tokens.len()).filter(|place| found.tokens[*place].role != Role::Separator).collect();
     places.sort_by(|one, other| score(*other).total_cmp(&score(*one)));
     places.truncate(count);
     places
@@ -286,7 +291,7 @@ fn below(state: &State, result: &Attributed, width: u16) -> Vec<Line<'static>> {
 fn choices(state: &State, result: &Attributed, width: u16) -> Vec<Line<'static>> {
     let theme = &state.theme;
     let changes = &state.attribution.changes;
-    let gold = state.data.selected.as_ref().and_then(|selected| selected.example.answer.clone());
+    let gold = gold(state, result);
     let answer = result.answer().map(|answer| answer.0.clone());
     let moved = changes.result.as_ref();
     let now = moved.and_then(|moved| {
@@ -307,12 +312,21 @@ fn choices(state: &State, result: &Attributed, width: u16) -> Vec<Line<'static>>
         if is_answer {
             style = style.add_modifier(Modifier::BOLD);
         }
-        let after = moved.and_then(|moved| moved.choices.get(place)).map(|choice| format!("→{:.2}", choice.after));
+        let moved = moved.and_then(|moved| moved.choices.get(place));
+        // Both sides of the arrow are of the same weights.
+        let p = moved.map_or(p, |choice| &choice.before);
+        let after = moved.map(|choice| format!("→{:.2}", choice.after));
         let text = cut(text, 18).replace(' ', "\u{a0}");
         pieces.push(Piece::new("  ", theme.text.style()));
         pieces.push(Piece::new(format!("{sign}{label}\u{a0}{text}\u{a0}{p:.2}{}", after.unwrap_or_default()), style));
     }
     wrap(&pieces, width)
+}
+
+/// The right label, where the selected question is still the one that was attributed.
+fn gold(state: &State, result: &Attributed) -> Option<String> {
+    let selected = state.data.selected.as_ref().filter(|selected| selected.example.id == result.found.id);
+    selected.and_then(|selected| selected.example.answer.clone())
 }
 
 /// What to bear in mind.
@@ -325,7 +339,7 @@ fn remarks(state: &State, result: &Attributed, good: bool, width: u16) -> Vec<Li
     if let Some(error) = &state.attribution.changes.error {
         say(error, theme.bad.style());
     }
-    let gold = state.data.selected.as_ref().and_then(|selected| selected.example.answer.clone());
+    let gold = gold(state, result);
     let reads_first = matches!(result.asked.target, Target::Label | Target::Choice(_) | Target::Contrast);
     let changed = state.attribution.changes.result.is_some();
     if let Some(answer) =
@@ -333,7 +347,10 @@ fn remarks(state: &State, result: &Attributed, good: bool, width: u16) -> Vec<Li
     {
         if result.asked.target == Target::Label && !changed {
             say(
-                &format!("it answers {}, wrongly: t, then contrast, shows which words speak for that", answer.1),
+                &format!(
+                    "it answers {}, wrongly: t, then choice:{}, shows which words speak for that",
+                    answer.1, answer.0
+                ),
                 warning,
             );
         }
@@ -381,9 +398,7 @@ fn of_the_table(state: &State, result: &Attributed) -> Option<String> {
         return None;
     }
     Some(if *by == result.run.run {
-        format!(
-            "in the table it answered {predicted}, after what it was given there; here it reads the rationale above"
-        )
+        format!("in the table it answered {predicted}, after a rationale of its own: O reads that")
     } else {
         let name = state.runs.find(by).map_or_else(|| by.clone(), |run| run.spec.title_with_seed());
         format!("in the table {name} answered {predicted}: r looks into that run")
@@ -393,8 +408,7 @@ fn of_the_table(state: &State, result: &Attributed) -> Option<String> {
 /// Words, or tokens, of what was scored, the highest first: of the rationale where it was.
 fn ranked(found: &ExampleAttribution, unit: Unit) -> Vec<(String, f32)> {
     let units = found.units(unit);
-    let has_rationale = units.iter().any(|own| own.role == Role::Rationale && own.score.is_some());
-    let own = units.iter().filter(|own| !has_rationale || own.role == Role::Rationale);
+    let own = units.iter().filter(|own| matches!(own.role, Role::Rationale | Role::Prompt | Role::Label));
     let mut words: Vec<(String, f32)> = own.filter_map(|own| Some((own.text.trim().to_owned(), own.score?))).collect();
     words.sort_by(|one, other| other.1.total_cmp(&one.1));
     words

@@ -2,6 +2,7 @@
 
 use super::{focus, lens, loupe, recipe, what_if};
 use crate::attribution::{Asked, Method, Over, Target};
+use crate::corpus::Example;
 use crate::rationale::recipe::{Ablation, Baseline, Keep, KeepBy, Placement, Unit};
 use crate::runs::Run;
 use crate::runs::spec::ROLE;
@@ -42,13 +43,21 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             ask_by(state, Asked { over, ..asked.clone() })
         }
         Command::NextUnit => {
-            state.attribution.unit = match state.attribution.unit {
+            let unit = match state.attribution.unit {
                 Unit::Token => Unit::Word,
                 Unit::Word => Unit::Sentence,
                 Unit::Sentence => Unit::Token,
             };
-            vec![]
+            state.attribution.unit = unit;
+            // What is taken away together is what is shown together.
+            let method = match state.attribution.asked.method.clone() {
+                Method::Occlusion { baseline, .. } => Method::Occlusion { unit, baseline },
+                Method::LeaveOneOut { .. } => Method::LeaveOneOut { unit },
+                other => other,
+            };
+            ask_by(state, Asked { method, ..state.attribution.asked.clone() })
         }
+        Command::ReadOwn => read_own(state),
         Command::NextScale => {
             state.attribution.scale = state.attribution.scale.next();
             vec![]
@@ -103,17 +112,21 @@ fn choose_method(state: &mut State) -> Vec<Effect> {
         then: Chosen::Asked(Asked { method, ..state.attribution.asked.clone() }),
     };
     let mut items: Vec<MenuItem> = methods.into_iter().map(item).collect();
-    let layers = match now {
-        Method::Attention { layer, .. } => Some(layer.map_or(0, |layer| layer + 1)),
-        _ => None,
-    };
-    if let Some(next) = layers {
-        let method = Method::Attention { layer: Some(next), head: None };
-        items.push(MenuItem {
-            label: format!("attention of layer {next}"),
-            note: "the next layer; the first is 0".into(),
-            then: Chosen::Asked(Asked { method, ..state.attribution.asked.clone() }),
-        });
+    // Once attention is looked at: its layers, and the heads of the layer that is shown.
+    if let (Method::Attention { layer, .. }, Some(result)) = (now, &state.attribution.result) {
+        let of_layer =
+            |layer| (Method::Attention { layer: Some(layer), head: None }, format!("layer {layer}, all heads"));
+        let of_head = |layer: usize, head: usize| {
+            (Method::Attention { layer: Some(layer), head: Some(head) }, format!("layer {layer}, head {head}"))
+        };
+        let heads = layer.iter().flat_map(|layer| (0..result.heads).map(move |head| of_head(*layer, head)));
+        for (method, place) in (0..result.layers).map(of_layer).chain(heads) {
+            items.push(MenuItem {
+                label: format!("attention: {place}"),
+                note: if method == *now { NOW.into() } else { String::new() },
+                then: Chosen::Asked(Asked { method, ..state.attribution.asked.clone() }),
+            });
+        }
     }
     state.overlay = Some(Overlay::Menu(Menu::new("method", items)));
     vec![]
@@ -179,12 +192,11 @@ pub fn compare(state: &mut State, looked: Looked) -> Vec<Effect> {
 
 fn step_checkpoint(state: &mut State, later: bool) -> Vec<Effect> {
     let Some(looked) = run_to_show(state) else { return vec![] };
-    let kept = match (&state.loupe.loss.result, &state.attribution.result) {
-        (Some(lossy), _) if state.loupe.shows_loss && lossy.question.run == looked.run => Some(&lossy.kept),
-        (_, Some(result)) if result.run.run == looked.run => Some(&result.kept),
-        _ => None,
+    let steps = match &state.loupe.loss.result {
+        Some(lossy) if state.loupe.shows_loss && lossy.question.run == looked.run => lossy.kept.clone(),
+        _ if state.attribution.kept.0 == looked.run => state.attribution.kept.1.clone(),
+        _ => vec![],
     };
-    let steps = kept.cloned().unwrap_or_default();
     let now = looked.step.or(steps.last().copied()).unwrap_or(0);
     let next = if later {
         steps.iter().copied().find(|step| *step > now)
@@ -205,6 +217,10 @@ pub fn run_to_show(state: &State) -> Option<Looked> {
     if let Some(chosen) = &state.attribution.run {
         return state.runs.find(&chosen.run).map(|_| chosen.clone());
     }
+    // What was begun on one run is not carried over to another that happens to be finished meanwhile.
+    if let Some(result) = state.attribution.result.as_ref().filter(|_| !state.attribution.changes.now.is_empty()) {
+        return Some(result.run.clone());
+    }
     let rank = |run: &Run| {
         let reads = run.spec.rationale.placement == Placement::Pre;
         (run.spec.tags.contains_key(ROLE), reads)
@@ -215,6 +231,33 @@ pub fn run_to_show(state: &State) -> Option<Looked> {
     // Of equals the newest.
     let best = state.runs.runs.iter().filter(fits).max_by_key(|run| rank(run));
     best.map(|run| Looked { run: run.id.clone(), step: None })
+}
+
+/// The selected question as it is put before the student: with the teacher's rationale, or with that which the student itself
+/// wrote, where that is wanted and there.
+pub fn example_to_read(state: &State, run: &Looked) -> Option<Example> {
+    let mut example = state.data.selected.as_ref()?.example.clone();
+    if state.attribution.reads_own && state.data.predicted_by.as_ref() == Some(&run.run) {
+        if let Some(own) = state.data.written.get(&example.id) {
+            example.rationale = Some(own.clone());
+            example.highlights.clear();
+        }
+    }
+    Some(example)
+}
+
+fn read_own(state: &mut State) -> Vec<Effect> {
+    let own = run_to_show(state).filter(|run| state.data.predicted_by.as_ref() == Some(&run.run));
+    let id = state.data.selected.as_ref().map(|selected| selected.example.id.clone()).unwrap_or_default();
+    if !state.attribution.reads_own && (own.is_none() || !state.data.written.contains_key(&id)) {
+        state.say(Notice::info(
+            "this run wrote no rationale before its answer here: a `pre` run does, on the split it was asked last; select it \
+             in the training pane",
+        ));
+        return vec![];
+    }
+    state.attribution.reads_own = !state.attribution.reads_own;
+    ask(state)
 }
 
 /// Asks for the attribution of the selected question, if it is looked at and not there yet, and for that of the run beside it.
@@ -228,14 +271,16 @@ pub fn ask(state: &mut State) -> Vec<Effect> {
     if !layout::is_visible(state, Pane::Attribution) {
         return vec![];
     }
-    let Some(example) = state.data.selected.as_ref().map(|selected| selected.example.clone()) else { return vec![] };
     let Some(run) = run_to_show(state) else { return vec![] };
+    let Some(example) = example_to_read(state, &run) else { return vec![] };
     what_if::forget_another(state, &example);
     let mut effects = Vec::new();
     let view = &state.attribution;
     let is_known = |result: &Option<Attributed>, run: &Looked| {
         result.as_ref().is_some_and(|result| {
+            let newest = state.runs.find(&run.run).and_then(|run| run.history.checkpoints.keys().last().copied());
             result.run == *run
+                && (run.step.is_some() || newest.is_none_or(|newest| result.step >= newest))
                 && result.found.id == example.id
                 && result.asked == view.asked
                 && result.question == example.question
@@ -278,7 +323,10 @@ pub fn attributed(state: &mut State, generation: u64, result: Result<Attributed,
     }
     view.is_waiting = false;
     match result {
-        Ok(found) => (view.result, view.error) = (Some(found), None),
+        Ok(found) => {
+            view.kept = (found.run.run.clone(), found.kept.clone());
+            (view.result, view.error) = (Some(found), None);
+        }
         Err(error) => (view.result, view.error) = (None, Some(error)),
     }
     what_if::place_cursor(state);
@@ -299,6 +347,10 @@ fn keep_top(state: &mut State) -> Vec<Effect> {
             "a recipe scores the rationale by integrated gradients of the label, the question held: `m`, `t` and `v` show those \
              scores, then `K` keeps",
         ));
+        return vec![];
+    }
+    if looked.step.is_some() {
+        state.say(Notice::info("a recipe scores with a run's newest checkpoint: `]` goes to that, then `K` keeps"));
         return vec![];
     }
     // A reader stands for "the reader of whatever is trained", which is how recipes name it.

@@ -127,7 +127,9 @@ pub fn set_filter(state: &mut State, filter: String) -> Vec<Effect> {
     let mut wanted = Filter::parse(&filter);
     if wanted.needs_answers() {
         if state.data.predictions.is_empty() {
-            state.say(Notice::info("is:wrong looks at a run's answers to this split, and the selected run has none"));
+            state.say(Notice::info(
+                "the selected run has no answers to this split: s goes to the one it was asked last",
+            ));
         }
         let answered = state.data.predictions.iter().map(|(id, (_, right))| (id.clone(), *right));
         wanted = wanted.with_answers(answered.collect());

@@ -74,6 +74,7 @@ pub fn takes(command: Command) -> bool {
             | Command::NextBaseline
             | Command::NextUnit
             | Command::NextScale
+            | Command::ReadOwn
             | Command::ChooseMethod
             | Command::ChooseTarget
             | Command::CompareRun
@@ -225,7 +226,12 @@ pub fn ask(state: &mut State) -> Option<Effect> {
         row: selected.row,
         example: selected.example.clone(),
     };
-    if result.is_some_and(|result| result.question == question) {
+    let newest = state.runs.find(&question.run).and_then(|run| run.history.checkpoints.keys().last().copied());
+    let is_newest = |lossy: &Lossy| {
+        let step = lossy.losses.checkpoints.first().and_then(|checkpoint| checkpoint.step);
+        question.checkpoint.is_some() || step >= newest
+    };
+    if result.is_some_and(|result| result.question == question && is_newest(result)) {
         return None;
     }
     let generation = state.next_generation();

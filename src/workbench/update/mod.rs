@@ -54,10 +54,11 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Rows { generation, rows, count } => data::rows(state, generation, rows, count),
         Message::Counted { dataset, split, count } => data::counted(state, &dataset, &split, count),
         Message::Matches { generation, found, scanned, done } => data::found(state, generation, found, scanned, done),
-        Message::Predictions { run, predicted } => {
+        Message::Predictions { run, predicted, written } => {
             state.data.predicted_by = Some(run);
+            state.data.written = written.into_iter().collect();
             state.data.predictions = predicted.into_iter().map(|(id, label, right)| (id, (label, right))).collect();
-            vec![]
+            attribution::ask(state)
         }
         Message::Previewed { generation, result } => {
             if generation == state.recipe.generation {
@@ -227,6 +228,7 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::NextOver
         | Command::NextUnit
         | Command::NextScale
+        | Command::ReadOwn
         | Command::MaskToken
         | Command::DeleteToken
         | Command::RetypeToken

@@ -432,7 +432,9 @@ pub fn edited(state: &mut State, id: &str, result: Result<usize, String>) -> Vec
             state.is_project = true;
             let plural = if edits == 1 { "" } else { "s" };
             let undo = if edits == 0 { "`U` brings back what was undone" } else { "`u` takes one back" };
-            state.say(Notice::info(format!("{id}: {edits} edit{plural}, in edits.jsonl · {undo}")));
+            let split = &state.data.split;
+            let note = if split == "train" { String::new() } else { format!(" · training reads train, not {split}") };
+            state.say(Notice::info(format!("{id}: {edits} edit{plural}, in edits.jsonl · {undo}{note}")));
         }
         Err(error) => state.say(Notice::error(error)),
     }

@@ -229,12 +229,12 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
     run.state = now;
     let title = run.spec.title_with_seed();
     let is_reader = run.spec.tags.contains_key(ROLE);
-    let mut evaluated = false;
+    let (mut evaluated, mut saved) = (false, false);
     let mut failed = None;
     for entry in entries {
         match &entry.event {
             Event::Evaluation(_) => evaluated = true,
-            Event::Checkpoint { .. } => run.has_checkpoint = true,
+            Event::Checkpoint { .. } => (run.has_checkpoint, saved) = (true, true),
             Event::State { state: RunState::Failed, reason } => failed = reason.clone(),
             _ => {}
         }
@@ -250,7 +250,8 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
         state.say(Notice::info(format!("{title} is finished{result}")));
     }
     if was == now && !evaluated {
-        return vec![];
+        // What is looked into may be older weights now.
+        return if saved { attribution::ask(state) } else { vec![] };
     }
     let mut effects = ask_predictions(state);
     effects.extend(attribution::ask(state));
@@ -264,6 +265,7 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
 /// Asks for the predictions of the selected run on the split that is shown.
 pub fn ask_predictions(state: &mut State) -> Vec<Effect> {
     state.data.predictions.clear();
+    state.data.written.clear();
     state.data.predicted_by = None;
     let Some(run) = state.runs.selected() else { return vec![] };
     vec![Effect::LoadPredictions {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::attribution::{put_last, run_to_show};
+use super::attribution::{example_to_read, put_last, run_to_show};
 use super::{overlay, recipe};
 use crate::attribution::Target;
 use crate::attribution::units::spans;
@@ -123,12 +123,11 @@ pub fn go(state: &mut State, command: Command) {
 
 /// Forgets the changes of another question, or of this one's text before it was edited.
 pub fn forget_another(state: &mut State, example: &Example) {
-    let is_same = state.attribution.result.as_ref().is_none_or(|result| {
-        result.found.id == example.id && result.question == example.question && result.rationale == example.rationale
-    });
-    if !is_same {
+    let now = (example.id.clone(), example.question.clone(), example.rationale.clone());
+    if state.attribution.changes.of.as_ref().is_some_and(|of| *of != now) {
         state.attribution.changes = Changing::default();
     }
+    state.attribution.changes.of = Some(now);
 }
 
 fn change(state: &mut State, change: impl FnOnce(&mut Changes)) -> Vec<Effect> {
@@ -184,7 +183,13 @@ pub fn retype_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
     let changing = &mut state.attribution.changes;
     let Some((places, mut text)) = changing.typing.take() else { return vec![] };
     match key.code {
-        KeyCode::Enter => return vec![],
+        KeyCode::Enter => {
+            // Nothing was typed: nothing to take back.
+            if changing.before.last() == Some(&changing.now) {
+                changing.before.pop();
+            }
+            return vec![];
+        }
         KeyCode::Esc => {
             changing.now = changing.before.pop().unwrap_or_default();
             return ask(state).into_iter().collect();
@@ -222,7 +227,7 @@ pub fn ask(state: &mut State) -> Option<Effect> {
         return None;
     }
     let looked = run_to_show(state)?;
-    let example = state.data.selected.as_ref()?.example.clone();
+    let example = example_to_read(state, &looked)?;
     let generation = state.next_generation();
     state.attribution.changes.generation = generation;
     Some(Effect::WhatIf(Box::new(WhatIfRequest {
@@ -251,6 +256,10 @@ fn keep(state: &mut State) -> Vec<Effect> {
         state.say(Notice::info("nothing was changed yet: `x` masks, `d` takes out, `e` types anew, `R` shuffles"));
         return vec![];
     };
+    if state.attribution.reads_own {
+        state.say(Notice::info("this is what the student wrote; `O` goes back to the teacher's, which can be edited"));
+        return vec![];
+    }
     let changes = &state.attribution.changes.now;
     let mut items: Vec<(&str, String, Kept)> = Vec::new();
     if let Some(rationale) = &result.rationale {
@@ -270,8 +279,8 @@ fn keep(state: &mut State) -> Vec<Effect> {
     }
     if items.is_empty() {
         state.say(Notice::info(
-            "this change is none of the texts (a part of a character, or a word outside the question); it can be looked at \
-             and not kept",
+            "no text is read as these tokens (a mask, a part of a character, a word outside the question): look at it, it \
+             can't be kept",
         ));
         return vec![];
     }
