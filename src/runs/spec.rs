@@ -586,7 +586,11 @@ seed: {init: 0, order: 0, ablation: 0}
     fn a_reader_reads_the_rationale_and_not_the_subject() {
         let reader = parse("rationale: {ablations: [{keep: {by: attribution, count: 3}}]}", &[]).unwrap().reader(true);
         assert_eq!(reader.rationale.to_string(), "pre, subject hidden");
-        assert_eq!(reader.training.steps, Some(400));
+        assert_eq!(
+            reader.training.steps,
+            Some(800),
+            "as many as the run: with half of them it often does not learn to read"
+        );
         assert_eq!(reader.rationale.scorer(), None);
         assert!(reader.checked().is_ok());
     }
