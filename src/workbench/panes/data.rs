@@ -104,8 +104,14 @@ fn draw_table(frame: &mut Frame, area: Rect, state: &State) {
     if state.data.lines() == 0 && state.data.count.is_some_and(|count| count.complete) {
         let text = match &state.data.matches {
             Some(matches) if matches.done => {
-                let hint =
-                    Filter::parse(&state.data.filter).hint().map_or_else(String::new, |hint| format!(" · {hint}"));
+                let filter = Filter::parse(&state.data.filter);
+                let hint = if filter.needs_answers() && state.data.predictions.is_empty() {
+                    " · the run selected in the training pane has no answers to this split: 3 chooses another, s goes to \
+                     the next split"
+                        .to_owned()
+                } else {
+                    filter.hint().map_or_else(String::new, |hint| format!(" · {hint}"))
+                };
                 format!("nothing matches{hint} · Esc shows all questions again")
             }
             Some(_) => "searching …".into(),

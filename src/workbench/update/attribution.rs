@@ -237,11 +237,12 @@ pub fn run_to_show(state: &State) -> Option<Looked> {
 /// wrote, where that is wanted and there.
 pub fn example_to_read(state: &State, run: &Looked) -> Option<Example> {
     let mut example = state.data.selected.as_ref()?.example.clone();
-    if state.attribution.reads_own && state.data.predicted_by.as_ref() == Some(&run.run) {
-        if let Some(own) = state.data.written.get(&example.id) {
-            example.rationale = Some(own.clone());
-            example.highlights.clear();
-        }
+    if state.attribution.reads_own
+        && state.data.predicted_by.as_ref() == Some(&run.run)
+        && let Some(own) = state.data.written.get(&example.id)
+    {
+        example.rationale = Some(own.clone());
+        example.highlights.clear();
     }
     Some(example)
 }

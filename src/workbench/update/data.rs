@@ -111,6 +111,12 @@ pub fn reload(state: &mut State) -> Vec<Effect> {
     ask_rows(state)
 }
 
+/// Other answers: what is looked for among them is looked for again.
+pub fn answered(state: &mut State) -> Vec<Effect> {
+    let filter = state.data.filter.clone();
+    if Filter::parse(&filter).needs_answers() { set_filter(state, filter) } else { vec![] }
+}
+
 /// Searches while the user types.
 pub fn set_filter(state: &mut State, filter: String) -> Vec<Effect> {
     state.data.filter = filter.clone();
@@ -126,11 +132,6 @@ pub fn set_filter(state: &mut State, filter: String) -> Vec<Effect> {
     }
     let mut wanted = Filter::parse(&filter);
     if wanted.needs_answers() {
-        if state.data.predictions.is_empty() {
-            state.say(Notice::info(
-                "the selected run has no answers to this split: s goes to the one it was asked last",
-            ));
-        }
         let answered = state.data.predictions.iter().map(|(id, (_, right))| (id.clone(), *right));
         wanted = wanted.with_answers(answered.collect());
     }

@@ -58,7 +58,9 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             state.data.predicted_by = Some(run);
             state.data.written = written.into_iter().collect();
             state.data.predictions = predicted.into_iter().map(|(id, label, right)| (id, (label, right))).collect();
-            attribution::ask(state)
+            let mut effects = data::answered(state);
+            effects.extend(attribution::ask(state));
+            effects
         }
         Message::Previewed { generation, result } => {
             if generation == state.recipe.generation {
