@@ -134,6 +134,26 @@ fn a_split_goes_on_where_it_was_ended_and_is_found_again() {
 }
 
 #[test]
+fn two_who_ask_the_same_at_once_get_the_same_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = reader(dir.path(), 30);
+    let split = ["attribute", "last", "toyworld", "--split", "validation", "--baseline", "zero"];
+    let both: Vec<String> = std::thread::scope(|scope| {
+        let asked = [(); 2].map(|()| scope.spawn(|| says(dir.path(), &split)));
+        asked.map(|asked| asked.join().unwrap()).into()
+    });
+    assert_eq!(both[0], both[1]);
+    let files = attributions(dir.path(), &run);
+    assert_eq!(files.len(), 1, "{files:?}");
+    let text = fs::read_to_string(&files[0]).unwrap();
+    assert_eq!(text.lines().count(), 361);
+    // Coarser scores are another question, and take no finer one's place.
+    says(dir.path(), &[&split[..], &["--steps", "1", "--most-steps", "1"]].concat());
+    assert_eq!(attributions(dir.path(), &run).len(), 2);
+    assert_eq!(fs::read_to_string(&files[0]).unwrap(), text);
+}
+
+#[test]
 fn scores_of_two_checkpoints_stand_beside_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let (one, other) = (reader(dir.path(), 30), reader(dir.path(), 60));

@@ -218,10 +218,10 @@ impl Keymap {
         Some((binding.place, &binding.label))
     }
 
-    /// The keys that a pane's last line shows.
-    pub fn hints(&self, pane: Pane) -> impl Iterator<Item = (&str, &'static str)> {
+    /// The keys that a pane's last line shows, with what they do.
+    pub fn hints(&self, pane: Pane) -> impl Iterator<Item = (&str, &'static str, Command)> {
         let own = self.bindings.iter().filter(move |binding| binding.place == In(pane));
-        own.filter_map(|binding| Some((binding.label.as_str(), binding.hint?)))
+        own.filter_map(|binding| Some((binding.label.as_str(), binding.hint?, binding.command)))
     }
 }
 

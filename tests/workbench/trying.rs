@@ -246,3 +246,40 @@ fn a_page_of_scores_is_readable_with_any_colours_and_small() {
         assert!(bars || colours != Colours::None, "{}", bench.screen());
     }
 }
+
+#[test]
+fn the_rationale_that_the_student_wrote_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    train(dir.path(), &["rationale.placement=pre", "training.steps=200", "training.batch_size=32"]);
+    let mut bench = Bench::open(dir.path(), 120, 34);
+    bench.press("4O");
+    bench.says("wrote no rationale before its answer here");
+    bench.press("1s4O");
+    let id = bench.state.data.selected.as_ref().unwrap().example.id.clone();
+    let written = bench.state.data.written[&id].clone();
+    let result = bench.state.attribution.result.clone().unwrap();
+    assert_eq!(result.rationale.as_ref(), Some(&written));
+    assert_ne!(result.rationale, bench.state.data.selected.as_ref().unwrap().example.rationale);
+    assert!(!written.contains("answer :"), "{written}");
+    // It can be changed to see what happens, and is nothing to keep.
+    bench.press("dw");
+    bench.says("this is what the student wrote");
+    bench.press("O");
+    let result = bench.state.attribution.result.as_ref().unwrap();
+    assert_eq!(result.rationale, bench.state.data.selected.as_ref().unwrap().example.rationale);
+    assert!(bench.state.attribution.changes.now.is_empty(), "changes stay with the text that they were of");
+}
+
+#[test]
+fn changes_stay_with_their_question_and_a_mask_is_no_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = reader(dir.path());
+    bench.press("x");
+    let found = bench.state.attribution.changes.result.clone().unwrap();
+    assert_eq!(found.rationale, None, "read again, `<mask>` would be other tokens");
+    // While nothing can be shown, too.
+    bench.state.attribution.result = None;
+    bench.press("1j4");
+    assert!(bench.state.attribution.changes.now.is_empty());
+    bench.says("among the choices");
+}

@@ -21,6 +21,7 @@ use super::command::Command;
 use super::layout::{self, SMALLEST};
 use super::pane::Pane;
 use super::state::{Overlay, State};
+use super::update::takes;
 use super::widgets::flow::cut;
 use crate::journal::RunState;
 use crate::runs::Run;
@@ -254,7 +255,13 @@ fn frame_of(frame: &mut Frame, area: Rect, state: &State, pane: Pane, title: &st
     if focused {
         let mut spans: Vec<Span> = Vec::new();
         let mut used = 0;
-        for (key, hint) in state.keymap.hints(pane) {
+        // What the attribution pane's other faces have no use for is not offered there.
+        let other_face = pane == Pane::Attribution && (state.lens.is_on() || state.loupe.shows_loss);
+        let of_scores = |command: &Command| takes(*command) && (state.lens.is_on() || *command != Command::NextOver);
+        for (key, hint, command) in state.keymap.hints(pane) {
+            if other_face && of_scores(&command) {
+                continue;
+            }
             let width = key.chars().count() + hint.chars().count() + 3;
             if used + width > room {
                 break;

@@ -10,6 +10,7 @@ mod recipe;
 mod runs;
 mod what_if;
 
+pub use loupe::takes;
 pub use what_if::{Kept, under_cursor};
 
 use super::command::Command;

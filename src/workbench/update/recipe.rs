@@ -434,7 +434,7 @@ pub fn edited(state: &mut State, id: &str, result: Result<usize, String>) -> Vec
             let undo = if edits == 0 { "`U` brings back what was undone" } else { "`u` takes one back" };
             let split = &state.data.split;
             let note = if split == "train" { String::new() } else { format!(" · training reads train, not {split}") };
-            state.say(Notice::info(format!("{id}: {edits} edit{plural}, in edits.jsonl · {undo}{note}")));
+            state.say(Notice::info(format!("{id}: {edits} edit{plural}, in edits.jsonl{note} · {undo}")));
         }
         Err(error) => state.say(Notice::error(error)),
     }
