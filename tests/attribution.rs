@@ -303,6 +303,19 @@ fn odd_rows_are_attributed_or_refused_in_words() {
     assert!(words["words"].as_array().unwrap().len() > 4);
     let changed = asked(dir.path(), &["what-if", "student", "odd", "--id", "label", "--delete", "money"]);
     assert_eq!(changed["rationale"], "is kept there .");
+    // Of labels of several tokens the choices are as probable as an evaluation finds them.
+    let arguments = "evaluate student --dataset odd --split train --set rationale.placement=pre --set evaluation.rationale=teacher \
+         --set evaluation.answer=likelihood --each --json";
+    let lines = says(dir.path(), &arguments.split_whitespace().collect::<Vec<_>>());
+    let rows = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let row = rows.into_iter().find(|row| row["id"] == "label").expect("asked");
+    let likelihoods: Vec<f64> =
+        row["choices"].as_array().unwrap().iter().map(|own| own["log_likelihood"].as_f64().unwrap()).collect();
+    let sum: f64 = likelihoods.iter().map(|own| own.exp()).sum();
+    for (choice, likelihood) in changed["choices"].as_array().unwrap().iter().zip(&likelihoods) {
+        let want = likelihood.exp() / sum;
+        assert!((choice["before"].as_f64().unwrap() / want - 1.0).abs() < 1e-4, "{choice}: {want}");
+    }
     // A part of a character can be taken out and looked at, and is no text to keep.
     let base = asked(dir.path(), &attribute("cjk", &[]));
     let place = base["tokens"].as_array().unwrap().iter().position(|token| token["role"] == "rationale").unwrap() + 1;

@@ -182,11 +182,7 @@ impl Attributor<'_> {
 
     /// The sequence up to the label, with the rationale before it.
     fn read_first(&self, example: &Example) -> Result<Rendered, AttributionError> {
-        if self.renderer.recipe.placement != Placement::None {
-            return Ok(self.renderer.prompt_with_rationale(example, Borrowed::default())?);
-        }
-        let bare = Example { rationale: None, ..example.clone() };
-        Ok(self.renderer.prompt_with_rationale(&bare, Borrowed::default())?)
+        Ok(self.renderer.prompt_with_rationale(example, Borrowed::default())?)
     }
 
     /// The sequence that the student is trained on, its rationale whole.

@@ -437,18 +437,6 @@ fn score_choices(
     Ok(predictions)
 }
 
-/// Scores the choices of one example after its question and its rationale, both given.
-pub fn score_choices_in_context(
-    decoder: &Decoder,
-    renderer: &Renderer,
-    example: &Example,
-) -> Result<Vec<ChoiceScore>, EvaluationError> {
-    let context = renderer.prompt_with_rationale(example, Borrowed::default())?.ids();
-    let question = Question::new(example, context);
-    let predictions = score_choices(decoder, renderer, &[question], Score::Sum, &|| false)?;
-    Ok(predictions.into_iter().next().and_then(|prediction| prediction.choices).unwrap_or_default())
-}
-
 /// A context, or a context with all but the last token of a choice.
 struct Sequence {
     question: usize,
