@@ -160,10 +160,7 @@ impl Attributor<'_> {
             target = format!("{target} over {}", text(other));
             query.parts = contrast(self.renderer.label_ids(chosen)?, self.renderer.label_ids(other)?);
         }
-        let unit = match self.asked.method {
-            Method::Occlusion { unit, .. } | Method::LeaveOneOut { unit } => unit,
-            _ => Unit::Token,
-        };
+        let unit = self.asked.method.unit().unwrap_or_default();
         Ok(Posed::new(&example.id, rendered, query, unit, target))
     }
 

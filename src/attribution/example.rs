@@ -150,6 +150,14 @@ pub struct ExampleAttribution {
     /// Of integrated gradients: the steps that were taken in the end.
     pub steps: Option<usize>,
     pub baseline: Option<Baseline>,
+    /// What occlusion and leave-one-out took away together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// Whose attention is shown; the mean of all where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<usize>,
     /// Sum of the scores less what they explain; of integrated gradients.
     pub convergence_delta: Option<f64>,
     /// Whether that is as small as it should be.
@@ -228,6 +236,10 @@ impl Posed {
             return Err(AttributionError::NotANumber { id: self.id });
         }
         let read = Some(self.query.ids.len());
+        let (layer, head) = match method {
+            Method::Attention { layer, head } => (*layer, *head),
+            _ => (None, None),
+        };
         let range = self.query.range;
         let score = |place: usize| place.checked_sub(range.start).and_then(|place| found.scores.get(place).copied());
         let token = |(place, token): (usize, &crate::rationale::RenderedToken)| ScoredToken {
@@ -242,6 +254,9 @@ impl Posed {
             target: self.target,
             steps: found.integral.map(|integral| integral.steps),
             baseline: method.baseline(),
+            unit: method.unit(),
+            layer,
+            head,
             convergence_delta: found.integral.map(|integral| integral.delta),
             converged: found.integral.map(|integral| integral.is_good),
             log_p: found.value,

@@ -82,6 +82,14 @@ impl Method {
         }
     }
 
+    /// What is taken away together, by methods that take something away.
+    pub fn unit(&self) -> Option<Unit> {
+        match self {
+            Self::Occlusion { unit, .. } | Self::LeaveOneOut { unit } => Some(*unit),
+            _ => None,
+        }
+    }
+
     pub fn with_baseline(self, baseline: Baseline) -> Self {
         match self {
             Self::IntegratedGradients { steps, .. } => Self::IntegratedGradients { steps, baseline },

@@ -24,6 +24,8 @@ pub struct LensView {
 pub struct SeenThrough {
     pub run: Looked,
     pub which: Which,
+    /// The step of the checkpoint that was asked.
+    pub step: usize,
     pub example: Example,
     pub grid: Grid,
     /// Whether a tuned lens was trained for the student.

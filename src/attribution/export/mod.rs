@@ -46,7 +46,16 @@ pub fn mark(strength: f64) -> &'static str {
 
 /// What stands above the scores of an example, on one line and safe to show.
 pub fn heading(found: &ExampleAttribution) -> String {
-    let mut text = format!("{} of log p({}) = {:.4}", found.method, crate::text::line(&found.target), found.log_p);
+    let mut method = found.method.clone();
+    if let Some(unit) = found.unit {
+        let _ = write!(method, " by {}", unit.name());
+    }
+    let places = [found.layer.map(|layer| format!("layer {layer}")), found.head.map(|head| format!("head {head}"))];
+    places.into_iter().flatten().for_each(|place| method.push_str(&format!(", {place},")));
+    let mut text = format!("{method} of log p({}) = {:.4}", crate::text::line(&found.target), found.log_p);
+    if let (None, Some(baseline)) = (found.log_p_baseline, found.baseline) {
+        let _ = write!(text, ", replaced by the {} baseline", baseline.name());
+    }
     if let (Some(from), Some(baseline)) = (found.log_p_baseline, found.baseline) {
         let _ = write!(text, ", from {from:.4} at the {} baseline", baseline.name());
     }

@@ -8,6 +8,7 @@ use super::{Send, Services};
 use crate::attribution::lens::{Progress, Settings};
 use crate::runs::lenses::{self, Wanted, Which};
 use crate::runs::{RunDirectory, prepare};
+use crate::training::checkpoint;
 use crate::workbench::attribution::Looked;
 use crate::workbench::lens::SeenThrough;
 use crate::workbench::message::{LensRequest, Message};
@@ -27,9 +28,11 @@ impl Services {
         };
         let split = dataset.split(split)?;
         let grid = lenses::look(&self.project, &trained, &lens, (&split, *row), example, &mut on_progress)?;
+        let there = checkpoint::list(&trained.run.checkpoints());
         Ok(SeenThrough {
             run: looked.clone(),
             which: *which,
+            step: there.iter().find(|(_, path)| *path == trained.checkpoint).map_or(0, |(step, _)| *step),
             example: example.clone(),
             grid,
             has_tuned: lenses::is_trained(&trained.run, &trained.checkpoint, Which::Tuned),
