@@ -144,7 +144,7 @@ pub fn run(args: AttributeArgs, context: &Context) -> anyhow::Result<()> {
                 let difference = compare(&one.found, &other.found, Unit::Word);
                 Document::Json(json!({"one": one.found, "other": other.found, "difference": difference}))
             }
-            (Format::Json, [one]) => Document::One(one.found.clone()),
+            (Format::Json, [one]) => Document::One(Box::new(one.found.clone())),
             (Format::List, [one, other]) => Document::Text(list_both(one, other, &args)),
             (Format::List, [one]) => Document::Text(list(&one.found, &args)),
             _ => args.export.document(format, &shown, args.by)?,

@@ -54,7 +54,7 @@ pub enum Document {
     Text(String),
     Json(Value),
     /// An example; as a [`Value`], its scores would get digits that they don't have.
-    One(ExampleAttribution),
+    One(Box<ExampleAttribution>),
     /// An example on each line.
     Lines(Vec<ExampleAttribution>),
 }
