@@ -358,6 +358,11 @@ impl History {
         }
     }
 
+    /// The step of the newest checkpoint.
+    pub fn newest_checkpoint(&self) -> Option<usize> {
+        self.checkpoints.keys().last().copied()
+    }
+
     /// The last step taken, 0 before the first.
     pub fn step(&self) -> usize {
         let skipped = self.skipped.last().map_or(0, |event| event.step);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::example::ExampleAttribution;
+use super::units::bare;
 use crate::rationale::Role;
 
 /// A word with its scores over all examples.
@@ -29,9 +30,9 @@ impl Ranking {
         for word in found.words.iter().filter(|word| matches!(word.role, Role::Rationale | Role::Prompt)) {
             let Some(score) = word.score else { continue };
             // One word in front of a comma and elsewhere.
-            let text = word.text.trim().trim_matches(|c: char| c.is_ascii_punctuation());
-            let key = if text.is_empty() { word.text.trim() } else { text };
-            let sum = self.words.entry(key.to_lowercase()).or_default();
+            let text = bare(&word.text);
+            let key = if text.is_empty() { word.text.trim().to_lowercase() } else { text };
+            let sum = self.words.entry(key).or_default();
             sum.0 += f64::from(score);
             sum.1 += 1;
         }

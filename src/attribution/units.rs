@@ -33,6 +33,11 @@ pub fn spans<'a>(tokens: impl Iterator<Item = (&'a str, Role)>, unit: Unit) -> V
     spans
 }
 
+/// A word without what stands around it, in lower case: what it is known by over a data set.
+pub fn bare(word: &str) -> String {
+    word.trim().trim_matches(|c: char| c.is_ascii_punctuation()).to_lowercase()
+}
+
 /// Units with the sums of their tokens' scores.
 pub fn sums(tokens: &[ScoredToken], unit: Unit) -> Vec<ScoredToken> {
     let joined = |span: Range<usize>| {

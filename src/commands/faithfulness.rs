@@ -9,6 +9,7 @@ use super::asked::{AskedArgs, MethodArg, UnitArg};
 use super::output::{Context, Usage, device, print, say};
 use crate::attribution::agreement::{overlap, precision, spearman};
 use crate::attribution::faithfulness::{Curves, POINTS, RANDOM_ORDERS, Removal, order, random_order};
+use crate::attribution::units::bare;
 use crate::attribution::{Asked, Attributor, ExampleAttribution, Target};
 use crate::corpus::Example;
 use crate::evaluation::statistics::student_quantile;
@@ -311,11 +312,6 @@ fn known_words(example: &Example, field: &str) -> Vec<String> {
     marked
         .flat_map(|marked| marked.iter().collect::<String>().split_whitespace().map(bare).collect::<Vec<_>>())
         .collect()
-}
-
-/// A word without what stands around it.
-fn bare(word: &str) -> String {
-    word.trim().trim_matches(|c: char| c.is_ascii_punctuation()).to_lowercase()
 }
 
 fn text(seen: &Seen, measured: &[Measured], agreements: &[Agreement], top: usize) -> String {

@@ -113,7 +113,7 @@ fn targets(target: Target, wanted: Option<&str>) -> anyhow::Result<Vec<Target>> 
 fn name_of(target: &Target) -> (String, Option<usize>) {
     let name = target.folder().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let step = match target {
-        Target::Run { .. } => name.strip_prefix("step-").and_then(|step| step.parse().ok()),
+        Target::Run { checkpoint, .. } => checkpoint::step_of(checkpoint),
         Target::Folder(_) => None,
     };
     (name, step)

@@ -7,7 +7,7 @@ use clap::Args;
 use super::asked::UnitArg;
 use super::output::{Context, Usage, device, print};
 use super::settings::find_example;
-use crate::attribution::units::spans;
+use crate::attribution::units::{bare, spans};
 use crate::attribution::what_if::{Changes, Edit, WhatIf, what_if};
 use crate::rationale::recipe::Unit;
 use crate::rationale::{Borrowed, Rendered, Role};
@@ -104,7 +104,6 @@ fn change(changes: &mut Changes, base: &Rendered, wanted: &str, edit: &Edit) -> 
     let text = |span: &std::ops::Range<usize>| -> String {
         base.tokens[span.clone()].iter().map(|token| token.text.as_str()).collect()
     };
-    let bare = |text: &str| text.trim().trim_matches(|c: char| c.is_ascii_punctuation()).to_lowercase();
     let of = |role: Role| -> Vec<_> {
         let own = words.iter().filter(|span| base.tokens[span.start].role == role);
         let is_wanted = |word: &str| word.trim() == wanted || (!bare(wanted).is_empty() && bare(word) == bare(wanted));

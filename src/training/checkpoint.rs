@@ -44,16 +44,18 @@ pub fn folder_name(step: usize) -> String {
     format!("step-{step}")
 }
 
+/// The step of a checkpoint, by the name of its folder.
+pub fn step_of(checkpoint: &Path) -> Option<usize> {
+    checkpoint.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
 /// All checkpoints in a folder, oldest first. An absent folder has none.
 pub fn list(checkpoints: &Path) -> Vec<(usize, PathBuf)> {
     let mut found: Vec<(usize, PathBuf)> = fs::read_dir(checkpoints)
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| {
-            let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
-            Some((step, entry.path()))
-        })
+        .filter_map(|entry| Some((step_of(&entry.path())?, entry.path())))
         .collect();
     found.sort();
     found

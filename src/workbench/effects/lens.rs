@@ -20,19 +20,19 @@ impl Services {
     pub(super) fn look(&self, request: &LensRequest) -> anyhow::Result<SeenThrough> {
         let LensRequest { generation, looked, dataset, split, row, example, which } = request;
         let dataset = self.dataset(dataset)?;
-        let trained = self.trained(looked, &dataset)?;
-        let lens = lenses::load(&trained, *which)?;
+        let student = self.student(looked, &dataset)?;
+        let trained = &student.trained;
+        let lens = lenses::load(trained, *which)?;
         let mut on_progress = |_, _| {
             let is_wanted = self.newest_lens.load(Ordering::Relaxed) <= *generation;
             if is_wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         let split = dataset.split(split)?;
-        let grid = lenses::look(&self.project, &trained, &lens, (&split, *row), example, &mut on_progress)?;
-        let there = checkpoint::list(&trained.run.checkpoints());
+        let grid = lenses::look(&self.project, trained, &lens, (&split, *row), example, &mut on_progress)?;
         Ok(SeenThrough {
             run: looked.clone(),
             which: *which,
-            step: there.iter().find(|(_, path)| *path == trained.checkpoint).map_or(0, |(step, _)| *step),
+            step: checkpoint::step_of(&trained.checkpoint).unwrap_or(0),
             example: example.clone(),
             grid,
             has_tuned: lenses::is_trained(&trained.run, &trained.checkpoint, Which::Tuned),
@@ -43,7 +43,8 @@ impl Services {
     pub(super) fn train_lens(&self, looked: &Looked, send: Send) -> anyhow::Result<String> {
         let run = RunDirectory::find(&self.project, &looked.run)?;
         let dataset = self.dataset(&run.spec()?.dataset)?;
-        let trained = self.trained(looked, &dataset)?;
+        let student = self.student(looked, &dataset)?;
+        let trained = &student.trained;
         let mut said = Instant::now();
         let mut on_progress = |progress: &Progress| {
             if said.elapsed() > SAY_EVERY {
@@ -55,7 +56,7 @@ impl Services {
         };
         let settings = Settings::default();
         let wanted = Wanted { project: &self.project, dataset: &dataset, split: prepare::TRAIN, settings };
-        let (about, ..) = lenses::train_for(&trained, &wanted, &mut on_progress)?;
+        let (about, ..) = lenses::train_for(trained, &wanted, &mut on_progress)?;
         let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
         let (before, after) = (mean(&about.before), mean(&about.after));
         Ok(format!("the tuned lens is trained: KL {before:.3} before, {after:.3} now, the mean over layers"))

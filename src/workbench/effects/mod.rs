@@ -50,8 +50,6 @@ pub struct Services {
     readings: Mutex<HashMap<(String, String, String), Reading>>,
     /// The students that were looked into last.
     students: attribution::Students,
-    /// Those whose losses were looked at.
-    loupe: loupe::Students,
     /// The newest question of each kind; answers to older ones need not be finished.
     newest_search: AtomicU64,
     newest_lens: AtomicU64,
@@ -66,7 +64,6 @@ impl Services {
             datasets: Mutex::default(),
             readings: Mutex::default(),
             students: attribution::Students::default(),
-            loupe: loupe::Students::default(),
             newest_search: AtomicU64::new(0),
             newest_lens: AtomicU64::new(0),
         }

@@ -233,6 +233,12 @@ pub fn run_to_show(state: &State) -> Option<Looked> {
     best.map(|run| Looked { run: run.id.clone(), step: None })
 }
 
+/// Whether what was found at a step is still what the run's student would say: where its newest checkpoint is meant, a newer one
+/// may have come.
+pub fn is_of_now(state: &State, looked: &Looked, step: Option<usize>) -> bool {
+    looked.step.is_some() || step >= state.runs.find(&looked.run).and_then(|run| run.history.newest_checkpoint())
+}
+
 /// The selected question as it is put before the student: with the teacher's rationale, or with that which the student itself
 /// wrote, where that is wanted and there.
 pub fn example_to_read(state: &State, run: &Looked) -> Option<Example> {
@@ -279,9 +285,8 @@ pub fn ask(state: &mut State) -> Vec<Effect> {
     let view = &state.attribution;
     let is_known = |result: &Option<Attributed>, run: &Looked| {
         result.as_ref().is_some_and(|result| {
-            let newest = state.runs.find(&run.run).and_then(|run| run.history.checkpoints.keys().last().copied());
             result.run == *run
-                && (run.step.is_some() || newest.is_none_or(|newest| result.step >= newest))
+                && is_of_now(state, run, Some(result.step))
                 && result.found.id == example.id
                 && result.asked == view.asked
                 && result.question == example.question

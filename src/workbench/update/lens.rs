@@ -1,6 +1,6 @@
 //! The lens in the attribution pane: which one, on whose student, and the cell under the cursor.
 
-use super::attribution::run_to_show;
+use super::attribution::{is_of_now, run_to_show};
 use super::moved;
 use crate::runs::lenses::Which;
 use crate::workbench::attribution::Looked;
@@ -39,11 +39,9 @@ pub fn ask(state: &mut State) -> Option<Effect> {
     let which = state.lens.shown.filter(|_| layout::is_visible(state, Pane::Attribution))?;
     let run = run_to_show(state)?;
     let selected = state.data.selected.clone()?;
-    let newest = state.runs.find(&run.run).and_then(|run| run.history.checkpoints.keys().last().copied());
-    let is_newest = |step: usize| run.step.is_some() || newest.is_none_or(|newest| step >= newest);
     let known = state.lens.looked.as_ref().is_some_and(|looked| {
         looked.run == run
-            && is_newest(looked.step)
+            && is_of_now(state, &run, Some(looked.step))
             && looked.which == which
             && looked.example == selected.example
             && state.lens.error.is_none()

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::attribution::run_to_show;
+use super::attribution::{is_of_now, run_to_show};
 use super::{data, focus, moved};
 use crate::runs::Run;
 use crate::runs::batch::StepBatch;
@@ -220,18 +220,17 @@ pub fn ask(state: &mut State) -> Option<Effect> {
     let result = state.loupe.loss.result.as_ref();
     let question = LossQuestion {
         checkpoint: looked.step,
-        run: looked.run,
+        run: looked.run.clone(),
         dataset: state.draft.dataset.clone(),
         split: state.data.split.clone(),
         row: selected.row,
         example: selected.example.clone(),
     };
-    let newest = state.runs.find(&question.run).and_then(|run| run.history.checkpoints.keys().last().copied());
-    let is_newest = |lossy: &Lossy| {
-        let step = lossy.losses.checkpoints.first().and_then(|checkpoint| checkpoint.step);
-        question.checkpoint.is_some() || step >= newest
-    };
-    if result.is_some_and(|result| result.question == question && is_newest(result)) {
+    let is_known = result.is_some_and(|result| {
+        let step = result.losses.checkpoints.first().and_then(|checkpoint| checkpoint.step);
+        result.question == question && is_of_now(state, &looked, step)
+    });
+    if is_known {
         return None;
     }
     let generation = state.next_generation();
