@@ -14,6 +14,7 @@ pub mod faithfulness;
 pub mod generate;
 pub mod init;
 pub mod intervene;
+pub mod keys;
 pub mod lens;
 pub mod loss;
 mod loupe;
@@ -57,12 +58,8 @@ pub struct Cli {
     /// Print JSON on standard output
     #[arg(long, global = true)]
     json: bool,
-    /// Colours of the workbench: dark, light, mono, colour-blind, or a file in themes/
-    #[arg(long, value_name = "NAME")]
-    theme: Option<String>,
-    /// The data set that the workbench opens first
-    #[arg(long = "open", value_name = "DATASET")]
-    dataset: Option<String>,
+    #[command(flatten)]
+    workbench: workbench::WorkbenchArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -103,6 +100,7 @@ enum Command {
     #[command(subcommand, after_help = study::EXAMPLES)]
     Study(study::StudyCommand),
     Tour(tour::TourArgs),
+    Keys(keys::KeysArgs),
     /// What this machine and this terminal can do
     #[command(after_help = "Examples:\n  afterthought doctor\n  afterthought doctor --json | jq .devices")]
     Doctor,
@@ -133,7 +131,7 @@ pub fn main() -> ExitCode {
     let needs_project = cli.command.as_ref().is_none_or(Command::needs_project);
     let checked = if needs_project { check_project(&context.project) } else { Ok(()) };
     let result = checked.and_then(|()| match cli.command {
-        None => workbench::run(&context, cli.theme, cli.dataset),
+        None => workbench::run(&context, cli.workbench),
         Some(command) => dispatch(command, &context),
     });
     match result {
@@ -187,6 +185,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Student(command) => student::run(command, context),
         Command::Study(command) => study::run(command, context),
         Command::Tour(args) => tour::run(args, context),
+        Command::Keys(args) => keys::run(&args, context),
         Command::Doctor => doctor::run(context),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -1,7 +1,11 @@
 //! Everything that a key can do, by name. Keys, help, footers and the palette are all made from this table.
 
-/// An action of the workbench.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+use serde::{Deserialize, Serialize};
+
+/// An action of the workbench. Files name it by its variant: `next-pane`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::EnumString, strum::IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Command {
     Quit,
     Help,
@@ -17,8 +21,22 @@ pub enum Command {
     Tour,
     Messages,
     ChooseTheme,
+    ChooseDisplay,
+    WiderLeft,
+    NarrowerLeft,
+    TallerUpper,
+    ShorterUpper,
+    EvenPanes,
     Redraw,
     Suspend,
+    Repeat,
+    RecordMacro,
+    PlayMacro,
+    CopyText,
+    CopyId,
+    CopyRationale,
+    CopyCommand,
+    CopyScreen,
     Down,
     Up,
     PageDown,
@@ -201,6 +219,20 @@ pub const ALL: &[About] = &[
     about(Command::Tour, "tour", "the paper's findings: nine short runs"),
     about(Command::Messages, "messages", "what was said so far"),
     about(Command::ChooseTheme, "theme", "other colours"),
+    about(Command::ChooseDisplay, "display", "colours, signs, frame rate, mouse, notifications"),
+    about(Command::WiderLeft, "wider left", "the border between left and right panes to the right"),
+    about(Command::NarrowerLeft, "wider right", "the border between left and right panes to the left"),
+    about(Command::TallerUpper, "taller upper", "the border between upper and lower panes down"),
+    about(Command::ShorterUpper, "taller lower", "the border between upper and lower panes up"),
+    about(Command::EvenPanes, "even panes", "the panes as they were at first"),
+    about(Command::Repeat, "repeat", "the last change once more"),
+    about(Command::RecordMacro, "record macro", "begin to keep the keys that are pressed, or end it"),
+    about(Command::PlayMacro, "play macro", "press the kept keys again"),
+    about(Command::CopyText, "copy text", "what this pane is about, to the clipboard"),
+    about(Command::CopyId, "copy id", "the id of the question, or of the run"),
+    about(Command::CopyRationale, "copy rationale", "the rationale as the student sees it"),
+    about(Command::CopyCommand, "copy as command", "the command line that does what is shown here"),
+    about(Command::CopyScreen, "copy screen", "the whole screen as text"),
     about(Command::Redraw, "redraw", "draw the screen anew"),
     about(Command::Suspend, "suspend", "back to the shell; `fg` returns"),
     about(Command::Help, "keys", "the keys that work here and now"),

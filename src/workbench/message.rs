@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 
 use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
 use super::lens::SeenThrough;
 use super::loupe::{LossQuestion, Lossy};
 use super::state::{EditTarget, Notice, Opened, Shown};
-use super::theme::Theme;
+use super::theme::{Colours, Theme};
 use crate::attribution::Asked;
 use crate::attribution::what_if::{Changes, WhatIf};
 use crate::corpus::Example;
@@ -29,7 +29,14 @@ use crate::studies::table::{Row, Section, Table};
 pub enum Message {
     Key(KeyEvent),
     Paste(String),
+    Mouse(MouseEvent),
     Resize(u16, u16),
+    /// What the terminal said of its background.
+    Background {
+        is_light: bool,
+    },
+    /// Bytes a second that are sent to the terminal.
+    Traffic(u64),
     /// The names of the data sets there are.
     Datasets(Vec<String>),
     Opened(Opened),
@@ -146,32 +153,86 @@ pub enum External {
 pub enum Effect {
     ListDatasets,
     OpenDataset(String),
-    LoadRows { generation: u64, dataset: String, split: String, source: String, rows: Vec<usize> },
-    Count { dataset: String, split: String },
-    Find { generation: u64, dataset: String, split: String, source: String, filter: Box<Filter> },
-    Preview { generation: u64, spec: Box<RunSpec>, split: String, place: usize, example: Box<Example> },
+    LoadRows {
+        generation: u64,
+        dataset: String,
+        split: String,
+        source: String,
+        rows: Vec<usize>,
+    },
+    Count {
+        dataset: String,
+        split: String,
+    },
+    Find {
+        generation: u64,
+        dataset: String,
+        split: String,
+        source: String,
+        filter: Box<Filter>,
+    },
+    Preview {
+        generation: u64,
+        spec: Box<RunSpec>,
+        split: String,
+        place: usize,
+        example: Box<Example>,
+    },
     Attribute(Box<AttributeRequest>),
     WhatIf(Box<WhatIfRequest>),
     ReadLens(Box<LensRequest>),
-    TrainLens { looked: Looked },
-    LoadPredictions { run: String, dataset: String, split: String },
-    MakeBoard { generation: u64, shown: BoardShown, baselines: Vec<BaselineRow> },
+    TrainLens {
+        looked: Looked,
+    },
+    LoadPredictions {
+        run: String,
+        dataset: String,
+        split: String,
+    },
+    MakeBoard {
+        generation: u64,
+        shown: BoardShown,
+        baselines: Vec<BaselineRow>,
+    },
     Disagree(Box<DisagreeRequest>),
     ReadBatch(BatchRequest),
     MeasureLoss(Box<LossRequest>),
     ListStudies,
-    Edit { target: EditTarget, patch: Patch },
+    Edit {
+        target: EditTarget,
+        patch: Patch,
+    },
     UndoEdit(EditTarget),
     RedoEdit(EditTarget),
-    OpenEditor { what: External, text: String },
-    SaveRunFile { path: PathBuf, spec: Box<RunSpec> },
+    OpenEditor {
+        what: External,
+        text: String,
+    },
+    SaveRunFile {
+        path: PathBuf,
+        spec: Box<RunSpec>,
+    },
     StartRun(Box<RunSpec>),
     ResumeRun(String),
     RemoveRun(String),
-    Control { run: String, command: control::Command },
+    Control {
+        run: String,
+        command: control::Command,
+    },
     StartTour,
     CheckData(String),
-    LoadTheme(String),
+    LoadTheme {
+        name: String,
+        colours: Colours,
+    },
+    /// To the clipboard.
+    Copy(String),
+    /// The screen as it is drawn, as text, to the clipboard.
+    CopyScreen,
+    /// The bell, or a notification, if they are wanted.
+    Notify(String),
+    /// The display is to be shown otherwise.
+    Suit,
     Redraw,
     Suspend,
     Quit,

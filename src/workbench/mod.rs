@@ -8,6 +8,7 @@ pub mod app;
 pub mod attribution;
 pub mod board;
 pub mod command;
+pub mod display;
 pub mod effects;
 pub mod keymap;
 pub mod layout;
@@ -20,6 +21,7 @@ pub mod panes;
 pub mod state;
 pub mod terminal;
 pub mod theme;
+pub mod typing;
 pub mod update;
 pub mod widgets;
 

@@ -6,11 +6,14 @@ use ratatui_textarea::TextArea;
 
 use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
+use super::display::{Display, Forced};
 use super::keymap::Keymap;
+use super::layout::{Border, Split};
 pub use super::lens::LensView;
 pub use super::loupe::LoupeView;
 use super::pane::Pane;
 use super::theme::Theme;
+use super::typing::Typing;
 use super::update::Kept;
 use crate::attribution::Asked;
 use crate::corpus::Example;
@@ -31,6 +34,10 @@ pub struct State {
     /// The pane that was focused before the board.
     pub before_board: Pane,
     pub zoomed: bool,
+    /// How the panes share the screen.
+    pub split: Split,
+    /// The border that the mouse holds.
+    pub dragged: Option<Border>,
     pub overlay: Option<Overlay>,
     /// An edit that the user is asked about throwing away.
     pub kept_editor: Option<Box<Editor>>,
@@ -46,9 +53,16 @@ pub struct State {
     /// The next run: the present data set, recipe, student and settings.
     pub draft: RunSpec,
     pub theme: Theme,
+    /// The chosen one, which may be [`super::theme::AUTO`].
     pub theme_name: String,
     pub themes: Vec<String>,
+    pub display: Display,
+    /// Whether the terminal's background is light, as far as it said so.
+    pub is_light: Option<bool>,
+    /// Bytes a second that are sent to the terminal.
+    pub traffic: u64,
     pub keymap: Keymap,
+    pub typing: Typing,
     /// Numbers questions to the outside, so that late answers are known.
     pub generation: u64,
 }
@@ -327,6 +341,8 @@ pub enum Chosen {
     /// What the board shows.
     Board(super::board::Shown),
     Theme(String),
+    /// How the screen is shown.
+    Display(Forced),
     Student(String),
     /// Ask for a student by name.
     OtherStudent,
@@ -375,6 +391,8 @@ impl State {
             focus: Pane::Data,
             before_board: Pane::Data,
             zoomed: false,
+            split: Split::default(),
+            dragged: None,
             overlay: None,
             kept_editor: None,
             notice: None,
@@ -398,7 +416,11 @@ impl State {
             theme,
             theme_name,
             themes: Vec::new(),
+            display: Display::default(),
+            is_light: None,
+            traffic: 0,
             keymap: Keymap::default(),
+            typing: Typing::default(),
             generation: 0,
         }
     }
@@ -413,6 +435,11 @@ impl State {
     pub fn say(&mut self, notice: Notice) {
         self.log.push(notice.clone());
         self.notice = Some(notice);
+    }
+
+    /// Whether the board fits beside the four panes.
+    pub fn is_huge(&self) -> bool {
+        self.columns >= 240 && self.rows >= 50
     }
 
     /// Whether all four panes fit side by side.

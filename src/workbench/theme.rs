@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use ratatui::style::{Color, Modifier, Style};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::attribution::export::{WEAK, mark};
 use crate::corpus::{did_you_mean, nearest};
@@ -17,16 +17,39 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("colour-blind", include_str!("../../themes/colour-blind.yaml")),
 ];
 
+/// The name of the theme that follows the terminal.
+pub const AUTO: &str = "auto";
+
 /// How many colours the terminal has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Colours {
+    #[serde(rename = "none")]
+    #[value(name = "none")]
     None,
+    #[serde(rename = "16")]
+    #[value(name = "16")]
     Sixteen,
+    #[serde(rename = "256")]
+    #[value(name = "256")]
     Palette,
+    #[serde(rename = "true")]
+    #[value(name = "true")]
     True,
 }
 
 impl Colours {
+    pub const ALL: [Self; 4] = [Self::None, Self::Sixteen, Self::Palette, Self::True];
+
+    /// In as few letters as the status has room for.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::None => "mono",
+            Self::Sixteen => "16",
+            Self::Palette => "256",
+            Self::True => "24 bit",
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none (NO_COLOR or a plain terminal)",
@@ -142,14 +165,20 @@ impl Theme {
         Ok(theme)
     }
 
-    /// The theme for a terminal about which nothing else was said.
-    pub fn default_name(colours: Colours) -> &'static str {
-        if colours == Colours::None { "mono" } else { "dark" }
+    /// The theme that a name means: [`AUTO`] is dark until the terminal is known to be light.
+    pub fn meant(name: &str, is_light: Option<bool>, colours: Colours) -> &str {
+        match (name, colours, is_light) {
+            (AUTO, Colours::None, _) => "mono",
+            (AUTO, _, Some(true)) => "light",
+            (AUTO, ..) => "dark",
+            (name, ..) => name,
+        }
     }
 
     /// Names of all themes that can be chosen.
     pub fn names(project: &Path) -> Vec<String> {
-        let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let built_in = BUILT_IN.iter().map(|(name, _)| *name);
+        let mut names: Vec<String> = [AUTO].into_iter().chain(built_in).map(str::to_owned).collect();
         let own = std::fs::read_dir(project.join("themes")).into_iter().flatten().flatten();
         names.extend(own.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".yaml")?.to_owned())));
         names.sort();

@@ -176,7 +176,8 @@ fn nothing_is_sent_while_nothing_changes() {
     // The effects of the start have come in when two looks agree.
     let mut before = terminal.sent();
     loop {
-        std::thread::sleep(Duration::from_millis(500));
+        // The traffic that the start made is shown until it is old.
+        std::thread::sleep(Duration::from_millis(2500));
         if terminal.sent() == before {
             break;
         }
@@ -254,7 +255,7 @@ fn child_that_breaks_down() {
         return;
     }
     afterthought::workbench::terminal::install_panic_hook();
-    let _screen = afterthought::workbench::terminal::Screen::enter().unwrap();
+    let _screen = afterthought::workbench::terminal::Screen::enter(&Default::default()).unwrap();
     panic!("broken on purpose");
 }
 

@@ -34,7 +34,7 @@ impl Bench {
         (state.columns, state.rows, state.cores) = (columns, rows, 2);
         let mut bench = Self {
             state,
-            services: Services::new(project, Colours::True),
+            services: Services::new(project),
             watch: Watch::new(project),
             outside: Vec::new(),
             hold: |effect| {
@@ -44,6 +44,10 @@ impl Bench {
                         | Effect::Quit
                         | Effect::Redraw
                         | Effect::Suspend
+                        | Effect::Copy(_)
+                        | Effect::CopyScreen
+                        | Effect::Notify(_)
+                        | Effect::Suit
                         | Effect::StartRun(_)
                         | Effect::StartTour
                         | Effect::ResumeRun(_)
@@ -152,7 +156,7 @@ impl Bench {
 
     /// What the whole screen costs a terminal with these colours, in bytes.
     pub fn bytes(&mut self, project: &Path, colours: Colours) -> usize {
-        self.state.theme = Theme::load(project, Theme::default_name(colours), colours).unwrap();
+        self.state.theme = Theme::load(project, Theme::meant("auto", None, colours), colours).unwrap();
         let area = Rect::new(0, 0, self.state.columns, self.state.rows);
         let viewport = TerminalOptions { viewport: Viewport::Fixed(area) };
         let mut written = Vec::new();
@@ -184,6 +188,7 @@ pub fn key(name: &str) -> Message {
 fn named(name: &str) -> KeyEvent {
     let (control, name) = match name.strip_prefix("ctrl-") {
         Some(rest) => (KeyModifiers::CONTROL, rest),
+        None if name.starts_with("alt-") => (KeyModifiers::ALT, &name[4..]),
         // As terminals send it.
         None if name == "backtab" => (KeyModifiers::SHIFT, name),
         None => (KeyModifiers::NONE, name),

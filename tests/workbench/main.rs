@@ -8,4 +8,5 @@ mod loupe;
 mod recipes;
 mod screens;
 mod trying;
+mod typing;
 mod watching;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::message::{Effect, Message};
 use super::state::Notice;
 use super::state::{EditTarget, Opened, Shown};
-use super::theme::{Colours, Theme};
+use super::theme::Theme;
 use crate::corpus::edits::{DEFAULT_SOURCE, Target as EditKey};
 use crate::corpus::filter::Filter;
 use crate::corpus::rows::Row;
@@ -44,7 +44,6 @@ pub type Send<'a> = &'a mut dyn FnMut(Message);
 pub struct Services {
     project: PathBuf,
     catalog: Catalog,
-    colours: Colours,
     datasets: Mutex<HashMap<String, Dataset>>,
     /// Tokenizers by data set, source and student.
     readings: Mutex<HashMap<(String, String, String), Reading>>,
@@ -56,11 +55,10 @@ pub struct Services {
 }
 
 impl Services {
-    pub fn new(project: &Path, colours: Colours) -> Self {
+    pub fn new(project: &Path) -> Self {
         Self {
             project: project.to_owned(),
             catalog: Catalog::new(project),
-            colours,
             datasets: Mutex::default(),
             readings: Mutex::default(),
             students: attribution::Students::default(),
@@ -169,12 +167,19 @@ impl Services {
             }
             Effect::StartTour => send(self.start_tour()),
             Effect::CheckData(name) => send(self.check(&name)),
-            Effect::LoadTheme(name) => match Theme::load(&self.project, &name, self.colours) {
+            Effect::LoadTheme { name, colours } => match Theme::load(&self.project, &name, colours) {
                 Ok(theme) => send(Message::Theme(Box::new(theme))),
                 Err(error) => send(fail(error)),
             },
             // The loop itself does these: they need the terminal.
-            Effect::OpenEditor { .. } | Effect::Redraw | Effect::Suspend | Effect::Quit => {}
+            Effect::OpenEditor { .. }
+            | Effect::Copy(_)
+            | Effect::CopyScreen
+            | Effect::Notify(_)
+            | Effect::Suit
+            | Effect::Redraw
+            | Effect::Suspend
+            | Effect::Quit => {}
         }
     }
 

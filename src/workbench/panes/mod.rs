@@ -62,6 +62,17 @@ pub fn draw(frame: &mut Frame, state: &State) {
     overlay::draw(frame, area, state);
 }
 
+/// The screen as text, a line for each row.
+pub fn as_text(state: &State) -> std::io::Result<String> {
+    let size = (state.columns.max(1), state.rows.max(1));
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(size.0, size.1))
+        .map_err(|error| std::io::Error::other(error.to_string()))?;
+    let _ = terminal.draw(|frame| draw(frame, state));
+    let buffer = terminal.backend().buffer();
+    let line = |y| -> String { (0..size.0).map(|x| buffer[(x, y)].symbol()).collect() };
+    Ok((0..size.1).map(|y| format!("{}\n", line(y).trim_end())).collect())
+}
+
 /// Project, data set and student on the left; what runs on the right.
 fn draw_header(frame: &mut Frame, area: Rect, state: &State) {
     let theme = &state.theme;
@@ -95,12 +106,33 @@ fn draw_header(frame: &mut Frame, area: Rect, state: &State) {
         let cores = if state.cores == 1 { "1 core ".to_owned() } else { format!("{} cores ", state.cores) };
         right.push(Span::styled(cores, theme.chrome.style()));
     }
+    right.extend(status(state, usize::from(area.width)).map(|text| Span::styled(text, theme.chrome.style())));
     let right = Line::from(right);
     let room = usize::from(area.width).saturating_sub(right.width() + 1);
     frame.render_widget(Line::styled(cut(&left, room), theme.heading.style()), area);
     let width = (right.width() as u16).min(area.width);
     let place = Rect { x: area.right() - width, width, ..area };
     frame.render_widget(right, place);
+}
+
+/// What the line carries, and how the screen is suited to it: `ssh · 256 · braille ↕ 0.4 kB/s`.
+fn status(state: &State, width: usize) -> Option<String> {
+    let display = &state.display;
+    let traffic = if state.traffic == 0 {
+        "↕  –  kB/s ".to_owned()
+    } else {
+        // As wide for every number that a screen is likely to send.
+        format!("↕ {:>4.1} kB/s ", state.traffic as f64 / 1000.0)
+    };
+    match width {
+        140.. => {
+            let (colours, glyphs) = (display.colours().short(), display.glyphs().name());
+            let rate = display.forced.frame_rate.map_or_else(String::new, |rate| format!(" · {rate} fps"));
+            Some(format!("{} · {colours} · {glyphs}{rate} {traffic}", display.place().name()))
+        }
+        100.. => Some(traffic),
+        _ => None,
+    }
 }
 
 /// `post 512/800 00:07`.
@@ -162,8 +194,7 @@ fn state_style(state: &State, run: RunState) -> Style {
 fn draw_tabs(frame: &mut Frame, area: Rect, state: &State) {
     let mut spans = vec![Span::raw(" ")];
     for pane in Pane::ALL {
-        let running = pane == Pane::Training && state.runs.active().next().is_some();
-        let title = format!("{} {}{}", pane.number(), pane.title(), if running { "●" } else { "" });
+        let title = layout::tab_title(state, pane);
         if pane == state.focus {
             spans.push(Span::styled(format!("[{title}]"), state.theme.accent.style()));
         } else {
@@ -216,6 +247,16 @@ fn draw_footer(frame: &mut Frame, area: Rect, state: &State) {
         (Command::FocusBoard, "board"),
         (Command::Tour, "tour"),
     ];
+    let typing = &state.typing;
+    if typing.is_begun() || typing.recording.is_some() {
+        let labels: Vec<String> =
+            typing.keys.iter().map(|key| crokey::KeyCombination::from(*key).to_string()).collect();
+        let recording = if typing.recording.is_some() { "recording a macro, Q ends it · " } else { "" };
+        let count = typing.count.map_or_else(String::new, |count| format!("{count} "));
+        let text = format!(" {recording}{count}{}", labels.join(" "));
+        frame.render_widget(Line::styled(cut(&text, usize::from(area.width)), theme.accent.style()), area);
+        return;
+    }
     let hint = |command, what: &str| {
         let key = state.keymap.keys(state.focus, command).first().copied().unwrap_or_default().to_owned();
         [Span::styled(key, theme.accent.style()), Span::styled(format!(" {what}  "), theme.chrome.style())]

@@ -4,16 +4,19 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Borders, Clear};
+use unicode_width::UnicodeWidthStr;
 
 use super::{batch, draw_lines};
 use crate::workbench::command::ALL;
 use crate::workbench::keymap::Place;
+use crate::workbench::layout;
 use crate::workbench::palette;
 use crate::workbench::state::{Editor, Menu, Overlay, State};
 use crate::workbench::widgets::flow::{cut, fit, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     match &state.overlay {
+        None if !state.typing.keys.is_empty() => draw_chord(frame, area, state),
         None | Some(Overlay::Filter | Overlay::RowFilter | Overlay::Retype) => {}
         Some(Overlay::Help { scroll }) => draw_help(frame, area, state, *scroll),
         Some(Overlay::Messages { scroll }) => draw_messages(frame, area, state, *scroll),
@@ -56,8 +59,7 @@ pub(super) fn popup(
     width: u16,
     height: u16,
 ) -> Rect {
-    let (width, height) = (width.min(area.width.saturating_sub(2)), height.min(area.height));
-    let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 3, width, height };
+    let place = layout::popup_area(area, width, height);
     let theme = &state.theme;
     let mut block = Block::new()
         .borders(Borders::ALL)
@@ -66,7 +68,7 @@ pub(super) fn popup(
         .title_bottom(Line::styled(format!(" {keys} "), theme.chrome.style()));
     if !title.is_empty() {
         block = block.title_top(Line::styled(
-            format!(" {} ", cut(title, usize::from(width).saturating_sub(4))),
+            format!(" {} ", cut(title, usize::from(place.width).saturating_sub(4))),
             theme.heading.style(),
         ));
     }
@@ -74,6 +76,30 @@ pub(super) fn popup(
     frame.render_widget(Clear, place);
     frame.render_widget(block, place);
     Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside }
+}
+
+/// What may follow the keys that were pressed, in a corner where it covers little.
+fn draw_chord(frame: &mut Frame, area: Rect, state: &State) {
+    let theme = &state.theme;
+    let found = state.keymap.following(state.focus, &state.typing.keys);
+    let keys = found.iter().map(|(keys, _)| keys.width()).max().unwrap_or(1);
+    let does = found.iter().map(|(_, does)| does.width()).max().unwrap_or(1);
+    let width = ((keys + does + 6) as u16).min(area.width);
+    let height = (found.len() as u16 + 2).min(area.height.saturating_sub(2));
+    // Above the last line, at the right.
+    let place = Rect { x: area.right() - width, y: area.bottom().saturating_sub(height + 1), width, height };
+    let block = Block::new().borders(Borders::ALL).border_type(BorderType::Double).border_style(theme.accent.style());
+    let block = block.title_bottom(Line::styled(" Esc forgets it ", theme.chrome.style()));
+    let inside = block.inner(place);
+    frame.render_widget(Clear, place);
+    frame.render_widget(block, place);
+    for (row, (key, does)) in found.iter().take(usize::from(inside.height)).enumerate() {
+        let line = Line::from(vec![
+            Span::styled(format!(" {}  ", fit(key, keys)), theme.accent.style()),
+            Span::styled((*does).to_owned(), theme.text.style()),
+        ]);
+        frame.render_widget(line, Rect { y: inside.y + row as u16, height: 1, ..inside });
+    }
 }
 
 /// The keys that are valid here and now, made from the keymap.
@@ -92,7 +118,7 @@ fn draw_help(frame: &mut Frame, area: Rect, state: &State, scroll: usize) {
         let line = Line::from(vec![
             Span::styled(fit(&keys.join(" "), 14), theme.accent.style()),
             Span::styled(fit(about.name, 18), theme.text.style()),
-            Span::styled(about.does, theme.chrome.style()),
+            Span::styled(state.keymap.does(state.focus, about.command), theme.chrome.style()),
         ]);
         match state.keymap.any_key(about.command) {
             Some((Place::Everywhere, _)) => everywhere.push(line),
@@ -145,11 +171,13 @@ fn draw_palette(frame: &mut Frame, area: Rect, state: &State, input: &str, curso
     let offset = (cursor + 1).saturating_sub(usize::from(rows.height));
     for (row, (place, about)) in found.iter().enumerate().skip(offset).take(usize::from(rows.height)).enumerate() {
         let base = if place == cursor { theme.selection.style() } else { theme.text.style() };
-        let key = state.keymap.any_key(about.command).map_or("", |(_, key)| key);
+        // The key that works here, else the one of its own pane.
+        let key = state.keymap.keys(state.focus, about.command).first().copied();
+        let key = key.or_else(|| state.keymap.any_key(about.command).map(|(_, key)| key)).unwrap_or_default();
         let does = usize::from(rows.width).saturating_sub(30);
         let line = Line::from(vec![
             Span::styled(fit(about.name, 20), base),
-            Span::styled(fit(about.does, does), base.patch(theme.chrome.style())),
+            Span::styled(fit(state.keymap.does(state.focus, about.command), does), base.patch(theme.chrome.style())),
             Span::styled(format!("{:>10}", key), base.patch(theme.accent.style())),
         ]);
         frame.render_widget(line, Rect { y: rows.y + row as u16, height: 1, ..rows });
@@ -160,10 +188,10 @@ fn draw_palette(frame: &mut Frame, area: Rect, state: &State, input: &str, curso
 }
 
 fn draw_menu(frame: &mut Frame, area: Rect, state: &State, menu: &Menu) {
-    let height = (menu.items.len() as u16 + 2).min(area.height.saturating_sub(4));
-    let inside = popup(frame, area, state, &menu.title, "Enter take it  Esc cancel", 76, height);
+    let height = layout::menu_height(area, menu);
+    let inside = popup(frame, area, state, &menu.title, "Enter take it  Esc cancel", layout::MENU_WIDTH, height);
     let theme = &state.theme;
-    let offset = (menu.cursor + 1).saturating_sub(usize::from(inside.height));
+    let offset = layout::menu_offset(menu, inside);
     let name = menu.items.iter().map(|item| item.label.chars().count()).max().unwrap_or(0);
     let name = name.clamp(10, usize::from(inside.width) * 3 / 5);
     for (row, (place, item)) in menu.items.iter().enumerate().skip(offset).take(usize::from(inside.height)).enumerate()

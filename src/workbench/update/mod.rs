@@ -2,9 +2,13 @@
 
 mod attribution;
 mod board;
+mod copy;
 mod data;
+mod display;
+mod keys;
 mod lens;
 mod loupe;
+mod mouse;
 mod overlay;
 mod recipe;
 mod runs;
@@ -15,9 +19,11 @@ pub use what_if::{Kept, under_cursor};
 
 use super::command::Command;
 use super::keymap::Place;
+use super::layout::Split;
 use super::message::{Effect, External, Message};
 use super::pane::Pane;
 use super::state::{Confirmed, Menu, MenuItem, NOW, Notice, Overlay, State};
+use super::theme::{AUTO, Theme};
 
 /// What to ask for before anything has happened.
 pub fn start(state: &mut State) -> Vec<Effect> {
@@ -29,16 +35,7 @@ pub fn start(state: &mut State) -> Vec<Effect> {
 /// Takes in a message.
 pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
     match message {
-        Message::Key(key) => {
-            state.notice = None;
-            if state.overlay.is_some() {
-                return overlay::key(state, key);
-            }
-            match state.keymap.command(state.focus, key) {
-                Some(command) => perform(state, command),
-                None => vec![],
-            }
-        }
+        Message::Key(key) => keys::key(state, key),
         Message::Paste(text) => overlay::paste(state, &text),
         Message::Resize(columns, rows) => {
             (state.columns, state.rows) = (columns, rows);
@@ -46,6 +43,15 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             let mut effects = data::ask_rows(state);
             effects.extend(attribution::ask(state));
             effects
+        }
+        Message::Mouse(event) => mouse::take(state, event),
+        Message::Background { is_light } => {
+            state.is_light = Some(is_light);
+            if state.theme_name == AUTO { vec![load_theme(state, AUTO)] } else { vec![] }
+        }
+        Message::Traffic(bytes) => {
+            state.traffic = bytes;
+            vec![]
         }
         Message::Datasets(names) => {
             state.data.datasets = names;
@@ -172,10 +178,22 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         }
         Command::Tour => runs::offer_tour(state),
         Command::ChooseTheme => choose_theme(state),
+        Command::ChooseDisplay => display::choose(state),
+        Command::WiderLeft => return resize(state, 4, 0),
+        Command::NarrowerLeft => return resize(state, -4, 0),
+        Command::TallerUpper => return resize(state, 0, 4),
+        Command::ShorterUpper => return resize(state, 0, -4),
+        Command::EvenPanes => {
+            state.split = Split::default();
+            return resize(state, 0, 0);
+        }
         Command::Redraw => return vec![Effect::Redraw],
         Command::Suspend => return vec![Effect::Suspend],
         Command::Down | Command::Up | Command::PageDown | Command::PageUp | Command::First | Command::Last => {
-            return go(state, command);
+            return go(state, command, None);
+        }
+        Command::CopyText | Command::CopyId | Command::CopyRationale | Command::CopyCommand | Command::CopyScreen => {
+            return copy::perform(state, command);
         }
         Command::Filter
         | Command::ClearFilter
@@ -254,6 +272,13 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     attribution::ask(state)
 }
 
+/// Moves the borders between the panes, by so many percent of the screen.
+fn resize(state: &mut State, left: i16, upper: i16) -> Vec<Effect> {
+    state.split = state.split.moved(left, upper);
+    data::keep_cursor_visible(state);
+    data::ask_rows(state)
+}
+
 fn open(state: &mut State, overlay: Overlay) {
     state.overlay = Some(overlay);
 }
@@ -282,6 +307,12 @@ fn step_pane(state: &mut State, by: usize) {
     focus(state, Pane::ALL[(place + by) % Pane::ALL.len()]);
 }
 
+/// Asks for the theme of a name, for the colours that the terminal has.
+pub fn load_theme(state: &State, name: &str) -> Effect {
+    let colours = state.display.colours();
+    Effect::LoadTheme { name: Theme::meant(name, state.is_light, colours).to_owned(), colours }
+}
+
 fn choose_theme(state: &mut State) {
     let items = state.themes.iter().map(|name| MenuItem {
         label: name.clone(),
@@ -292,52 +323,70 @@ fn choose_theme(state: &mut State) {
     state.overlay = Some(Overlay::Menu(menu));
 }
 
-/// Moves within the focused pane.
-fn go(state: &mut State, command: Command) -> Vec<Effect> {
+/// Moves within the focused pane, so many rows or pages, or to that line.
+fn go(state: &mut State, command: Command, count: Option<usize>) -> Vec<Effect> {
     let page = usize::from(state.rows.saturating_sub(8)).max(1);
+    let by = Step { command, count, page };
     match state.focus {
         Pane::Data => {
             let last = state.data.lines().saturating_sub(1);
-            state.data.cursor = moved(state.data.cursor, last, super::layout::table_height(state).max(1), command);
+            let by = Step { page: super::layout::table_height(state).max(1), ..by };
+            state.data.cursor = by.applied(state.data.cursor, last);
             data::keep_cursor_visible(state);
             return data::look(state);
         }
         Pane::Rationale if matches!(command, Command::Down | Command::Up) && !state.recipe.as_table => {
             let last = state.draft.rationale.ablations.len().saturating_sub(1);
-            state.recipe.cursor = moved(state.recipe.cursor, last, page, command);
+            state.recipe.cursor = by.applied(state.recipe.cursor, last);
         }
-        Pane::Rationale => state.recipe.scroll = moved(state.recipe.scroll, usize::MAX / 2, page, command),
+        Pane::Rationale => state.recipe.scroll = by.applied(state.recipe.scroll, usize::MAX / 2),
         Pane::Training => {
             state.runs.follows_newest = false;
             let last = state.runs.runs.len().saturating_sub(1);
             // The newest run is on top of the list.
-            let reversed = match command {
-                Command::Down => Command::Up,
-                Command::Up => Command::Down,
-                Command::PageDown => Command::PageUp,
-                Command::PageUp => Command::PageDown,
-                Command::First => Command::Last,
-                _ => Command::First,
-            };
-            state.runs.cursor = moved(state.runs.cursor, last, page, reversed);
+            state.runs.cursor = last - by.applied(last.saturating_sub(state.runs.cursor), last);
             return runs::ask_predictions(state);
         }
-        Pane::Attribution if state.lens.is_on() => lens::go(state, command),
+        Pane::Attribution if state.lens.is_on() => by.each(|| lens::go(state, command)),
         Pane::Attribution if matches!(command, Command::First | Command::Last) => what_if::go(state, command),
-        Pane::Attribution => state.attribution.scroll = moved(state.attribution.scroll, usize::MAX / 2, page, command),
-        Pane::Board => board::go(state, command),
+        Pane::Attribution => state.attribution.scroll = by.applied(state.attribution.scroll, usize::MAX / 2),
+        Pane::Board => by.each(|| board::go(state, command)),
     }
     vec![]
 }
 
 /// A cursor after a step, kept within `0..=last`.
 fn moved(cursor: usize, last: usize, page: usize, command: Command) -> usize {
-    match command {
-        Command::Down => cursor.saturating_add(1).min(last),
-        Command::Up => cursor.saturating_sub(1),
-        Command::PageDown => cursor.saturating_add(page).min(last),
-        Command::PageUp => cursor.saturating_sub(page),
-        Command::First => 0,
-        _ => last,
+    Step { command, count: None, page }.applied(cursor, last)
+}
+
+/// A movement: by how much, in rows or pages, or to which line.
+#[derive(Clone, Copy)]
+struct Step {
+    command: Command,
+    count: Option<usize>,
+    page: usize,
+}
+
+impl Step {
+    /// A cursor after it, kept within `0..=last`.
+    fn applied(self, cursor: usize, last: usize) -> usize {
+        let count = self.count.unwrap_or(1);
+        let pages = self.page.saturating_mul(count);
+        match self.command {
+            Command::Down => cursor.saturating_add(count).min(last),
+            Command::Up => cursor.saturating_sub(count),
+            Command::PageDown => cursor.saturating_add(pages).min(last),
+            Command::PageUp => cursor.saturating_sub(pages),
+            // As in vi, both go to a line that was named.
+            _ if self.count.is_some() => (count.max(1) - 1).min(last),
+            Command::First => 0,
+            _ => last,
+        }
+    }
+
+    /// Does it one by one, where a pane moves in its own way. No list there is longer.
+    fn each(self, mut go: impl FnMut()) {
+        (0..self.count.unwrap_or(1).min(10_000)).for_each(|_| go());
     }
 }

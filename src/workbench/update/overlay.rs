@@ -2,12 +2,12 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{attribution, board, data, loupe, perform, recipe, runs, what_if};
+use super::{attribution, board, data, keys, loupe, recipe, runs, what_if};
 use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
 use crate::workbench::pane::Pane;
-use crate::workbench::state::{Chosen, Confirmed, Editor, InputFor, Notice, Overlay, State};
+use crate::workbench::state::{Chosen, Confirmed, Editor, InputFor, Menu, Notice, Overlay, State};
 
 /// A key for the overlay, which is there.
 pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
@@ -26,9 +26,12 @@ pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
         }
         Overlay::Retype => what_if::retype_key(state, key),
         Overlay::Menu(mut menu) => {
+            let before = menu.cursor;
             match key.code {
-                KeyCode::Esc | KeyCode::Char('q') => return vec![],
-                KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return vec![],
+                KeyCode::Esc | KeyCode::Char('q') => return close_menu(state, &menu),
+                KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                    return close_menu(state, &menu);
+                }
                 KeyCode::Down | KeyCode::Char('j') => {
                     menu.cursor = (menu.cursor + 1).min(menu.items.len().saturating_sub(1));
                 }
@@ -41,8 +44,14 @@ pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
                 }
                 _ => {}
             }
+            let moved = menu.cursor != before;
+            let shown = menu.items.get(menu.cursor).filter(|_| moved).map(|item| item.then.clone());
             state.overlay = Some(Overlay::Menu(menu));
-            vec![]
+            // A theme is seen before it is taken.
+            match shown {
+                Some(Chosen::Theme(name)) => vec![super::load_theme(state, &name)],
+                _ => vec![],
+            }
         }
         Overlay::Batch => loupe::batch_key(state, key),
         Overlay::Confirm { question, then } => match key.code {
@@ -73,6 +82,12 @@ pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
         }
         Overlay::Editor(editor) => editor_key(state, key, editor),
     }
+}
+
+/// A menu is closed without a choice: what was only looked at is as it was.
+pub fn close_menu(state: &State, menu: &Menu) -> Vec<Effect> {
+    let of_themes = menu.items.iter().any(|item| matches!(item.then, Chosen::Theme(_)));
+    if of_themes { vec![super::load_theme(state, &state.theme_name)] } else { vec![] }
 }
 
 /// Pasted text goes where typed text would go.
@@ -139,7 +154,7 @@ fn palette_key(state: &mut State, key: KeyEvent, mut input: String, mut cursor: 
         KeyCode::Esc => return vec![],
         KeyCode::Char('c') if control => return vec![],
         KeyCode::Enter => {
-            return found.get(cursor).map_or_else(Vec::new, |about| perform(state, about.command));
+            return found.get(cursor).map_or_else(Vec::new, |about| keys::run(state, about.command, None));
         }
         KeyCode::Down | KeyCode::Tab => cursor = (cursor + 1).min(found.len().saturating_sub(1)),
         KeyCode::Char('n') if control => cursor = (cursor + 1).min(found.len().saturating_sub(1)),
@@ -206,7 +221,11 @@ fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
         Chosen::Board(shown) => board::show(state, shown),
         Chosen::Theme(name) => {
             state.theme_name = name;
-            vec![Effect::LoadTheme(state.theme_name.clone())]
+            vec![super::load_theme(state, &state.theme_name)]
+        }
+        Chosen::Display(forced) => {
+            state.display.forced = forced;
+            vec![Effect::Suit, super::load_theme(state, &state.theme_name)]
         }
         Chosen::Student(name) => runs::set_student(state, &name),
         Chosen::OtherStudent => {

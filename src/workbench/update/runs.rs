@@ -8,6 +8,7 @@ use crate::runs::control;
 use crate::runs::spec::{CONDITION, ROLE};
 use crate::runs::{Run, RunSpec};
 use crate::workbench::command::Command;
+use crate::workbench::display::Notify;
 use crate::workbench::message::Effect;
 use crate::workbench::message::External;
 use crate::workbench::state::{Chosen, Confirmed, InputFor, Menu, MenuItem, NOW, Notice, Overlay, State};
@@ -254,6 +255,9 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
         return if saved { attribution::ask(state) } else { vec![] };
     }
     let mut effects = ask_predictions(state);
+    if was != now && !now.is_active() && !is_reader && state.display.notify() != Notify::Off {
+        effects.push(Effect::Notify(format!("{title} is {}", now.name())));
+    }
     effects.extend(attribution::ask(state));
     // What a run under way does is read off its journal; only one that ended has answers to compare.
     if !now.is_active() {
