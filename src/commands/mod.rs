@@ -19,6 +19,7 @@ pub mod loss;
 mod loupe;
 pub mod output;
 pub mod render;
+pub mod replay;
 pub mod runs;
 pub mod settings;
 pub mod student;
@@ -63,6 +64,9 @@ pub struct Cli {
     /// The data set that the workbench opens first
     #[arg(long = "open", value_name = "DATASET")]
     dataset: Option<String>,
+    /// Record the session of the workbench in this new file; `afterthought replay` shows it again
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -103,6 +107,7 @@ enum Command {
     #[command(subcommand, after_help = study::EXAMPLES)]
     Study(study::StudyCommand),
     Tour(tour::TourArgs),
+    Replay(replay::ReplayArgs),
     /// What this machine and this terminal can do
     #[command(after_help = "Examples:\n  afterthought doctor\n  afterthought doctor --json | jq .devices")]
     Doctor,
@@ -133,7 +138,7 @@ pub fn main() -> ExitCode {
     let needs_project = cli.command.as_ref().is_none_or(Command::needs_project);
     let checked = if needs_project { check_project(&context.project) } else { Ok(()) };
     let result = checked.and_then(|()| match cli.command {
-        None => workbench::run(&context, cli.theme, cli.dataset),
+        None => workbench::run(&context, cli.theme, cli.dataset, cli.record),
         Some(command) => dispatch(command, &context),
     });
     match result {
@@ -146,7 +151,7 @@ impl Command {
     /// Whether a project folder must be there.
     fn needs_project(&self) -> bool {
         let fetches = matches!(self, Self::Student(student::StudentCommand::Fetch { .. }));
-        !fetches && !matches!(self, Self::Init(_) | Self::Completions { .. } | Self::Man)
+        !fetches && !matches!(self, Self::Init(_) | Self::Replay(_) | Self::Completions { .. } | Self::Man)
     }
 }
 
@@ -187,6 +192,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Student(command) => student::run(command, context),
         Command::Study(command) => study::run(command, context),
         Command::Tour(args) => tour::run(args, context),
+        Command::Replay(args) => replay::run(&args, context),
         Command::Doctor => doctor::run(context),
         Command::Completions { shell } => {
             let mut text = Vec::new();

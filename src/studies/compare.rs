@@ -196,7 +196,7 @@ fn compare(draft: &Draft, baseline: &Draft, margin: f64) -> Option<Compared> {
         interval: found.interval,
         bootstrap: found.bootstrap,
         p: found.p,
-        test: found.test,
+        test: found.test.into(),
         p_holm: found.p,
         equivalence_p: found.equivalence_p,
         equivalence_p_holm: found.equivalence_p,

@@ -1,7 +1,7 @@
 //! The loop: input, effects and journals arrive on one channel; all that has arrived is taken in, then the screen is
 //! drawn once, if anything changed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{Event, EventStream, KeyEventKind};
@@ -13,7 +13,8 @@ use super::effects::Services;
 use super::effects::lanes::Lanes;
 use super::effects::watch::watch;
 use super::message::{Effect, External, Message};
-use super::state::State;
+use super::recording::{Header, Recorder};
+use super::state::{Notice, State};
 use super::terminal::{Screen, install_panic_hook};
 use super::theme::{self, Theme};
 use super::{panes, update};
@@ -27,6 +28,8 @@ pub struct Options {
     pub theme: Option<String>,
     /// The data set that is shown first.
     pub dataset: Option<String>,
+    /// The file that the session is recorded in.
+    pub record: Option<PathBuf>,
 }
 
 /// Opens the workbench and comes back when the user leaves it.
@@ -37,15 +40,24 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let is_project = options.project.join("runs").is_dir() || options.project.join("datasets").is_dir();
     let shown = std::fs::canonicalize(&options.project).unwrap_or_else(|_| options.project.clone());
     let shown = shown.file_name().map_or_else(|| "afterthought".into(), |name| name.to_string_lossy().into_owned());
-    let mut state = State::new(shown, is_project, theme, name);
-    if let Some(dataset) = options.dataset {
-        state.draft.dataset = dataset;
-    }
+    let header = Header {
+        afterthought: env!("CARGO_PKG_VERSION").into(),
+        time: crate::journal::now(),
+        project: shown,
+        is_project,
+        dataset: options.dataset.clone(),
+        // Known when the terminal is taken over.
+        columns: 0,
+        rows: 0,
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        theme_name: name,
+        theme,
+    };
     install_panic_hook();
     // Half the cores for what the panes ask for; the runs need theirs.
-    crate::runs::worker::limit_threads((state.cores / 2).max(1));
+    crate::runs::worker::limit_threads((header.cores / 2).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(App::open(state, &options.project, colours)?.go())
+    runtime.block_on(App::open(header, &options, colours)?.go())
 }
 
 struct App {
@@ -57,16 +69,19 @@ struct App {
     /// Kept, so that the channel stays open when no lane is at work.
     _send: UnboundedSender<Message>,
     leaving: bool,
+    recorder: Option<Recorder>,
 }
 
 impl App {
-    fn open(mut state: State, project: &Path, colours: theme::Colours) -> anyhow::Result<Self> {
+    fn open(mut header: Header, options: &Options, colours: theme::Colours) -> anyhow::Result<Self> {
         let (send, messages) = unbounded_channel();
+        let project = options.project.clone();
+        (header.columns, header.rows) = crossterm::terminal::size()?;
+        let recorder = options.record.as_deref().map(|path| Recorder::create(path, &header)).transpose()?;
         let screen = Screen::enter()?;
-        let size = screen.terminal.size()?;
-        (state.columns, state.rows) = (size.width, size.height);
-        let lanes = Lanes::new(Services::new(project, colours), send.clone());
-        Ok(Self { state, screen, project: project.to_owned(), lanes, messages, _send: send, leaving: false })
+        let lanes = Lanes::new(Services::new(&project, colours), send.clone());
+        let state = header.state();
+        Ok(Self { state, screen, project, lanes, messages, _send: send, leaving: false, recorder })
     }
 
     async fn go(mut self) -> anyhow::Result<()> {
@@ -139,15 +154,27 @@ impl App {
         Ok(true)
     }
 
+    /// Takes a message in, and into the recording.
+    fn update(&mut self, message: Message) -> Vec<Effect> {
+        let recorded = self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.add(&message));
+        let effects = update::update(&mut self.state, message);
+        if let Err(error) = recorded {
+            // The work goes on.
+            self.recorder = None;
+            update::update(&mut self.state, Message::Say(Notice::error(error)));
+        }
+        effects
+    }
+
     fn take(&mut self, message: Message, input: &mut Option<EventStream>) -> anyhow::Result<()> {
-        for effect in update::update(&mut self.state, message) {
+        for effect in self.update(message) {
             match effect {
                 Effect::OpenEditor { what, text } => {
                     // The editor reads the keyboard now.
                     *input = None;
                     let answer = self.edit_externally(what, &text)?;
                     *input = Some(EventStream::new());
-                    let more = update::update(&mut self.state, answer);
+                    let more = self.update(answer);
                     more.into_iter().try_for_each(|effect| self.perform(effect))?;
                 }
                 Effect::Suspend => {
@@ -177,7 +204,7 @@ impl App {
         let edited = self.screen.lend(|| run_editor(text, suffix))?;
         Ok(match edited {
             Ok(new) => Message::EditorClosed { what, text: (new.trim_end() != text.trim_end()).then_some(new) },
-            Err(error) => Message::Say(super::state::Notice::error(error.to_string())),
+            Err(error) => Message::Say(Notice::error(error.to_string())),
         })
     }
 }

@@ -52,6 +52,7 @@ const DEFAULTS: &[Row] = &[
     (Everywhere, &["z"], Zoom, None),
     (Everywhere, &["T"], Tour, None),
     (Everywhere, &["!"], Messages, None),
+    (Everywhere, &["ctrl-x"], DumpScreen, None),
     (Everywhere, &["ctrl-l"], Redraw, None),
     (Everywhere, &["ctrl-z"], Suspend, None),
     (Everywhere, &["q", "ctrl-c"], Quit, None),

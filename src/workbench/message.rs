@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use crossterm::event::KeyEvent;
+use serde::{Deserialize, Serialize};
 
 use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
 use super::lens::SeenThrough;
 use super::loupe::{LossQuestion, Lossy};
+use super::recording::{key, whole};
 use super::state::{EditTarget, Notice, Opened, Shown};
 use super::theme::Theme;
 use crate::attribution::Asked;
@@ -25,9 +27,9 @@ use crate::studies::disagree::Disagreements;
 use crate::studies::table::{Row, Section, Table};
 
 /// Something that happened.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Message {
-    Key(KeyEvent),
+    Key(#[serde(with = "key")] KeyEvent),
     Paste(String),
     Resize(u16, u16),
     /// The names of the data sets there are.
@@ -91,6 +93,7 @@ pub enum Message {
     },
     Board {
         generation: u64,
+        #[serde(with = "whole")]
         result: Box<Result<Table, String>>,
     },
     /// The questions on which two rows disagree.
@@ -135,7 +138,7 @@ pub enum Message {
 }
 
 /// What is edited outside.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum External {
     Rationale(EditTarget),
     Settings,
@@ -146,32 +149,80 @@ pub enum External {
 pub enum Effect {
     ListDatasets,
     OpenDataset(String),
-    LoadRows { generation: u64, dataset: String, split: String, source: String, rows: Vec<usize> },
-    Count { dataset: String, split: String },
-    Find { generation: u64, dataset: String, split: String, source: String, filter: Box<Filter> },
-    Preview { generation: u64, spec: Box<RunSpec>, split: String, place: usize, example: Box<Example> },
+    LoadRows {
+        generation: u64,
+        dataset: String,
+        split: String,
+        source: String,
+        rows: Vec<usize>,
+    },
+    Count {
+        dataset: String,
+        split: String,
+    },
+    Find {
+        generation: u64,
+        dataset: String,
+        split: String,
+        source: String,
+        filter: Box<Filter>,
+    },
+    Preview {
+        generation: u64,
+        spec: Box<RunSpec>,
+        split: String,
+        place: usize,
+        example: Box<Example>,
+    },
     Attribute(Box<AttributeRequest>),
     WhatIf(Box<WhatIfRequest>),
     ReadLens(Box<LensRequest>),
-    TrainLens { looked: Looked },
-    LoadPredictions { run: String, dataset: String, split: String },
-    MakeBoard { generation: u64, shown: BoardShown, baselines: Vec<BaselineRow> },
+    TrainLens {
+        looked: Looked,
+    },
+    LoadPredictions {
+        run: String,
+        dataset: String,
+        split: String,
+    },
+    MakeBoard {
+        generation: u64,
+        shown: BoardShown,
+        baselines: Vec<BaselineRow>,
+    },
     Disagree(Box<DisagreeRequest>),
     ReadBatch(BatchRequest),
     MeasureLoss(Box<LossRequest>),
     ListStudies,
-    Edit { target: EditTarget, patch: Patch },
+    Edit {
+        target: EditTarget,
+        patch: Patch,
+    },
     UndoEdit(EditTarget),
     RedoEdit(EditTarget),
-    OpenEditor { what: External, text: String },
-    SaveRunFile { path: PathBuf, spec: Box<RunSpec> },
+    OpenEditor {
+        what: External,
+        text: String,
+    },
+    SaveRunFile {
+        path: PathBuf,
+        spec: Box<RunSpec>,
+    },
     StartRun(Box<RunSpec>),
     ResumeRun(String),
     RemoveRun(String),
-    Control { run: String, command: control::Command },
+    Control {
+        run: String,
+        command: control::Command,
+    },
     StartTour,
     CheckData(String),
     LoadTheme(String),
+    /// Writes what was on the screen into the project's `screens/`.
+    SaveScreen {
+        extension: &'static str,
+        text: String,
+    },
     Redraw,
     Suspend,
     Quit,

@@ -3,13 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 
 use ratatui_textarea::TextArea;
+use serde::{Deserialize, Serialize};
 
 use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
+use super::dump::Format;
 use super::keymap::Keymap;
 pub use super::lens::LensView;
 pub use super::loupe::LoupeView;
 use super::pane::Pane;
+use super::recording::whole;
 use super::theme::Theme;
 use super::update::Kept;
 use crate::attribution::Asked;
@@ -54,7 +57,7 @@ pub struct State {
 }
 
 /// One line said to the user.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
     pub text: String,
     pub is_error: bool,
@@ -71,7 +74,7 @@ impl Notice {
 }
 
 /// A data set that was opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Opened {
     pub name: String,
     pub splits: Vec<String>,
@@ -84,8 +87,9 @@ pub struct Opened {
 }
 
 /// The selected example under the present recipe.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shown {
+    #[serde(with = "whole")]
     pub rendered: Rendered,
     pub caveat: Option<String>,
     /// Edits of this rationale that count now.
@@ -93,7 +97,7 @@ pub struct Shown {
 }
 
 /// Whose rationale an edit changes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EditTarget {
     pub dataset: String,
     pub split: String,
@@ -327,6 +331,8 @@ pub enum Chosen {
     /// What the board shows.
     Board(super::board::Shown),
     Theme(String),
+    /// What the screen is written as.
+    Dump(Format),
     Student(String),
     /// Ask for a student by name.
     OtherStudent,
@@ -340,6 +346,7 @@ pub enum Confirmed {
     Start(Box<RunSpec>),
     Stop(String),
     Remove(String),
+    Dump(Format),
     DiscardEdit,
 }
 
@@ -371,7 +378,7 @@ impl State {
             rows: 24,
             project,
             is_project,
-            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            cores: 1,
             focus: Pane::Data,
             before_board: Pane::Data,
             zoomed: false,

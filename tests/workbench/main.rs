@@ -6,6 +6,7 @@ mod comparing;
 mod lens;
 mod loupe;
 mod recipes;
+mod recording;
 mod screens;
 mod trying;
 mod watching;

@@ -3,6 +3,7 @@
 
 mod attribution;
 mod board;
+mod dump;
 pub mod lanes;
 mod lens;
 mod loupe;
@@ -171,6 +172,10 @@ impl Services {
             Effect::CheckData(name) => send(self.check(&name)),
             Effect::LoadTheme(name) => match Theme::load(&self.project, &name, self.colours) {
                 Ok(theme) => send(Message::Theme(Box::new(theme))),
+                Err(error) => send(fail(error)),
+            },
+            Effect::SaveScreen { extension, text } => match self.save_screen(extension, &text) {
+                Ok(path) => send(Message::Say(Notice::info(format!("written: {}", path.display())))),
                 Err(error) => send(fail(error)),
             },
             // The loop itself does these: they need the terminal.

@@ -3,6 +3,7 @@
 mod attribution;
 mod board;
 mod data;
+mod dump;
 mod lens;
 mod loupe;
 mod overlay;
@@ -172,6 +173,7 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         }
         Command::Tour => runs::offer_tour(state),
         Command::ChooseTheme => choose_theme(state),
+        Command::DumpScreen => dump::choose_format(state),
         Command::Redraw => return vec![Effect::Redraw],
         Command::Suspend => return vec![Effect::Suspend],
         Command::Down | Command::Up | Command::PageDown | Command::PageUp | Command::First | Command::Last => {

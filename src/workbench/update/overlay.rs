@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{attribution, board, data, loupe, perform, recipe, runs, what_if};
+use super::{attribution, board, data, dump, loupe, perform, recipe, runs, what_if};
 use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
@@ -208,6 +208,7 @@ fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
             state.theme_name = name;
             vec![Effect::LoadTheme(state.theme_name.clone())]
         }
+        Chosen::Dump(format) => dump::chosen(state, format),
         Chosen::Student(name) => runs::set_student(state, &name),
         Chosen::OtherStudent => {
             runs::ask_student(state);
@@ -228,6 +229,7 @@ fn confirmed(state: &mut State, then: Confirmed) -> Vec<Effect> {
             vec![Effect::StartRun(spec)]
         }
         Confirmed::Stop(run) => vec![Effect::Control { run, command: crate::runs::control::Command::Stop }],
+        Confirmed::Dump(format) => dump::write(state, format),
         Confirmed::Remove(run) => vec![Effect::RemoveRun(run)],
         Confirmed::DiscardEdit => {
             state.say(Notice::info("the edit was thrown away"));
