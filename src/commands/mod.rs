@@ -7,6 +7,7 @@
 mod asked;
 pub mod attribute;
 pub mod data;
+pub mod demo;
 pub mod doctor;
 pub mod evaluate;
 mod exported;
@@ -107,6 +108,7 @@ enum Command {
     #[command(subcommand, after_help = study::EXAMPLES)]
     Study(study::StudyCommand),
     Tour(tour::TourArgs),
+    Demo(demo::DemoArgs),
     Replay(replay::ReplayArgs),
     /// What this machine and this terminal can do
     #[command(after_help = "Examples:\n  afterthought doctor\n  afterthought doctor --json | jq .devices")]
@@ -139,6 +141,7 @@ pub fn main() -> ExitCode {
     let checked = if needs_project { check_project(&context.project) } else { Ok(()) };
     let result = checked.and_then(|()| match cli.command {
         None => workbench::run(&context, cli.theme, cli.dataset, cli.record),
+        Some(Command::Demo(args)) => demo::run(args, &context, cli.theme),
         Some(command) => dispatch(command, &context),
     });
     match result {
@@ -192,6 +195,7 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Student(command) => student::run(command, context),
         Command::Study(command) => study::run(command, context),
         Command::Tour(args) => tour::run(args, context),
+        Command::Demo(args) => demo::run(args, context, None),
         Command::Replay(args) => replay::run(&args, context),
         Command::Doctor => doctor::run(context),
         Command::Completions { shell } => {

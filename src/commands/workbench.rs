@@ -18,5 +18,5 @@ pub fn run(
             Usage("the workbench needs a terminal; `afterthought --help` lists what works without one".into()).into()
         );
     }
-    workbench::run(workbench::Options { project: context.project.clone(), theme, dataset, record })
+    workbench::run(workbench::Options { project: context.project.clone(), theme, dataset, record, demo: None })
 }

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::demo::Script;
 use super::effects::Services;
 use super::effects::lanes::Lanes;
 use super::effects::watch::watch;
@@ -22,6 +23,9 @@ use super::{panes, update};
 /// Frames are not closer to each other than this, unless a key was pressed.
 const FRAME: Duration = Duration::from_millis(33);
 
+/// How often a demo is told the time.
+const TICK: Duration = Duration::from_millis(200);
+
 /// How the workbench is opened.
 pub struct Options {
     pub project: PathBuf,
@@ -30,6 +34,8 @@ pub struct Options {
     pub dataset: Option<String>,
     /// The file that the session is recorded in.
     pub record: Option<PathBuf>,
+    /// The demo that it begins with.
+    pub demo: Option<Script>,
 }
 
 /// Opens the workbench and comes back when the user leaves it.
@@ -70,6 +76,7 @@ struct App {
     _send: UnboundedSender<Message>,
     leaving: bool,
     recorder: Option<Recorder>,
+    demo: Option<Script>,
 }
 
 impl App {
@@ -81,7 +88,17 @@ impl App {
         let screen = Screen::enter()?;
         let lanes = Lanes::new(Services::new(&project, colours), send.clone());
         let state = header.state();
-        Ok(Self { state, screen, project, lanes, messages, _send: send, leaving: false, recorder })
+        Ok(Self {
+            state,
+            screen,
+            project,
+            lanes,
+            messages,
+            _send: send,
+            leaving: false,
+            recorder,
+            demo: options.demo.clone(),
+        })
     }
 
     async fn go(mut self) -> anyhow::Result<()> {
@@ -95,11 +112,21 @@ impl App {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut resumed = signal(SignalKind::from_raw(libc::SIGCONT))?;
+        if let Some(script) = self.demo.take() {
+            self.take(Message::DemoBegins(Box::new(script)), &mut input)?;
+            self.draw()?;
+        }
         let mut drawn = Instant::now();
+        let mut ticked = Instant::now();
         let mut dirty = false;
         while !self.leaving {
             let mut urgent = false;
             let timeout = if dirty { FRAME.saturating_sub(drawn.elapsed()) } else { Duration::from_secs(3600) };
+            // Only a demo under way needs the time; else nothing happens while nothing happens.
+            let is_ticking = self.state.demo.as_ref().is_some_and(|demo| !demo.is_stopped);
+            if !is_ticking {
+                ticked = Instant::now();
+            }
             tokio::select! {
                 event = next(&mut input) => {
                     urgent = true;
@@ -122,6 +149,12 @@ impl App {
                     dirty = true;
                 }
                 () = tokio::time::sleep(timeout), if dirty => {}
+                () = tokio::time::sleep(TICK.saturating_sub(ticked.elapsed())), if is_ticking => {
+                    let elapsed = ticked.elapsed();
+                    ticked = Instant::now();
+                    self.take(Message::Tick(elapsed.as_millis() as u64), &mut input)?;
+                    dirty = true;
+                }
             }
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message, &mut input)?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
+use super::demo::Script;
 use super::lens::SeenThrough;
 use super::loupe::{LossQuestion, Lossy};
 use super::recording::{key, whole};
@@ -130,6 +131,10 @@ pub enum Message {
     Themes(Vec<String>),
     Theme(Box<Theme>),
     Say(Notice),
+    /// A demo begins.
+    DemoBegins(Box<Script>),
+    /// So many milliseconds of a demo went by.
+    Tick(u64),
     /// A page of text to look at.
     Page {
         title: String,

@@ -8,6 +8,7 @@ pub mod app;
 pub mod attribution;
 pub mod board;
 pub mod command;
+pub mod demo;
 pub mod dump;
 pub mod effects;
 pub mod keymap;

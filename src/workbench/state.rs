@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
+use super::demo::Demo;
 use super::dump::Format;
 use super::keymap::Keymap;
 pub use super::lens::LensView;
@@ -46,6 +47,8 @@ pub struct State {
     pub lens: LensView,
     pub board: BoardView,
     pub loupe: LoupeView,
+    /// The demo under way.
+    pub demo: Option<Demo>,
     /// The next run: the present data set, recipe, student and settings.
     pub draft: RunSpec,
     pub theme: Theme,
@@ -401,6 +404,7 @@ impl State {
             lens: LensView::default(),
             board: BoardView::default(),
             loupe: LoupeView::default(),
+            demo: None,
             draft: RunSpec::preset("toy"),
             theme,
             theme_name,
@@ -424,7 +428,12 @@ impl State {
 
     /// Whether all four panes fit side by side.
     pub fn is_wide(&self) -> bool {
-        self.columns >= 100 && self.rows >= 28
+        self.columns >= 100 && self.rows.saturating_sub(self.caption_rows()) >= 28
+    }
+
+    /// Rows at the bottom that the caption of a demo takes.
+    pub fn caption_rows(&self) -> u16 {
+        self.demo.as_ref().map_or(0, |demo| demo.height(self.columns).min(self.rows / 3))
     }
 
     /// Whose rationale an edit of the selected question changes.

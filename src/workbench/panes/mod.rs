@@ -3,6 +3,7 @@
 mod attribution;
 mod batch;
 mod board;
+mod caption;
 mod data;
 mod lens;
 mod loss;
@@ -57,6 +58,9 @@ pub fn draw(frame: &mut Frame, state: &State) {
             Pane::Attribution => attribution::draw(frame, *area, state),
             Pane::Board => board::draw(frame, *area, state),
         }
+    }
+    if let Some(caption) = screen.caption {
+        caption::draw(frame, caption, state);
     }
     draw_footer(frame, screen.footer, state);
     overlay::draw(frame, area, state);

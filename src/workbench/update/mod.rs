@@ -3,6 +3,7 @@
 mod attribution;
 mod board;
 mod data;
+mod demo;
 mod dump;
 mod lens;
 mod loupe;
@@ -11,6 +12,7 @@ mod recipe;
 mod runs;
 mod what_if;
 
+pub use demo::awaited;
 pub use loupe::takes;
 pub use what_if::{Kept, under_cursor};
 
@@ -32,6 +34,9 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
     match message {
         Message::Key(key) => {
             state.notice = None;
+            if let Some(effects) = demo::key(state, key) {
+                return effects;
+            }
             if state.overlay.is_some() {
                 return overlay::key(state, key);
             }
@@ -137,6 +142,8 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             state.say(notice);
             vec![]
         }
+        Message::DemoBegins(script) => demo::begin(state, *script),
+        Message::Tick(elapsed) => demo::tick(state, elapsed),
         Message::Page { title, lines } => {
             state.notice = None;
             state.overlay = Some(Overlay::Page { title, lines, scroll: 0 });

@@ -191,7 +191,8 @@ fn row_filter_key(state: &mut State, key: KeyEvent) {
     state.overlay = Some(Overlay::RowFilter);
 }
 
-fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
+/// Does what an item of a menu does.
+pub fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
     match chosen {
         Chosen::Dataset(name) => vec![Effect::OpenDataset(name)],
         Chosen::Recipe(recipe) => recipe::set_recipe(state, recipe),
