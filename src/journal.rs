@@ -282,7 +282,8 @@ impl Tail {
 }
 
 /// Everything a journal says about a run, kept up to date entry by entry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct History {
     /// As last written; see [`RunState::Interrupted`].
     pub state: Option<RunState>,

@@ -116,7 +116,7 @@ impl Target {
 }
 
 /// What is asked of examples.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
     pub method: Method,
     pub target: Target,

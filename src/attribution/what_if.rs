@@ -39,7 +39,7 @@ impl Changes {
 }
 
 /// A choice's probability among the choices, before and after.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moved {
     pub label: String,
     pub text: String,
@@ -48,7 +48,7 @@ pub struct Moved {
 }
 
 /// A token of the changed sequence.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChangedToken {
     /// What stands there now; of a token that was taken out, what stood there.
     pub text: String,
@@ -60,7 +60,7 @@ pub struct ChangedToken {
 }
 
 /// What the changes do.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WhatIf {
     pub choices: Vec<Moved>,
     pub tokens: Vec<ChangedToken>,

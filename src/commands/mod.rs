@@ -7,6 +7,7 @@
 mod asked;
 pub mod attribute;
 pub mod data;
+pub mod demo;
 pub mod doctor;
 pub mod evaluate;
 mod exported;
@@ -20,6 +21,7 @@ pub mod loss;
 mod loupe;
 pub mod output;
 pub mod render;
+pub mod replay;
 pub mod runs;
 pub mod settings;
 pub mod student;
@@ -101,6 +103,8 @@ enum Command {
     Study(study::StudyCommand),
     Tour(tour::TourArgs),
     Keys(keys::KeysArgs),
+    Demo(demo::DemoArgs),
+    Replay(replay::ReplayArgs),
     /// What this machine and this terminal can do
     #[command(after_help = "Examples:\n  afterthought doctor\n  afterthought doctor --json | jq .devices")]
     Doctor,
@@ -132,6 +136,7 @@ pub fn main() -> ExitCode {
     let checked = if needs_project { check_project(&context.project) } else { Ok(()) };
     let result = checked.and_then(|()| match cli.command {
         None => workbench::run(&context, cli.workbench),
+        Some(Command::Demo(args)) => demo::run(args, &context, cli.workbench),
         Some(command) => dispatch(command, &context),
     });
     match result {
@@ -144,7 +149,7 @@ impl Command {
     /// Whether a project folder must be there.
     fn needs_project(&self) -> bool {
         let fetches = matches!(self, Self::Student(student::StudentCommand::Fetch { .. }));
-        !fetches && !matches!(self, Self::Init(_) | Self::Completions { .. } | Self::Man)
+        !fetches && !matches!(self, Self::Init(_) | Self::Replay(_) | Self::Completions { .. } | Self::Man)
     }
 }
 
@@ -186,6 +191,8 @@ fn dispatch(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Study(command) => study::run(command, context),
         Command::Tour(args) => tour::run(args, context),
         Command::Keys(args) => keys::run(&args, context),
+        Command::Demo(args) => demo::run(args, context, workbench::WorkbenchArgs::default()),
+        Command::Replay(args) => replay::run(&args, context),
         Command::Doctor => doctor::run(context),
         Command::Completions { shell } => {
             let mut text = Vec::new();

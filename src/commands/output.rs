@@ -121,6 +121,11 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     write(&text::visible(text))
 }
 
+/// Prints text that was made for a terminal, colours and all, out of parts that were made safe before.
+pub fn print_made(text: &str) -> anyhow::Result<()> {
+    write(text)
+}
+
 /// Writes to standard output. A reader that went away, such as `head`, ends the program quietly.
 fn write(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

@@ -1,16 +1,18 @@
 //! `afterthought` without a command: the workbench.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::output::{Context, Usage};
-use crate::workbench;
+use crate::workbench::demo::Script;
 use crate::workbench::display::{Forced, Glyphs, Notify};
 use crate::workbench::terminal::line::Place;
 use crate::workbench::theme::Colours;
+use crate::workbench::{self, Options};
 
-#[derive(Args)]
+#[derive(Args, Default)]
 #[command(next_help_heading = "Workbench")]
 pub struct WorkbenchArgs {
     /// Colours by meaning: auto (as light or dark as the terminal), dark, light, mono, colour-blind, or a file in themes/
@@ -37,6 +39,28 @@ pub struct WorkbenchArgs {
     /// Tell that a run has ended: off, bell, or desktop (OSC 9)
     #[arg(long, value_enum, hide_possible_values = true, value_name = "off|bell|desktop")]
     notify: Option<Notify>,
+    /// Begin anew, and not where the last workbench was
+    #[arg(long)]
+    fresh: bool,
+    /// Record the session in this new file; `afterthought replay` shows it again
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+impl WorkbenchArgs {
+    /// What they ask of a workbench on a project.
+    pub fn options(self, project: PathBuf, demo: Option<Script>) -> Options {
+        let display = Forced {
+            colours: self.colours,
+            glyphs: self.glyphs,
+            line: self.line,
+            frame_rate: self.frame_rate,
+            mouse: self.no_mouse.then_some(false),
+            notify: self.notify,
+        };
+        let Self { theme, dataset, record, fresh, .. } = self;
+        Options { project, theme, dataset, display, record, is_fresh: fresh, demo }
+    }
 }
 
 /// Opens the workbench on the project.
@@ -46,14 +70,5 @@ pub fn run(context: &Context, args: WorkbenchArgs) -> anyhow::Result<()> {
             Usage("the workbench needs a terminal; `afterthought --help` lists what works without one".into()).into()
         );
     }
-    let display = Forced {
-        colours: args.colours,
-        glyphs: args.glyphs,
-        line: args.line,
-        frame_rate: args.frame_rate,
-        mouse: args.no_mouse.then_some(false),
-        notify: args.notify,
-    };
-    let (theme, dataset) = (args.theme, args.dataset);
-    workbench::run(workbench::Options { project: context.project.clone(), theme, dataset, display })
+    workbench::run(args.options(context.project.clone(), None))
 }

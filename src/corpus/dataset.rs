@@ -254,9 +254,12 @@ impl Dataset {
     pub fn change<T>(&self, change: impl FnOnce(&mut Edits) -> Result<T, FileError>) -> Result<T, FileError> {
         let mut edits = self.edits.write().unwrap_or_else(|poison| poison.into_inner());
         let path = edits.path().to_owned();
-        if let Some(folder) = path.parent() {
-            files::create_dir(folder)?;
-        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        files::create_dir(folder)?;
+        // Several workbenches may edit one data set: each reads what the others wrote before it writes. The lock goes with
+        // the file handle, also when the process is killed; a file system without locks is no reason to refuse an edit.
+        let lock = std::fs::File::open(folder).map_err(FileError::on("read", folder))?;
+        let _ = lock.lock();
         *edits = Edits::load(&path)?;
         change(&mut edits)
     }

@@ -49,7 +49,7 @@ pub(super) struct Unreadable {
 }
 
 /// How many rows are known so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     pub rows: usize,
     /// False while the index is still being built.

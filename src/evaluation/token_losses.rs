@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{EvaluationError, Losses, OnProgress, losses};
 use crate::rationale::{Encoded, Rendered, Role};
@@ -36,7 +36,7 @@ pub fn losses_of_each(
 }
 
 /// A token of a training sequence, and what it costs at each checkpoint.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenLosses {
     pub id: u32,
     pub text: String,
@@ -51,7 +51,7 @@ pub struct TokenLosses {
 }
 
 /// A checkpoint and what it makes of the example as a whole.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Looked {
     /// `step-200`, or the name of a folder.
     pub name: String,
@@ -67,7 +67,7 @@ pub struct Looked {
 }
 
 /// One example under the loupe: tokens × checkpoints.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExampleLosses {
     pub id: String,
     /// In the order in which they were asked.

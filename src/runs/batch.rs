@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::directory::RunDirectory;
 use super::prepare::{self, TRAIN};
@@ -46,7 +46,7 @@ pub struct TrainingOrder {
 }
 
 /// What an example costs, as if it were alone in its batch. In nats; `None` where it is no number.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExampleLoss {
     /// What the run minimises, by its own weights and reduction.
     pub loss: Option<f64>,
@@ -56,7 +56,7 @@ pub struct ExampleLoss {
 }
 
 /// An example of a batch.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchExample {
     pub id: String,
     /// Its row in the training split, 0 for the first.
@@ -75,7 +75,7 @@ pub struct BatchExample {
 }
 
 /// A checkpoint near the step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Near {
     /// Optimiser steps that it has seen; 0 is the student that the run began with.
     pub step: usize,
@@ -85,7 +85,7 @@ pub struct Near {
 }
 
 /// The batch of one optimiser step, accumulated batches and all.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepBatch {
     pub run: String,
     /// 1 for the first.

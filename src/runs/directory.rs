@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::spec::{Record, RunSpec};
 use super::{RunError, control};
 use crate::corpus::{did_you_mean, nearest};
@@ -28,7 +30,7 @@ pub struct RunDirectory {
 }
 
 /// A run at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
     pub id: String,
     pub spec: RunSpec,

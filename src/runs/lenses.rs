@@ -24,7 +24,7 @@ use crate::rationale::{Encoded, RenderError, Rendered, Renderer};
 use crate::training::settings::Unusable;
 
 /// Which lens is wanted: `logit`, `tuned`, `future` or `future:K`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Which {
     #[default]
     Logit,

@@ -284,7 +284,7 @@ mod tests {
         let chosen = [Baseline { section: None, row: BEFORE.into() }];
         let table = read_board(dir.path(), &chosen);
         let gain = row(&table, "post").against.as_ref().unwrap();
-        assert_eq!((gain.test, gain.says.as_str()), ("exact McNemar", "better"));
+        assert_eq!((gain.test.as_str(), gain.says.as_str()), ("exact McNemar", "better"));
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!((table.sections.len(), table.sections[0].dataset.as_str()), (1, "toyworld:*"));
         let post = row(&table, "post").against.as_ref().unwrap();
         // The differences of the four worlds are 0, 10, 20 and 30 points.
-        assert_eq!((post.test, post.seeds), ("t test over draws of the data set", (4, 4)));
+        assert_eq!((post.test.as_str(), post.seeds), ("t test over draws of the data set", (4, 4)));
         assert!((post.difference - 0.15).abs() < 1e-9);
         let half = 3.182_446_305 * 0.129_099_445 / 2.0;
         assert!((post.interval.1 - post.difference - half).abs() < 1e-6, "{:?}", post.interval);

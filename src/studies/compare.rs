@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::table::{Against, Row, RowKind, Section, SectionName};
 use crate::evaluation::statistics::{
     self, ALPHA, Comparison, TTest, equivalence, hierarchical_bootstrap, mcnemar, mean_and_deviation, wilson,
@@ -29,7 +31,7 @@ pub(super) struct Draft {
 }
 
 /// A row that a person made the baseline, by its name; of one section, or of all that have it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
     pub section: Option<SectionName>,
     pub row: String,
@@ -196,7 +198,7 @@ fn compare(draft: &Draft, baseline: &Draft, margin: f64) -> Option<Compared> {
         interval: found.interval,
         bootstrap: found.bootstrap,
         p: found.p,
-        test: found.test,
+        test: found.test.into(),
         p_holm: found.p,
         equivalence_p: found.equivalence_p,
         equivalence_p_holm: found.equivalence_p,

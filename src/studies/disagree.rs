@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::StudyError;
 use super::compare::Seed;
@@ -16,7 +16,7 @@ use crate::journal::RunState;
 use crate::runs::RunDirectory;
 
 /// What the runs of a row said to one question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     /// Runs that were right, of those that were asked.
     pub right: usize,
@@ -26,7 +26,7 @@ pub struct Said {
 }
 
 /// A question that one of two rows gets right more often.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
     pub dataset: String,
     pub split: String,
@@ -41,7 +41,7 @@ pub struct Question {
 }
 
 /// The questions on which two rows disagree.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Disagreements {
     pub one: String,
     pub other: String,

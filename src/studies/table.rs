@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::board::about;
 use super::compare::{Baseline, Draft, Family, Marks, Seed, Yardstick};
@@ -18,7 +18,7 @@ use crate::rationale::Placement;
 use crate::runs::{Run, RunDirectory, RunSpec, load_split, prepare};
 
 /// What a row is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowKind {
     /// The commonest answer of the training split, given to every question.
@@ -31,7 +31,7 @@ pub enum RowKind {
 pub type SectionName = (String, String, String);
 
 /// A study's numbers, or those of all runs of a project. Accuracies and differences are shares, from 0 to 1 and from -1 to 1.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     /// Empty for the runs of a project.
     pub study: String,
@@ -44,7 +44,7 @@ pub struct Table {
 }
 
 /// The conditions of one student on one data set.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Section {
     pub dataset: String,
     pub student: String,
@@ -53,7 +53,7 @@ pub struct Section {
 }
 
 /// One condition, over its seeds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     pub condition: String,
     pub kind: RowKind,
@@ -84,7 +84,7 @@ pub struct Row {
 }
 
 /// One run of a row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seeded {
     pub cell: String,
     pub seed: String,
@@ -107,7 +107,7 @@ pub struct Seeded {
 }
 
 /// A row less its baseline, over the same examples.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Against {
     pub baseline: String,
     pub difference: f64,
@@ -117,7 +117,7 @@ pub struct Against {
     pub bootstrap: Option<(f64, f64)>,
     /// Of no difference: exact McNemar for one run each, else a t test, as `test` says.
     pub p: f64,
-    pub test: &'static str,
+    pub test: String,
     pub p_holm: f64,
     /// Two one-sided t tests within the study's margin: over examples for one run each, else over seeds and examples.
     /// `None` where there is no spread.

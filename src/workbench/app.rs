@@ -1,7 +1,7 @@
 //! The loop: input, effects and journals arrive on one channel; all that has arrived is taken in, then the screen is
 //! drawn once, if anything changed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{Event, EventStream, KeyEventKind};
@@ -9,12 +9,14 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::demo::Script;
 use super::display::{Display, Forced, Notify};
-use super::effects::Services;
 use super::effects::lanes::Lanes;
 use super::effects::watch::watch;
-use super::keymap::Keymap;
-use super::message::{Effect, External, Message};
+use super::effects::{self, Services};
+use super::message::{Effect, External, Message, Mouse};
+use super::recording::{Header, Recorder};
+use super::session::Session;
 use super::state::{Notice, State};
 use super::terminal::replies::{self, Replies};
 use super::terminal::writer::Written;
@@ -28,6 +30,9 @@ const MOST_EVENTS: usize = 512;
 /// How often the traffic that is shown is looked at, as long as there is some.
 const TRAFFIC: Duration = Duration::from_millis(1500);
 
+/// How often a demo is told the time.
+const TICK: Duration = Duration::from_millis(200);
+
 /// How the workbench is opened.
 pub struct Options {
     pub project: PathBuf,
@@ -36,6 +41,53 @@ pub struct Options {
     pub dataset: Option<String>,
     /// How the screen is to be shown, where the user wants it otherwise than it is found.
     pub display: Forced,
+    /// The file that the session is recorded in.
+    pub record: Option<PathBuf>,
+    /// Whether it does not go on where the last one was.
+    pub is_fresh: bool,
+    /// The demo that it begins with.
+    pub demo: Option<Script>,
+}
+
+/// What changed is kept so long after it changed.
+const KEPT_AFTER: Duration = Duration::from_secs(1);
+
+/// Knows when there is something to keep.
+#[derive(Default)]
+struct Saver {
+    /// When something changed that was not kept since.
+    since: Option<Instant>,
+    kept: Option<Session>,
+}
+
+impl Saver {
+    fn changed(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.since.is_some()
+    }
+
+    fn wait(&self) -> Duration {
+        self.since.map_or(KEPT_AFTER, |since| KEPT_AFTER.saturating_sub(since.elapsed()))
+    }
+
+    fn is_due(&self) -> bool {
+        self.is_waiting() && self.wait().is_zero()
+    }
+
+    /// What is to be kept, if it is another than what was.
+    fn take(&mut self, state: &State) -> Option<Session> {
+        self.since = None;
+        // Before the last session has come back there is nothing that may take its place.
+        let now = state.is_begun.then(|| Session::of(state))?;
+        if self.kept.as_ref() == Some(&now) {
+            return None;
+        }
+        self.kept = Some(now.clone());
+        Some(now)
+    }
 }
 
 /// Opens the workbench and comes back when the user leaves it.
@@ -47,19 +99,28 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let is_project = options.project.join("runs").is_dir() || options.project.join("datasets").is_dir();
     let shown = std::fs::canonicalize(&options.project).unwrap_or_else(|_| options.project.clone());
     let shown = shown.file_name().map_or_else(|| "afterthought".into(), |name| name.to_string_lossy().into_owned());
-    let mut state = State::new(shown, is_project, theme, name);
-    (state.display, state.is_light) = (display, is_light);
-    let (keymap, problems) = Keymap::load(&options.project);
-    state.keymap = keymap;
-    problems.into_iter().for_each(|problem| state.say(Notice::error(problem)));
-    if let Some(dataset) = options.dataset {
-        state.draft.dataset = dataset;
-    }
+    let header = Header {
+        afterthought: env!("CARGO_PKG_VERSION").into(),
+        time: crate::journal::now(),
+        project: shown,
+        is_project,
+        dataset: options.dataset.clone(),
+        // Known when the terminal is taken over.
+        columns: 0,
+        rows: 0,
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        theme_name: name,
+        theme,
+        display,
+        is_light,
+        // A demo begins at its beginning.
+        is_fresh: options.is_fresh || options.demo.is_some(),
+    };
     install_panic_hook();
     // Half the cores for what the panes ask for; the runs need theirs.
-    crate::runs::worker::limit_threads((state.cores / 2).max(1));
+    crate::runs::worker::limit_threads((header.cores / 2).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(App::open(state, &options.project)?.go())
+    runtime.block_on(App::open(header, &options)?.go())
 }
 
 struct App {
@@ -71,18 +132,36 @@ struct App {
     /// Kept, so that the channel stays open when no lane is at work.
     _send: UnboundedSender<Message>,
     replies: Replies,
+    saver: Saver,
     leaving: bool,
+    recorder: Option<Recorder>,
+    demo: Option<Script>,
+    is_demo: bool,
 }
 
 impl App {
-    fn open(mut state: State, project: &Path) -> anyhow::Result<Self> {
+    fn open(mut header: Header, options: &Options) -> anyhow::Result<Self> {
         let (send, messages) = unbounded_channel();
-        let screen = Screen::enter(&state.display)?;
-        let size = screen.size()?;
-        (state.columns, state.rows) = (size.width, size.height);
-        let lanes = Lanes::new(Services::new(project), send.clone());
-        let (project, replies) = (project.to_owned(), Replies::default());
-        Ok(Self { state, screen, project, lanes, messages, _send: send, replies, leaving: false })
+        let project = options.project.clone();
+        (header.columns, header.rows) = crossterm::terminal::size()?;
+        let recorder = options.record.as_deref().map(|path| Recorder::create(path, &header)).transpose()?;
+        let screen = Screen::enter(&header.display)?;
+        let lanes = Lanes::new(Services::new(&project), send.clone());
+        let state = header.state();
+        Ok(Self {
+            state,
+            screen,
+            project,
+            lanes,
+            messages,
+            _send: send,
+            replies: Replies::default(),
+            saver: Saver::default(),
+            leaving: false,
+            recorder,
+            is_demo: options.demo.is_some(),
+            demo: options.demo.clone(),
+        })
     }
 
     async fn go(mut self) -> anyhow::Result<()> {
@@ -96,8 +175,12 @@ impl App {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut resumed = signal(SignalKind::from_raw(libc::SIGCONT))?;
+        if let Some(script) = self.demo.take() {
+            self.take(Message::DemoBegins(Box::new(script)), &mut input)?;
+            self.draw()?;
+        }
         let mut drawn = Instant::now();
-        let mut looked = Instant::now();
+        let (mut looked, mut ticked) = (Instant::now(), Instant::now());
         // Whether something changed since the last frame, and whether a user waits to see it.
         let (mut dirty, mut urgent) = (false, false);
         self.ask_background();
@@ -107,6 +190,11 @@ impl App {
             // A frame that the line has not taken is not followed by another: the next one shows the newest.
             let draws = dirty && !self.screen.writer.is_busy();
             let shows_traffic = self.state.traffic > 0 || self.screen.line.traffic(now) > 0.0;
+            // Only a demo under way needs the time; else nothing happens while nothing happens.
+            let is_ticking = self.state.demo.as_ref().is_some_and(|demo| !demo.is_stopped);
+            if !is_ticking {
+                ticked = now;
+            }
             tokio::select! {
                 event = next(&mut input) => {
                     match event {
@@ -134,6 +222,13 @@ impl App {
                 }
                 () = tokio::time::sleep(wait), if draws => {}
                 () = tokio::time::sleep(TRAFFIC), if shows_traffic => {}
+                () = tokio::time::sleep(self.saver.wait()), if self.saver.is_waiting() => {}
+                () = tokio::time::sleep(TICK.saturating_sub(ticked.elapsed())), if is_ticking => {
+                    let elapsed = ticked.elapsed();
+                    ticked = Instant::now();
+                    self.take(Message::Tick(elapsed.as_millis() as u64), &mut input)?;
+                    dirty = true;
+                }
             }
             for _ in 0..MOST_EVENTS {
                 let Some(Some(Some(Ok(event)))) = input.as_mut().map(|input| input.next().now_or_never()) else {
@@ -150,6 +245,12 @@ impl App {
                 looked = Instant::now();
                 dirty |= self.look_at_traffic(&mut input)?;
             }
+            if dirty {
+                self.saver.changed();
+            }
+            if self.saver.is_due() {
+                self.save(false);
+            }
             let may = urgent || self.screen.line.wait(drawn, Instant::now()).is_zero();
             if dirty && may && !self.screen.writer.is_busy() && !self.leaving {
                 self.draw()?;
@@ -157,7 +258,22 @@ impl App {
                 (dirty, urgent) = (false, false);
             }
         }
+        self.save(true);
         Ok(())
+    }
+
+    /// Keeps what is shown for the next workbench: in a project, and not of a demo.
+    fn save(&mut self, at_once: bool) {
+        if !self.state.is_project || self.is_demo {
+            return;
+        }
+        let Some(session) = self.saver.take(&self.state) else { return };
+        if at_once {
+            // Whoever leaves is not told any more.
+            let _ = effects::session::save(&self.project, &session);
+        } else {
+            self.lanes.put(Effect::SaveSession(Box::new(session)));
+        }
     }
 
     fn wrote(&mut self, written: Option<Written>) {
@@ -210,7 +326,10 @@ impl App {
                 Event::Key(key) if key.kind != KeyEventKind::Release => Message::Key(key),
                 Event::Paste(text) => Message::Paste(text),
                 Event::Resize(columns, rows) => Message::Resize(columns, rows),
-                Event::Mouse(mouse) if self.state.display.mouse() => Message::Mouse(mouse),
+                Event::Mouse(mouse) if self.state.display.mouse() => match Mouse::of(mouse) {
+                    Some(mouse) => Message::Mouse(mouse),
+                    None => continue,
+                },
                 Event::FocusGained => {
                     // The terminal may have become light or dark meanwhile.
                     self.ask_background();
@@ -224,15 +343,27 @@ impl App {
         Ok(changed)
     }
 
+    /// Takes a message in, and into the recording.
+    fn update(&mut self, message: Message) -> Vec<Effect> {
+        let recorded = self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.add(&message));
+        let effects = update::update(&mut self.state, message);
+        if let Err(error) = recorded {
+            // The work goes on.
+            self.recorder = None;
+            update::update(&mut self.state, Message::Say(Notice::error(error)));
+        }
+        effects
+    }
+
     fn take(&mut self, message: Message, input: &mut Option<EventStream>) -> anyhow::Result<()> {
-        for effect in update::update(&mut self.state, message) {
+        for effect in self.update(message) {
             match effect {
                 Effect::OpenEditor { what, text } => {
                     // The editor reads the keyboard now.
                     *input = None;
                     let answer = self.edit_externally(what, &text)?;
                     *input = Some(EventStream::new());
-                    let more = update::update(&mut self.state, answer);
+                    let more = self.update(answer);
                     more.into_iter().try_for_each(|effect| self.perform(effect))?;
                 }
                 Effect::Suspend => {
@@ -257,11 +388,6 @@ impl App {
                 self.ask_background();
             }
             Effect::Copy(text) => self.screen.send(clipboard(&text)),
-            Effect::CopyScreen => {
-                let text = panes::as_text(&self.state)?;
-                self.screen.send(clipboard(&text));
-                self.state.say(Notice::info("copied the screen"));
-            }
             Effect::Notify(text) => {
                 let bytes = notification(self.state.display.notify(), &text);
                 if !bytes.is_empty() {

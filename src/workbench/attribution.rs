@@ -1,9 +1,12 @@
 //! What the attribution pane shows: a run's scores of the selected question, what changes of it would do, and another run
 //! beside it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::attribution::what_if::{Changes, WhatIf};
 use crate::attribution::{Asked, ExampleAttribution, Over};
 use crate::rationale::recipe::Unit;
+use crate::workbench::recording::whole;
 
 /// What a run's student makes of the selected question.
 #[derive(Default)]
@@ -32,7 +35,7 @@ pub struct AttributionView {
 }
 
 /// A run, and one of its checkpoints where not the newest is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looked {
     pub run: String,
     pub step: Option<usize>,
@@ -49,7 +52,7 @@ impl Looked {
 }
 
 /// How scores are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scale {
     #[default]
     Signed,
@@ -103,9 +106,10 @@ pub struct Beside {
 }
 
 /// What a run's student makes of the selected example.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Attributed {
     pub run: Looked,
+    #[serde(with = "whole")]
     pub found: ExampleAttribution,
     /// Label, text and probability of each choice, after the same tokens.
     pub choices: Vec<(String, String, f64)>,

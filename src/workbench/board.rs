@@ -1,5 +1,7 @@
 //! What the board shows, as plain data: a table, how its rows are arranged, and what was opened of it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::studies::Baseline;
 use crate::studies::disagree::{Disagreements, Question};
 use crate::studies::table::{Row, RowKind, Section, SectionName, Table};
@@ -28,7 +30,7 @@ pub struct BoardView {
 }
 
 /// Whose cells are shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shown {
     /// All runs of the project.
     #[default]
@@ -37,7 +39,7 @@ pub enum Shown {
 }
 
 /// The order of the rows of a section.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sort {
     /// As the study lists them, or as the runs began.
     #[default]

@@ -17,6 +17,8 @@ pub struct Screen {
     pub tabs: Option<Rect>,
     pub question: Option<Rect>,
     pub panes: Vec<(Pane, Rect)>,
+    /// What a demo says.
+    pub caption: Option<Rect>,
     pub footer: Rect,
 }
 
@@ -62,9 +64,15 @@ pub fn screen(state: &State) -> Screen {
     let area = Rect::new(0, 0, state.columns, state.rows);
     let single = state.zoomed || !state.is_wide() || (state.focus == Pane::Board && !state.is_huge());
     let extra = if state.is_wide() { 0 } else { 2 };
-    let [header, tabs, body, footer] =
-        Layout::vertical([Constraint::Length(1), Constraint::Length(extra), Constraint::Min(1), Constraint::Length(1)])
-            .areas(area);
+    let [header, tabs, body, caption, footer] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(extra),
+        Constraint::Min(1),
+        Constraint::Length(state.caption_rows()),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    let caption = state.demo.is_some().then_some(caption);
     let (tabs, question) = if extra > 0 {
         let [tabs, question] = Layout::vertical([Constraint::Length(1), Constraint::Length(1)]).areas(tabs);
         (Some(tabs), Some(question))
@@ -87,7 +95,7 @@ pub fn screen(state: &State) -> Screen {
         ];
         four.into_iter().chain(board.map(|board| (Pane::Board, board))).collect()
     };
-    Screen { header, tabs, question, panes, footer }
+    Screen { header, tabs, question, panes, caption, footer }
 }
 
 fn halves(direction: Direction, first: u16) -> Layout {

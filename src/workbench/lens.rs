@@ -1,5 +1,7 @@
 //! What the lens shows in the attribution pane, as plain data.
 
+use serde::{Deserialize, Serialize};
+
 use crate::attribution::lens::Grid;
 use crate::corpus::Example;
 use crate::runs::lenses::Which;
@@ -20,7 +22,7 @@ pub struct LensView {
 }
 
 /// What was read of a question.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SeenThrough {
     pub run: Looked,
     pub which: Which,

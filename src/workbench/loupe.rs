@@ -1,6 +1,8 @@
 //! What the loupe shows, as plain data: the step under the cursor of the loss chart, the batch of a step, and what each
 //! token of the selected question costs.
 
+use serde::{Deserialize, Serialize};
+
 use crate::corpus::Example;
 use crate::evaluation::token_losses::ExampleLosses;
 use crate::journal::{SkippedEvent, StepEvent};
@@ -50,7 +52,7 @@ pub struct LossView {
 }
 
 /// An answer, with what was asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Lossy {
     pub question: LossQuestion,
     pub losses: ExampleLosses,
@@ -61,7 +63,7 @@ pub struct Lossy {
 }
 
 /// Which losses are asked for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossQuestion {
     pub run: String,
     /// `None` for the newest.

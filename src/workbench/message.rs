@@ -2,12 +2,16 @@
 
 use std::path::PathBuf;
 
-use crossterm::event::{KeyEvent, MouseEvent};
+use crossterm::event::{KeyEvent, MouseButton, MouseEvent, MouseEventKind};
+use serde::{Deserialize, Serialize};
 
 use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
+use super::demo::Script;
 use super::lens::SeenThrough;
 use super::loupe::{LossQuestion, Lossy};
+use super::recording::{key, whole};
+use super::session::Session;
 use super::state::{EditTarget, Notice, Opened, Shown};
 use super::theme::{Colours, Theme};
 use crate::attribution::Asked;
@@ -25,11 +29,11 @@ use crate::studies::disagree::Disagreements;
 use crate::studies::table::{Row, Section, Table};
 
 /// Something that happened.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Message {
-    Key(KeyEvent),
+    Key(#[serde(with = "key")] KeyEvent),
     Paste(String),
-    Mouse(MouseEvent),
+    Mouse(Mouse),
     Resize(u16, u16),
     /// What the terminal said of its background.
     Background {
@@ -37,6 +41,10 @@ pub enum Message {
     },
     /// Bytes a second that are sent to the terminal.
     Traffic(u64),
+    /// The user's keymaps: the name of each file, and what stands in it.
+    Keymaps(Vec<(String, String)>),
+    /// What the last workbench showed.
+    Session(Option<Box<Session>>),
     /// The names of the data sets there are.
     Datasets(Vec<String>),
     Opened(Opened),
@@ -98,6 +106,7 @@ pub enum Message {
     },
     Board {
         generation: u64,
+        #[serde(with = "whole")]
         result: Box<Result<Table, String>>,
     },
     /// The questions on which two rows disagree.
@@ -134,6 +143,10 @@ pub enum Message {
     Themes(Vec<String>),
     Theme(Box<Theme>),
     Say(Notice),
+    /// A demo begins.
+    DemoBegins(Box<Script>),
+    /// So many milliseconds of a demo went by.
+    Tick(u64),
     /// A page of text to look at.
     Page {
         title: String,
@@ -141,8 +154,42 @@ pub enum Message {
     },
 }
 
+/// What a mouse did, as far as the workbench knows what to do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mouse {
+    pub what: MouseDoes,
+    pub column: u16,
+    pub row: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MouseDoes {
+    /// The left button.
+    Press,
+    Drag,
+    Release,
+    WheelUp,
+    WheelDown,
+}
+
+impl Mouse {
+    /// `None` for what means nothing.
+    pub fn of(event: MouseEvent) -> Option<Self> {
+        let what = match event.kind {
+            MouseEventKind::Down(MouseButton::Left) => MouseDoes::Press,
+            MouseEventKind::Drag(MouseButton::Left) => MouseDoes::Drag,
+            MouseEventKind::Up(MouseButton::Left) => MouseDoes::Release,
+            MouseEventKind::ScrollUp => MouseDoes::WheelUp,
+            MouseEventKind::ScrollDown => MouseDoes::WheelDown,
+            _ => return None,
+        };
+        Some(Self { what, column: event.column, row: event.row })
+    }
+}
+
 /// What is edited outside.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum External {
     Rationale(EditTarget),
     Settings,
@@ -151,6 +198,9 @@ pub enum External {
 /// Something to be done outside the update loop.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
+    LoadKeymaps,
+    LoadSession,
+    SaveSession(Box<Session>),
     ListDatasets,
     OpenDataset(String),
     LoadRows {
@@ -227,12 +277,15 @@ pub enum Effect {
     },
     /// To the clipboard.
     Copy(String),
-    /// The screen as it is drawn, as text, to the clipboard.
-    CopyScreen,
     /// The bell, or a notification, if they are wanted.
     Notify(String),
     /// The display is to be shown otherwise.
     Suit,
+    /// Writes what was on the screen into the project's `screens/`.
+    SaveScreen {
+        extension: &'static str,
+        text: String,
+    },
     Redraw,
     Suspend,
     Quit,

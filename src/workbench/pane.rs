@@ -1,7 +1,9 @@
 //! The five panes.
 
+use serde::{Deserialize, Serialize};
+
 /// The panes, in the order of their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Pane {
     Data,
     Rationale,

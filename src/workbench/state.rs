@@ -3,15 +3,20 @@
 use std::collections::{BTreeSet, HashMap};
 
 use ratatui_textarea::TextArea;
+use serde::{Deserialize, Serialize};
 
 use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
+use super::demo::Demo;
 use super::display::{Display, Forced};
+use super::dump::Format;
 use super::keymap::Keymap;
 use super::layout::{Border, Split};
 pub use super::lens::LensView;
 pub use super::loupe::LoupeView;
 use super::pane::Pane;
+use super::recording::whole;
+use super::session::Session;
 use super::theme::Theme;
 use super::typing::Typing;
 use super::update::Kept;
@@ -50,6 +55,16 @@ pub struct State {
     pub lens: LensView,
     pub board: BoardView,
     pub loupe: LoupeView,
+    /// The demo under way.
+    pub demo: Option<Demo>,
+    /// The data set that was named when it was opened.
+    pub named_dataset: Option<String>,
+    /// Whether it begins anew, and not where the last one was.
+    pub is_fresh: bool,
+    /// Whether that is known by now.
+    pub is_begun: bool,
+    /// What the last workbench showed, until the question is there that it was about.
+    pub restoring: Option<Box<Session>>,
     /// The next run: the present data set, recipe, student and settings.
     pub draft: RunSpec,
     pub theme: Theme,
@@ -68,7 +83,7 @@ pub struct State {
 }
 
 /// One line said to the user.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
     pub text: String,
     pub is_error: bool,
@@ -85,7 +100,7 @@ impl Notice {
 }
 
 /// A data set that was opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Opened {
     pub name: String,
     pub splits: Vec<String>,
@@ -98,8 +113,9 @@ pub struct Opened {
 }
 
 /// The selected example under the present recipe.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shown {
+    #[serde(with = "whole")]
     pub rendered: Rendered,
     pub caveat: Option<String>,
     /// Edits of this rationale that count now.
@@ -107,7 +123,7 @@ pub struct Shown {
 }
 
 /// Whose rationale an edit changes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EditTarget {
     pub dataset: String,
     pub split: String,
@@ -218,8 +234,9 @@ pub struct RunsView {
 }
 
 /// Which losses the chart shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Curve {
+    #[default]
     /// Label, rationale, total and validation of one run.
     All,
     Label,
@@ -343,6 +360,8 @@ pub enum Chosen {
     Theme(String),
     /// How the screen is shown.
     Display(Forced),
+    /// What the screen is written as.
+    Dump(Format),
     Student(String),
     /// Ask for a student by name.
     OtherStudent,
@@ -356,6 +375,7 @@ pub enum Confirmed {
     Start(Box<RunSpec>),
     Stop(String),
     Remove(String),
+    Dump(Format),
     DiscardEdit,
 }
 
@@ -387,7 +407,7 @@ impl State {
             rows: 24,
             project,
             is_project,
-            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            cores: 1,
             focus: Pane::Data,
             before_board: Pane::Data,
             zoomed: false,
@@ -412,6 +432,11 @@ impl State {
             lens: LensView::default(),
             board: BoardView::default(),
             loupe: LoupeView::default(),
+            demo: None,
+            named_dataset: None,
+            is_fresh: false,
+            is_begun: false,
+            restoring: None,
             draft: RunSpec::preset("toy"),
             theme,
             theme_name,
@@ -444,7 +469,12 @@ impl State {
 
     /// Whether all four panes fit side by side.
     pub fn is_wide(&self) -> bool {
-        self.columns >= 100 && self.rows >= 28
+        self.columns >= 100 && self.rows.saturating_sub(self.caption_rows()) >= 28
+    }
+
+    /// Rows at the bottom that the caption of a demo takes.
+    pub fn caption_rows(&self) -> u16 {
+        self.demo.as_ref().map_or(0, |demo| demo.height(self.columns).min(self.rows / 3))
     }
 
     /// Whose rationale an edit of the selected question changes.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use ratatui::style::{Color, Modifier, Style};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::attribution::export::{WEAK, mark};
 use crate::corpus::{did_you_mean, nearest};
@@ -76,7 +76,7 @@ pub fn colours() -> Colours {
 }
 
 /// A style for each meaning.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Theme {
     /// Data.
@@ -106,13 +106,10 @@ pub struct Theme {
     pub negative: Vec<StyleSpec>,
     /// Curves, in turn.
     pub series: Vec<StyleSpec>,
-    /// Whether scores need signs of their own, as there is no colour to tell them by.
-    #[serde(skip)]
-    marks: bool,
 }
 
 /// `{fg: "#88c0d0", bg: 236, bold: true}`, every part optional.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StyleSpec {
     fg: Option<ColourSpec>,
@@ -141,6 +138,12 @@ impl<'de> Deserialize<'de> for ColourSpec {
                 serde::de::Error::custom(format!("`{name}` is no colour; write \"#rrggbb\", 0 to 255, or a name"))
             }),
         }
+    }
+}
+
+impl Serialize for ColourSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.to_string().serialize(serializer)
     }
 }
 
@@ -209,13 +212,16 @@ impl Theme {
                 *colour = colour.and_then(|ColourSpec(colour)| reduce(colour, colours)).map(ColourSpec);
             }
         }
-        let scales = [&self.positive, &self.negative].into_iter().flatten();
-        self.marks = scales.clone().all(|style| style.fg.is_none() && style.bg.is_none());
     }
 
     /// What stands before a token of this strength, -1 to 1, where no colour tells it.
     pub fn mark(&self, strength: f64) -> &'static str {
-        if self.marks { mark(strength) } else { "" }
+        if self.has_colours() { "" } else { mark(strength) }
+    }
+
+    /// Whether colour tells scores apart; they need signs of their own where it does not.
+    fn has_colours(&self) -> bool {
+        [&self.positive, &self.negative].into_iter().flatten().any(|style| style.fg.is_some() || style.bg.is_some())
     }
 
     /// The style of the `n`th curve.
@@ -283,26 +289,40 @@ fn from_palette(index: u8) -> (u8, u8, u8) {
     (step(index / 36), step(index / 6 % 6), step(index % 6))
 }
 
+/// The sixteen colours as most terminals have them.
+const NAMED: [(Color, (u8, u8, u8)); 16] = [
+    (Color::Black, (0, 0, 0)),
+    (Color::Red, (170, 0, 0)),
+    (Color::Green, (0, 170, 0)),
+    (Color::Yellow, (170, 85, 0)),
+    (Color::Blue, (0, 0, 170)),
+    (Color::Magenta, (170, 0, 170)),
+    (Color::Cyan, (0, 170, 170)),
+    (Color::Gray, (170, 170, 170)),
+    (Color::DarkGray, (85, 85, 85)),
+    (Color::LightRed, (255, 85, 85)),
+    (Color::LightGreen, (85, 255, 85)),
+    (Color::LightYellow, (255, 255, 85)),
+    (Color::LightBlue, (85, 85, 255)),
+    (Color::LightMagenta, (255, 85, 255)),
+    (Color::LightCyan, (85, 255, 255)),
+    (Color::White, (255, 255, 255)),
+];
+
 fn to_sixteen(r: u8, g: u8, b: u8) -> Color {
-    const NAMED: [(Color, (u8, u8, u8)); 16] = [
-        (Color::Black, (0, 0, 0)),
-        (Color::Red, (170, 0, 0)),
-        (Color::Green, (0, 170, 0)),
-        (Color::Yellow, (170, 85, 0)),
-        (Color::Blue, (0, 0, 170)),
-        (Color::Magenta, (170, 0, 170)),
-        (Color::Cyan, (0, 170, 170)),
-        (Color::Gray, (170, 170, 170)),
-        (Color::DarkGray, (85, 85, 85)),
-        (Color::LightRed, (255, 85, 85)),
-        (Color::LightGreen, (85, 255, 85)),
-        (Color::LightYellow, (255, 255, 85)),
-        (Color::LightBlue, (85, 85, 255)),
-        (Color::LightMagenta, (255, 85, 255)),
-        (Color::LightCyan, (85, 255, 255)),
-        (Color::White, (255, 255, 255)),
-    ];
     NAMED.iter().min_by_key(|(_, known)| distance(*known, (r, g, b))).map_or(Color::White, |(name, _)| *name)
+}
+
+/// A colour as red, green and blue; `None` for the terminal's own.
+pub fn rgb(colour: Color) -> Option<(u8, u8, u8)> {
+    match colour {
+        Color::Reset => None,
+        Color::Rgb(r, g, b) => Some((r, g, b)),
+        Color::Indexed(index @ 16..) => Some(from_palette(index)),
+        // The first sixteen of the palette stand in the order of ECMA-48.
+        Color::Indexed(index) => Some(NAMED[usize::from(index)].1),
+        named => NAMED.iter().find(|(known, _)| *known == named).map(|(_, rgb)| *rgb),
+    }
 }
 
 fn distance(one: (u8, u8, u8), other: (u8, u8, u8)) -> i32 {

@@ -6,11 +6,12 @@ use std::path::Path;
 use afterthought::workbench::effects::Services;
 use afterthought::workbench::effects::watch::Watch;
 use afterthought::workbench::message::{Effect, Message};
+use afterthought::workbench::recording::{Header, Recorder};
 use afterthought::workbench::state::State;
 use afterthought::workbench::theme::{Colours, Theme};
-use afterthought::workbench::{panes, update};
+use afterthought::workbench::{dump, panes, update};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::backend::{CrosstermBackend, TestBackend};
+use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
@@ -23,15 +24,39 @@ pub struct Bench {
     pub outside: Vec<Effect>,
     /// Effects of this kind are kept in `outside` and not done.
     hold: fn(&Effect) -> bool,
+    recorder: Option<Recorder>,
+    /// The screen after each message, where they are recorded.
+    pub screens: Vec<Buffer>,
 }
 
 impl Bench {
     /// Opens the workbench on a project, as the program does.
     pub fn open(project: &Path, columns: u16, rows: u16) -> Self {
-        let theme = Theme::load(project, "dark", Colours::True).unwrap();
-        let is_project = project.join("runs").is_dir() || project.join("datasets").is_dir();
-        let mut state = State::new("study".into(), is_project, theme, "dark".into());
-        (state.columns, state.rows, state.cores) = (columns, rows, 2);
+        Self::open_as(project, columns, rows, None)
+    }
+
+    /// Opens it with a recording of the session.
+    pub fn open_recorded(project: &Path, columns: u16, rows: u16, file: &Path) -> Self {
+        Self::open_as(project, columns, rows, Some(file))
+    }
+
+    fn open_as(project: &Path, columns: u16, rows: u16, file: Option<&Path>) -> Self {
+        let header = Header {
+            afterthought: env!("CARGO_PKG_VERSION").into(),
+            time: "2026-11-21T12:00:00Z".into(),
+            project: "study".into(),
+            is_project: project.join("runs").is_dir() || project.join("datasets").is_dir(),
+            dataset: None,
+            columns,
+            rows,
+            cores: 2,
+            theme_name: "dark".into(),
+            theme: Theme::load(project, "dark", Colours::True).unwrap(),
+            display: Default::default(),
+            is_light: None,
+            is_fresh: false,
+        };
+        let state = header.state();
         let mut bench = Self {
             state,
             services: Services::new(project),
@@ -45,7 +70,6 @@ impl Bench {
                         | Effect::Redraw
                         | Effect::Suspend
                         | Effect::Copy(_)
-                        | Effect::CopyScreen
                         | Effect::Notify(_)
                         | Effect::Suit
                         | Effect::StartRun(_)
@@ -53,6 +77,8 @@ impl Bench {
                         | Effect::ResumeRun(_)
                 )
             },
+            recorder: file.map(|file| Recorder::create(file, &header).unwrap()),
+            screens: Vec::new(),
         };
         let effects = update::start(&mut bench.state);
         bench.settle(effects);
@@ -78,8 +104,16 @@ impl Bench {
     }
 
     pub fn send(&mut self, message: Message) {
-        let effects = update::update(&mut self.state, message);
+        let effects = self.update(message);
         self.settle(effects);
+    }
+
+    fn update(&mut self, message: Message) -> Vec<Effect> {
+        let Some(recorder) = &mut self.recorder else { return update::update(&mut self.state, message) };
+        recorder.add(&message).unwrap();
+        let effects = update::update(&mut self.state, message);
+        self.screens.push(dump::screen(&self.state));
+        effects
     }
 
     /// Takes in what happened in the project's runs.
@@ -102,7 +136,7 @@ impl Bench {
                 let mut messages = Vec::new();
                 self.services.perform(effect, &mut |message| messages.push(message));
                 for message in messages {
-                    next.extend(update::update(&mut self.state, message));
+                    next.extend(self.update(message));
                 }
             }
             effects = next;
@@ -110,9 +144,7 @@ impl Bench {
     }
 
     fn draw(&self) -> Buffer {
-        let mut terminal = Terminal::new(TestBackend::new(self.state.columns, self.state.rows)).unwrap();
-        terminal.draw(|frame| panes::draw(frame, &self.state)).unwrap();
-        terminal.backend().buffer().clone()
+        dump::screen(&self.state)
     }
 
     /// The screen as text.

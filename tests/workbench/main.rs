@@ -6,6 +6,8 @@ mod comparing;
 mod lens;
 mod loupe;
 mod recipes;
+mod reconnect;
+mod recording;
 mod screens;
 mod trying;
 mod typing;

@@ -1,12 +1,11 @@
 //! Keys: chords, counts, doing it again, macros, keymaps of one's own, the mouse, and what is copied.
 
-use afterthought::workbench::message::{Effect, Message};
-use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use afterthought::workbench::message::{Effect, Message, Mouse, MouseDoes};
 
 use crate::bench::Bench;
 
-fn mouse(kind: MouseEventKind, column: u16, row: u16) -> Message {
-    Message::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
+fn mouse(what: MouseDoes, column: u16, row: u16) -> Message {
+    Message::Mouse(Mouse { what, column, row })
 }
 
 fn copied(bench: &mut Bench) -> String {
@@ -95,24 +94,24 @@ fn the_mouse_focuses_selects_scrolls_chooses_and_drags() {
     let dir = tempfile::tempdir().unwrap();
     let mut bench = Bench::open(dir.path(), 120, 34);
     // The third row of the table: below the header, the border and the table's head.
-    bench.send(mouse(MouseEventKind::Down(MouseButton::Left), 10, 6));
+    bench.send(mouse(MouseDoes::Press, 10, 6));
     bench.says("▸ tr-0003");
-    bench.send(mouse(MouseEventKind::ScrollDown, 10, 6));
+    bench.send(mouse(MouseDoes::WheelDown, 10, 6));
     bench.says("▸ tr-0006");
-    bench.send(mouse(MouseEventKind::Down(MouseButton::Left), 90, 5));
+    bench.send(mouse(MouseDoes::Press, 90, 5));
     bench.press("a");
     bench.says("add an ablation");
     let screen = bench.screen();
     let line = screen.lines().position(|line| line.contains("shuffled words")).unwrap();
-    bench.send(mouse(MouseEventKind::Down(MouseButton::Left), 60, line as u16));
+    bench.send(mouse(MouseDoes::Press, 60, line as u16));
     bench.says("1. shuffled words");
     let border = |bench: &Bench| bench.screen().lines().nth(1).unwrap().chars().position(|c| c == '╮').unwrap();
     let before = border(&bench);
-    bench.send(mouse(MouseEventKind::Down(MouseButton::Left), before as u16, 9));
-    bench.send(mouse(MouseEventKind::Drag(MouseButton::Left), 70, 9));
-    bench.send(mouse(MouseEventKind::Up(MouseButton::Left), 70, 9));
+    bench.send(mouse(MouseDoes::Press, before as u16, 9));
+    bench.send(mouse(MouseDoes::Drag, 70, 9));
+    bench.send(mouse(MouseDoes::Release, 70, 9));
     assert_eq!(border(&bench), 70);
-    bench.send(mouse(MouseEventKind::Drag(MouseButton::Left), 30, 9));
+    bench.send(mouse(MouseDoes::Drag, 30, 9));
     assert_eq!(border(&bench), 70, "what was let go is not dragged");
     bench.press("<ctrl-w>=");
     assert_eq!(border(&bench), before);

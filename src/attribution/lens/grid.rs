@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::words::word;
 use super::{Lens, LensError, Question, Readable};
@@ -16,7 +17,7 @@ use crate::student::{Decoder, Tokenizer};
 pub const TOP: usize = 5;
 
 /// What is read at one layer and place, of the token after it (or, with a lens for later tokens, as many later).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// The likeliest tokens with their probabilities, the likeliest first.
     pub top: Vec<(u32, f32)>,
@@ -37,7 +38,7 @@ impl Cell {
 }
 
 /// A token of the example.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GridToken {
     pub id: u32,
     pub text: String,
@@ -45,7 +46,7 @@ pub struct GridToken {
 }
 
 /// Everything that a lens reads of an example.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
     pub question: Question,
     /// The lens, as [`Lens::name`] has it.

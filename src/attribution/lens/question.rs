@@ -1,6 +1,8 @@
 //! What a lens is asked about an example: its tokens, where its label is written, and between which tokens the choices
 //! differ.
 
+use serde::{Deserialize, Serialize};
+
 use super::LensError;
 use crate::corpus::Example;
 use crate::rationale::{RenderError, Rendered, Renderer, Role};
@@ -9,7 +11,7 @@ use crate::rationale::{RenderError, Rendered, Renderer, Role};
 ///
 /// The label and the choices are looked for by their *first* tokens: a label of several tokens is readable as soon as its
 /// first one is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
     pub id: String,
     pub ids: Vec<u32>,

@@ -1,10 +1,10 @@
 //! At which layer, and after which token, a label becomes readable.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a label is readable. A cell (layer, place) *reads the label* if, there, the label's first token is more probable
 /// than the first token of every other choice; a tie does not count.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readable {
     /// The first layer that reads the label at the place where it is written; 0 is the embedding.
     pub first: Option<usize>,

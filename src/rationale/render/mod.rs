@@ -46,7 +46,7 @@ impl Default for LossWeights {
 }
 
 /// A token as the student sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RenderedToken {
     pub id: u32,
     pub text: String,
@@ -63,7 +63,7 @@ pub struct RenderedToken {
 }
 
 /// An example, rendered.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rendered {
     pub tokens: Vec<RenderedToken>,
     /// Rationale tokens cut off to fit the longest sequence.

@@ -29,6 +29,7 @@ enum Lane {
     Batch,
     Loss,
     Studies,
+    Session,
     /// Everything else, in order.
     Changes,
 }
@@ -51,6 +52,7 @@ impl Lane {
             Effect::ReadBatch(_) => Self::Batch,
             Effect::MeasureLoss(_) => Self::Loss,
             Effect::ListStudies => Self::Studies,
+            Effect::SaveSession(_) => Self::Session,
             _ => Self::Changes,
         }
     }

@@ -3,9 +3,11 @@
 
 mod attribution;
 mod board;
+mod dump;
 pub mod lanes;
 mod lens;
 mod loupe;
+pub mod session;
 pub mod watch;
 
 use std::collections::HashMap;
@@ -80,6 +82,16 @@ impl Services {
     /// Does what was asked. Nothing here may panic on what it finds; the answer then is a notice.
     pub fn perform(&self, effect: Effect, send: Send) {
         match effect {
+            Effect::LoadKeymaps => {
+                let found = self.keymaps(send);
+                send(Message::Keymaps(found));
+            }
+            Effect::LoadSession => self.load_session(send),
+            Effect::SaveSession(session) => {
+                if let Err(error) = session::save(&self.project, &session) {
+                    send(fail(error));
+                }
+            }
             Effect::ListDatasets => {
                 send(Message::Datasets(self.catalog.names()));
                 send(Message::Themes(Theme::names(&self.project)));
@@ -171,10 +183,13 @@ impl Services {
                 Ok(theme) => send(Message::Theme(Box::new(theme))),
                 Err(error) => send(fail(error)),
             },
+            Effect::SaveScreen { extension, text } => match self.save_screen(extension, &text) {
+                Ok(path) => send(Message::Say(Notice::info(format!("written: {}", path.display())))),
+                Err(error) => send(fail(error)),
+            },
             // The loop itself does these: they need the terminal.
             Effect::OpenEditor { .. }
             | Effect::Copy(_)
-            | Effect::CopyScreen
             | Effect::Notify(_)
             | Effect::Suit
             | Effect::Redraw

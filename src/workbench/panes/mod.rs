@@ -3,6 +3,7 @@
 mod attribution;
 mod batch;
 mod board;
+mod caption;
 mod data;
 mod lens;
 mod loss;
@@ -58,19 +59,11 @@ pub fn draw(frame: &mut Frame, state: &State) {
             Pane::Board => board::draw(frame, *area, state),
         }
     }
+    if let Some(caption) = screen.caption {
+        caption::draw(frame, caption, state);
+    }
     draw_footer(frame, screen.footer, state);
     overlay::draw(frame, area, state);
-}
-
-/// The screen as text, a line for each row.
-pub fn as_text(state: &State) -> std::io::Result<String> {
-    let size = (state.columns.max(1), state.rows.max(1));
-    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(size.0, size.1))
-        .map_err(|error| std::io::Error::other(error.to_string()))?;
-    let _ = terminal.draw(|frame| draw(frame, state));
-    let buffer = terminal.backend().buffer();
-    let line = |y| -> String { (0..size.0).map(|x| buffer[(x, y)].symbol()).collect() };
-    Ok((0..size.1).map(|y| format!("{}\n", line(y).trim_end())).collect())
 }
 
 /// Project, data set and student on the left; what runs on the right.

@@ -10,6 +10,7 @@ use crate::text;
 use crate::workbench::attribution::Attributed;
 use crate::workbench::board::Shown;
 use crate::workbench::command::Command;
+use crate::workbench::dump;
 use crate::workbench::message::Effect;
 use crate::workbench::pane::Pane;
 use crate::workbench::state::{Notice, State};
@@ -19,7 +20,7 @@ const MOST: usize = 74_000;
 
 pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     let found = match command {
-        Command::CopyScreen => return vec![Effect::CopyScreen],
+        Command::CopyScreen => Some(("the screen", dump::lines(&dump::screen(state)).join("\n"))),
         Command::CopyId => id(state).map(|id| ("the id", id)),
         Command::CopyRationale => {
             let example = state.data.selected.as_ref().map(|selected| &selected.example);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{attribution, recipe, runs};
+use super::{attribution, recipe, runs, session};
 use crate::corpus::Example;
 use crate::corpus::edits::DEFAULT_SOURCE;
 use crate::corpus::filter::Filter;
@@ -81,7 +81,7 @@ pub fn opened(state: &mut State, opened: Opened) -> Vec<Effect> {
     }
     draft.suit_dataset();
     state.data.opened = Some(opened);
-    state.data.filter.clear();
+    state.data.filter = session::filter(state).unwrap_or_default().to_owned();
     open_split(state, split)
 }
 
@@ -256,6 +256,9 @@ pub fn look(state: &mut State) -> Vec<Effect> {
     state.data.selected = Some(Selected { row, example: example.clone() });
     if another {
         (state.recipe.word, state.recipe.scroll, state.attribution.scroll, state.data.scroll) = (0, 0, 0, 0);
+    }
+    if state.restoring.is_some() {
+        session::arrived(state);
     }
     effects.extend(recipe::ask_preview(state));
     effects.extend(attribution::ask(state));

@@ -4,7 +4,9 @@ mod attribution;
 mod board;
 mod copy;
 mod data;
+mod demo;
 mod display;
+mod dump;
 mod keys;
 mod lens;
 mod loupe;
@@ -12,8 +14,10 @@ mod mouse;
 mod overlay;
 mod recipe;
 mod runs;
+mod session;
 mod what_if;
 
+pub use demo::awaited;
 pub use loupe::takes;
 pub use what_if::{Kept, under_cursor};
 
@@ -27,15 +31,23 @@ use super::theme::{AUTO, Theme};
 
 /// What to ask for before anything has happened.
 pub fn start(state: &mut State) -> Vec<Effect> {
-    let mut effects = vec![Effect::ListDatasets, Effect::OpenDataset(state.draft.dataset.clone())];
-    effects.extend(board::ask(state));
+    let mut effects = vec![Effect::LoadKeymaps];
+    if state.is_fresh {
+        state.is_begun = true;
+        effects.extend(session::restore(state, None));
+    } else {
+        effects.push(Effect::LoadSession);
+    }
     effects
 }
 
 /// Takes in a message.
 pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
     match message {
-        Message::Key(key) => keys::key(state, key),
+        Message::Key(key) => {
+            state.notice = None;
+            demo::key(state, key).unwrap_or_else(|| keys::key(state, key))
+        }
         Message::Paste(text) => overlay::paste(state, &text),
         Message::Resize(columns, rows) => {
             (state.columns, state.rows) = (columns, rows);
@@ -52,6 +64,18 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Traffic(bytes) => {
             state.traffic = bytes;
             vec![]
+        }
+        Message::Keymaps(files) => {
+            for (name, text) in files {
+                for problem in state.keymap.change(&text, &name) {
+                    state.say(Notice::error(problem));
+                }
+            }
+            vec![]
+        }
+        Message::Session(kept) => {
+            state.is_begun = true;
+            session::restore(state, kept.map(|kept| *kept))
         }
         Message::Datasets(names) => {
             state.data.datasets = names;
@@ -142,6 +166,8 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             state.say(notice);
             vec![]
         }
+        Message::DemoBegins(script) => demo::begin(state, *script),
+        Message::Tick(elapsed) => demo::tick(state, elapsed),
         Message::Page { title, lines } => {
             state.notice = None;
             state.overlay = Some(Overlay::Page { title, lines, scroll: 0 });
@@ -187,6 +213,7 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             state.split = Split::default();
             return resize(state, 0, 0);
         }
+        Command::DumpScreen => dump::choose_format(state),
         Command::Redraw => return vec![Effect::Redraw],
         Command::Suspend => return vec![Effect::Suspend],
         Command::Down | Command::Up | Command::PageDown | Command::PageUp | Command::First | Command::Last => {

@@ -1,36 +1,35 @@
 //! The mouse: what is clicked on is focused and selected, the wheel moves, and borders between panes can be dragged.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Position;
 
 use super::{data, focus, go, overlay};
 use crate::workbench::command::Command;
 use crate::workbench::layout;
-use crate::workbench::message::Effect;
+use crate::workbench::message::{Effect, Mouse, MouseDoes};
 use crate::workbench::pane::Pane;
 use crate::workbench::state::{Overlay, State};
 
 /// Rows that a notch of the wheel moves.
 const NOTCH: usize = 3;
 
-pub fn take(state: &mut State, event: MouseEvent) -> Vec<Effect> {
+pub fn take(state: &mut State, event: Mouse) -> Vec<Effect> {
     let at = Position::new(event.column, event.row);
-    match event.kind {
-        MouseEventKind::ScrollDown => wheel(state, at, Command::Down),
-        MouseEventKind::ScrollUp => wheel(state, at, Command::Up),
-        MouseEventKind::Down(MouseButton::Left) => press(state, at),
-        MouseEventKind::Drag(MouseButton::Left) => {
+    match event.what {
+        MouseDoes::WheelDown => wheel(state, at, Command::Down),
+        MouseDoes::WheelUp => wheel(state, at, Command::Up),
+        MouseDoes::Press => press(state, at),
+        MouseDoes::Drag => {
             if let Some(border) = state.dragged {
                 layout::drag(state, border, at);
                 data::keep_cursor_visible(state);
             }
             vec![]
         }
-        MouseEventKind::Up(MouseButton::Left) => {
+        MouseDoes::Release => {
             state.dragged = None;
             vec![]
         }
-        _ => vec![],
     }
 }
 

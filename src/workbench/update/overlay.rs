@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{attribution, board, data, keys, loupe, recipe, runs, what_if};
+use super::{attribution, board, data, dump, keys, loupe, recipe, runs, what_if};
 use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
@@ -206,7 +206,8 @@ fn row_filter_key(state: &mut State, key: KeyEvent) {
     state.overlay = Some(Overlay::RowFilter);
 }
 
-fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
+/// Does what an item of a menu does.
+pub fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
     match chosen {
         Chosen::Dataset(name) => vec![Effect::OpenDataset(name)],
         Chosen::Recipe(recipe) => recipe::set_recipe(state, recipe),
@@ -227,6 +228,7 @@ fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
             state.display.forced = forced;
             vec![Effect::Suit, super::load_theme(state, &state.theme_name)]
         }
+        Chosen::Dump(format) => dump::chosen(state, format),
         Chosen::Student(name) => runs::set_student(state, &name),
         Chosen::OtherStudent => {
             runs::ask_student(state);
@@ -247,6 +249,7 @@ fn confirmed(state: &mut State, then: Confirmed) -> Vec<Effect> {
             vec![Effect::StartRun(spec)]
         }
         Confirmed::Stop(run) => vec![Effect::Control { run, command: crate::runs::control::Command::Stop }],
+        Confirmed::Dump(format) => dump::write(state, format),
         Confirmed::Remove(run) => vec![Effect::RemoveRun(run)],
         Confirmed::DiscardEdit => {
             state.say(Notice::info("the edit was thrown away"));
