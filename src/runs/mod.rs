@@ -5,6 +5,7 @@
 pub mod attributions;
 pub mod batch;
 pub mod control;
+pub mod curves;
 pub mod directory;
 pub mod fingerprint;
 pub mod fork;

@@ -1,6 +1,6 @@
 //! Which pane lies where. The update loop asks too: it must know how many rows are on the screen.
 
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Margin, Rect};
 
 use super::pane::Pane;
 use super::state::State;
@@ -59,6 +59,13 @@ fn inside(state: &State, pane: Pane) -> u16 {
     let screen = screen(state);
     let area = screen.panes.iter().find(|(other, _)| *other == pane).map_or(Rect::ZERO, |(_, area)| *area);
     area.height.saturating_sub(2)
+}
+
+/// The inside of the training pane, where it is on the screen.
+pub fn training_inside(state: &State) -> Option<Rect> {
+    let screen = screen(state);
+    let (_, area) = screen.panes.iter().find(|(pane, _)| *pane == Pane::Training)?;
+    Some(area.inner(Margin::new(1, 1)))
 }
 
 /// How the data pane is divided: the table (with its head) and the selected question in full below it.

@@ -6,9 +6,12 @@ use ratatui_textarea::TextArea;
 
 use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
+pub use super::charts::ChartsView;
+use super::charts::origin;
 use super::keymap::Keymap;
 pub use super::lens::LensView;
 pub use super::loupe::LoupeView;
+use super::message::ForkPoint;
 use super::pane::Pane;
 use super::theme::Theme;
 use super::update::Kept;
@@ -43,6 +46,7 @@ pub struct State {
     pub lens: LensView,
     pub board: BoardView,
     pub loupe: LoupeView,
+    pub charts: ChartsView,
     /// The next run: the present data set, recipe, student and settings.
     pub draft: RunSpec,
     pub theme: Theme,
@@ -242,6 +246,31 @@ impl RunsView {
         self.runs.iter().find(|run| run.id == id)
     }
 
+    /// The places of the runs as they are listed, and how deep each stands: the newest first, forks under what they left.
+    pub fn listed(&self) -> Vec<(usize, usize)> {
+        let places: HashMap<&str, usize> =
+            self.runs.iter().enumerate().map(|(at, run)| (run.id.as_str(), at)).collect();
+        let parent = |run: &Run| origin(run).and_then(|(id, _)| places.get(id).copied());
+        let parents: Vec<Option<usize>> = self.runs.iter().map(parent).collect();
+        let mut listed = Vec::with_capacity(self.runs.len());
+        let mut is_listed = vec![false; self.runs.len()];
+        // First those without a parent; what is left over names itself as its ancestor.
+        for begins in [true, false] {
+            for place in (0..self.runs.len()).rev().filter(|place| !begins || parents[*place].is_none()) {
+                let mut waiting = vec![(place, 0)];
+                while let Some((place, depth)) = waiting.pop() {
+                    if std::mem::replace(&mut is_listed[place], true) {
+                        continue;
+                    }
+                    listed.push((place, depth));
+                    let forks = (0..self.runs.len()).filter(|fork| parents[*fork] == Some(place));
+                    waiting.extend(forks.map(|fork| (fork, depth + 1)));
+                }
+            }
+        }
+        listed
+    }
+
     /// Runs that a process works on or will.
     pub fn active(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(|run| run.state.is_active())
@@ -348,6 +377,8 @@ pub enum Confirmed {
 pub enum InputFor {
     Student,
     RunFile,
+    /// Changed settings of a fork.
+    Fork(ForkPoint),
 }
 
 /// The rationale being edited.
@@ -394,6 +425,7 @@ impl State {
             lens: LensView::default(),
             board: BoardView::default(),
             loupe: LoupeView::default(),
+            charts: ChartsView::default(),
             draft: RunSpec::preset("toy"),
             theme,
             theme_name,
