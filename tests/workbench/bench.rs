@@ -46,6 +46,7 @@ impl Bench {
                         | Effect::Suspend
                         | Effect::StartRun(_)
                         | Effect::StartTour
+                        | Effect::ForkRun { .. }
                         | Effect::ResumeRun(_)
                 )
             },

@@ -302,7 +302,8 @@ pub fn title(state: &State, run: &Run) -> String {
     if state.runs.log_scale {
         parts.push("log".into());
     }
-    parts.extend(half_life(state, run).map(|steps| format!("half life {steps} steps")));
+    let plural = |steps: f64| if steps == 1.0 { "" } else { "s" };
+    parts.extend(half_life(state, run).map(|steps| format!("half life {steps} step{}", plural(steps))));
     let mut title =
         format!("{}{}", state.runs.curve.name(), parts.iter().map(|part| format!(", {part}")).collect::<String>());
     if let Some((from, to)) = state.charts.window {
@@ -312,7 +313,7 @@ pub fn title(state: &State, run: &Run) -> String {
         };
         title.push_str(&format!(" · {} to {}", shown(from), shown(to)));
     }
-    let signs = signs(state, run, 1);
+    let signs = signs(state, run, 8);
     for sign in Sign::ALL {
         if signs.iter().any(|(_, other, _)| *other == sign) {
             title.push_str(&format!(" · {} {}", sign.glyph(state.charts.glyphs), sign.name()));

@@ -95,7 +95,8 @@ impl Dots {
             if let Some((cell, bit)) = self.cell(x, y) {
                 cell.range |= bit;
                 cell.range_style = style;
-                if y == top || y == bottom {
+                // What ends beside the line itself is the line's noise.
+                if (y == top || y == bottom) && bottom - top >= 3 {
                     cell.ends |= bit;
                 }
             }

