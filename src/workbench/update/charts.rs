@@ -117,7 +117,9 @@ pub fn neighbour(state: &State, run: &Run, at: usize, is_right: bool) -> Option<
     let left = edge((from, to), count, 0) + column * width;
     let skipped = run.history.skipped.iter().map(|event| event.step);
     if is_right {
-        let next = along.step_from(left + width).filter(|step| *step > at);
+        // The last one of the next column, so that the same key back and forth ends where it began.
+        let next = along.step_before(left + 2.0 * width).filter(|step| *step > at);
+        let next = next.or_else(|| along.step_from(left + width).filter(|step| *step > at));
         skipped.filter(|step| *step > at && along.of_step(*step) >= left + width).chain(next).min()
     } else {
         let before = along.step_before(left).filter(|step| *step < at);

@@ -296,22 +296,18 @@ fn signs(state: &State, run: &Run, most: usize) -> Vec<(f64, Sign, Style)> {
     found.into_iter().map(styled).collect()
 }
 
-/// What the chart shows, for the pane's title: smoothing, the part of the axis, and the signs in it.
+/// What the chart shows, for the pane's title: the part of the axis, the smoothing, and the signs in it.
 pub fn title(state: &State, run: &Run) -> String {
-    let mut parts: Vec<String> = Vec::new();
+    let mut title = state.runs.curve.name().to_owned();
     if state.runs.log_scale {
-        parts.push("log".into());
+        title.push_str(", log");
     }
-    let plural = |steps: f64| if steps == 1.0 { "" } else { "s" };
-    parts.extend(half_life(state, run).map(|steps| format!("half life {steps} step{}", plural(steps))));
-    let mut title =
-        format!("{}{}", state.runs.curve.name(), parts.iter().map(|part| format!(", {part}")).collect::<String>());
     if let Some((from, to)) = state.charts.window {
-        let shown = |x: f64| match state.charts.axis {
-            Axis::Time => clock(x),
-            _ => format!("{x:.0}"),
-        };
+        let shown = |x: f64| if state.charts.axis == Axis::Time { clock(x) } else { format!("{x:.0}") };
         title.push_str(&format!(" · {} to {}", shown(from), shown(to)));
+    }
+    if let Some(steps) = half_life(state, run) {
+        title.push_str(&format!(" · half life {steps} step{}", if steps == 1.0 { "" } else { "s" }));
     }
     let signs = signs(state, run, 8);
     for sign in Sign::ALL {

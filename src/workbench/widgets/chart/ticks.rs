@@ -111,11 +111,14 @@ fn number(value: f64, step: f64, width: usize) -> String {
 fn scaled(part: f64, decade: i64) -> String {
     let value = part * 10f64.powi(decade as i32);
     let is_whole = part.fract() == 0.0;
-    match decade {
-        0..4 if is_whole || decade > 0 => format!("{value:.0}"),
-        -2..=0 => format!("{value:.places$}", places = (-decade) as usize + usize::from(!is_whole)),
-        _ if is_whole => format!("{part}e{decade}"),
-        _ => format!("{:.0}e{}", part * 10.0, decade - 1),
+    if (0..4).contains(&decade) && (is_whole || decade > 0) {
+        format!("{value:.0}")
+    } else if (-2..=0).contains(&decade) {
+        format!("{value:.places$}", places = (-decade) as usize + usize::from(!is_whole))
+    } else if is_whole {
+        format!("{part}e{decade}")
+    } else {
+        format!("{:.0}e{}", part * 10.0, decade - 1)
     }
 }
 
