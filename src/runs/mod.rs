@@ -4,6 +4,7 @@
 
 pub mod attributions;
 pub mod batch;
+mod changes;
 pub mod control;
 pub mod curves;
 pub mod directory;

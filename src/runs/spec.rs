@@ -364,17 +364,6 @@ impl RunSpec {
         }
     }
 
-    /// What makes another run of this one, as overrides.
-    pub fn changes(&self, other: &Self) -> Vec<String> {
-        let plain = |spec: &Self| {
-            let plain = Self { record: None, tags: BTreeMap::new(), ..spec.clone() };
-            serde_json::to_value(plain).unwrap_or_default()
-        };
-        let mut found = Vec::new();
-        changes(&plain(self), &plain(other), "", &mut found);
-        found
-    }
-
     /// The run that trains a reader for this one: it sees the teacher's rationale before the label, and the question
     /// without its subject, so that the label can only be read off the rationale.
     pub fn reader(&self, has_subject: bool) -> Self {
@@ -419,22 +408,6 @@ fn differences(usual: &Value, own: &Value, path: &str, out: &mut Vec<String>) {
             }
         }
         _ if usual != own => out.push(format!("{path}={own}")),
-        _ => {}
-    }
-}
-
-/// `path=value` for every value that differs; what is not there any more is null.
-fn changes(from: &Value, to: &Value, path: &str, out: &mut Vec<String>) {
-    match (from, to) {
-        (Value::Object(before), Value::Object(after)) => {
-            let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-            for key in keys {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let get = |of: &serde_json::Map<String, Value>| of.get(key).cloned().unwrap_or(Value::Null);
-                changes(&get(before), &get(after), &path, out);
-            }
-        }
-        _ if from != to => out.push(format!("{path}={to}")),
         _ => {}
     }
 }
@@ -607,16 +580,6 @@ seed: {init: 0, order: 0, ablation: 0}
         assert_eq!(none.identity(), filtered.identity(), "where there is no rationale, none is filtered");
         let post = parse("rationale: {filter: {teacher_correct: true}}", &[]).unwrap();
         assert_ne!(post.identity(), parse("", &[]).unwrap().identity());
-    }
-
-    #[test]
-    fn changes_make_one_run_of_another() {
-        let one = parse("", &[]).unwrap();
-        let settings = ["training.learning_rate=1e-3", "rationale.placement=none", "training.steps=null"];
-        let other = parse("", &settings).unwrap();
-        let changes = one.changes(&other);
-        assert_eq!(one.with_overrides(&changes).unwrap(), other, "{changes:?}");
-        assert!(one.changes(&one).is_empty());
     }
 
     #[test]

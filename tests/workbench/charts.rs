@@ -119,15 +119,19 @@ fn the_curve_is_zoomed_into_and_panned_by_keys() {
     bench.says_not("400 to 800");
     bench.press("++--");
     assert_eq!(bench.state.charts.window, None, "out again");
-    // The same steps on another axis.
-    bench.press("+x");
-    bench.says("at work");
     bench.press("x");
+    bench.says("at work");
+    bench.press("x+");
     assert_eq!(bench.state.charts.window, Some((40_000.0, 80_000.0)));
     bench.says("80k tokens");
+    // The same steps on another axis.
     bench.press("x");
+    let examples = bench.state.runs.selected().unwrap().spec.training.examples_per_step() as f64;
+    assert_eq!(bench.state.charts.window, Some((400.0 * examples, 800.0 * examples)));
     bench.says("examples");
-    bench.press("x0");
+    bench.press("x");
+    assert_eq!(bench.state.charts.window, Some((400.0, 800.0)));
+    bench.press("0");
     bench.says("800 steps");
 }
 

@@ -173,6 +173,8 @@ fn name_in_list(state: &State, run: &Run, depth: usize) -> String {
     let Some((id, step)) = origin(run) else { return own };
     let Some(parent) = state.runs.find(id) else { return format!("fork of {id} @{step} · {own}") };
     let of = parent.spec.title_with_seed();
-    let changed = if of == own { String::new() } else { format!(" · {own}") };
+    let known: Vec<&str> = of.split(", ").collect();
+    let new: Vec<&str> = own.split(", ").filter(|part| !known.contains(part)).collect();
+    let changed = if new.is_empty() { String::new() } else { format!(" · {}", new.join(", ")) };
     format!("{}└ fork of {of} @{step}{changed}", "  ".repeat(depth.saturating_sub(1)))
 }

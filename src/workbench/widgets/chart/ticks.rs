@@ -33,7 +33,7 @@ fn multiples(low: f64, high: f64, step: f64) -> impl Iterator<Item = f64> {
 /// About `most` ticks on a linear axis of numbers, one more at most, in labels of at most `width` columns where that can be; whole numbers
 /// where only those mean something.
 pub fn linear(low: f64, high: f64, most: usize, width: usize, is_whole: bool) -> Vec<Tick> {
-    let mut step = nice((high - low) / most.max(1) as f64);
+    let mut step = nice((high - low) / (most + 1) as f64);
     if is_whole {
         step = step.max(1.0);
     }
