@@ -295,6 +295,8 @@ pub struct History {
     pub threads: usize,
     /// In order of `step`, without the steps that a resume voided.
     pub steps: Vec<StepEvent>,
+    /// Seconds that the run had been at work when it took each of them, without pauses and without what a resume voided.
+    pub seconds: Vec<f64>,
     /// Likewise.
     pub evaluations: Vec<EvaluationEvent>,
     pub checkpoints: BTreeMap<usize, PathBuf>,
@@ -309,6 +311,28 @@ pub struct History {
     pub progress: Option<(String, usize, usize)>,
     pub created: Option<String>,
     pub updated: Option<String>,
+    pub clock: Clock,
+}
+
+/// How long a run has been at work.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Clock {
+    /// When the last entry was written.
+    last: Option<jiff::Timestamp>,
+    seconds: f64,
+    is_running: bool,
+}
+
+impl Clock {
+    /// Goes on to the time of an entry.
+    fn go(&mut self, time: &str) {
+        let Ok(now) = time.parse::<jiff::Timestamp>() else { return };
+        if let Some(last) = self.last.filter(|_| self.is_running) {
+            // The machine's clock may have been set back.
+            self.seconds += now.duration_since(last).as_secs_f64().max(0.0);
+        }
+        self.last = Some(now);
+    }
 }
 
 impl History {
@@ -321,6 +345,7 @@ impl History {
 
     /// Takes in the next entry.
     pub fn apply(&mut self, entry: Entry) {
+        self.clock.go(&entry.time);
         self.created.get_or_insert_with(|| entry.time.clone());
         self.updated = Some(entry.time);
         if !matches!(entry.event, Event::Note { .. } | Event::Unknown) {
@@ -336,7 +361,10 @@ impl History {
                 self.threads = threads;
             }
             Event::Material(material) => drop(self.material.insert(material.split.clone(), material)),
-            Event::Step(step) => self.steps.push(step),
+            Event::Step(step) => {
+                self.steps.push(step);
+                self.seconds.push(self.clock.seconds);
+            }
             Event::Evaluation(evaluation) => self.evaluations.push(evaluation),
             Event::Checkpoint { step, path } => {
                 self.checkpoints.insert(step, path);
@@ -345,9 +373,12 @@ impl History {
             Event::State { state, reason } => {
                 self.state = Some(state);
                 self.reason = reason;
+                self.clock.is_running = state == RunState::Running;
             }
             Event::Resume { step } => {
                 self.steps.retain(|event| event.step <= step);
+                self.seconds.truncate(self.steps.len());
+                self.clock.seconds = self.seconds.last().copied().unwrap_or(0.0);
                 self.evaluations.retain(|event| event.step <= step);
                 self.checkpoints.retain(|at, _| *at <= step);
                 self.skipped.retain(|event| event.step <= step);
@@ -460,5 +491,33 @@ mod tests {
         }
         assert_eq!(history.steps.iter().map(|event| event.step).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert_eq!(history.resumes, [2]);
+    }
+
+    #[test]
+    fn seconds_at_work_are_without_pauses_and_what_was_done_twice() {
+        let mut history = History::default();
+        let state = |state| Event::State { state, reason: None };
+        let entries = [
+            (0, state(RunState::Queued)),
+            (30, state(RunState::Running)),
+            (31, step(1)),
+            (32, step(2)),
+            (33, state(RunState::Paused)),
+            (53, state(RunState::Running)),
+            (54, step(3)),
+            // Killed, and begun again from step 2 much later.
+            (200, state(RunState::Queued)),
+            (201, state(RunState::Running)),
+            (205, Event::Resume { step: 2 }),
+            (206, step(3)),
+            // The machine's clock is set back.
+            (106, step(4)),
+            (107, step(5)),
+        ];
+        for (seq, (second, event)) in entries.into_iter().enumerate() {
+            let time = format!("2026-11-20T10:{:02}:{:02}.000Z", second / 60, second % 60);
+            history.apply(Entry { seq: seq as u64, time, event });
+        }
+        assert_eq!(history.seconds, [1.0, 2.0, 3.0, 3.0, 4.0]);
     }
 }

@@ -3,6 +3,7 @@
 pub mod attribution;
 pub mod commands;
 pub mod corpus;
+pub mod curve;
 pub mod evaluation;
 pub mod files;
 pub mod journal;

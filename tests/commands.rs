@@ -184,6 +184,8 @@ fn a_run_is_trained_shown_evaluated_attributed_forked_and_exported() {
     project.says(&["runs", "follow", fork]);
     let forked = project.json(&["runs", "show", fork]);
     assert_eq!(forked["spec"]["record"]["forked_from"][0], id.as_str());
+    assert_eq!((&forked["forked_from"]["run"], &forked["forked_from"]["step"]), (&id.as_str().into(), &20.into()));
+    assert_eq!(project.json(&["runs", "show", &id])["forks"][0]["run"], fork);
     assert_eq!(forked["step"], 30);
     let journal = std::fs::read_to_string(project.path().join("runs").join(fork).join("journal.jsonl")).unwrap();
     assert!(journal.contains(r#""event":"resume","step":20"#), "the fork begins where the run ended");

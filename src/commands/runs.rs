@@ -213,8 +213,23 @@ fn describe(run: &Run) -> Value {
         "dataset": run.spec.dataset,
         "student": run.spec.student,
         "recipe": run.spec.rationale.to_string(),
+        "forked_from": origin(run),
         "created": run.spec.record.as_ref().map(|record| record.created.clone()),
     })
+}
+
+/// The run and the step that a run was forked from.
+fn origin(run: &Run) -> Option<Value> {
+    let (id, step) = run.spec.record.as_ref()?.forked_from.as_ref()?;
+    Some(json!({"run": id, "step": step}))
+}
+
+/// The runs that were forked from one, oldest first, each with its step.
+fn forks(context: &Context, of: &str) -> Vec<(String, usize)> {
+    let record = |run: &RunDirectory| run.spec().ok()?.record?.forked_from.map(|from| (run.id().to_owned(), from));
+    let all = RunDirectory::list(&context.project);
+    let own = all.iter().filter_map(record).filter(|(_, (parent, _))| parent == of);
+    own.map(|(id, (_, step))| (id, step)).collect()
 }
 
 fn list(context: &Context) -> anyhow::Result<()> {
@@ -247,6 +262,8 @@ fn show(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
     if context.json {
         let mut value = describe(&read);
         value["spec"] = serde_json::to_value(&read.spec)?;
+        let fork = |(id, step): (String, usize)| json!({"run": id, "step": step});
+        value["forks"] = forks(context, &read.id).into_iter().map(fork).collect();
         value["notes"] = json!(read.history.notes);
         value["evaluations"] = serde_json::to_value(&read.history.evaluations)?;
         value["worker"] = json!(run.worker());
@@ -272,6 +289,12 @@ fn show(context: &Context, run: &RunDirectory) -> anyhow::Result<()> {
     ));
     if let Some(step) = history.steps.last() {
         out.push_str(&format!(" · loss {:.4} · {:.0} tokens/s", step.loss, step.tokens_per_second));
+    }
+    if let Some((parent, step)) = read.spec.record.as_ref().and_then(|record| record.forked_from.as_ref()) {
+        out.push_str(&format!("\nforked from {} at {step}", text::line(parent)));
+    }
+    for (id, step) in forks(context, &read.id) {
+        out.push_str(&format!("\nstep {step:>6}  {} was forked off", text::line(&id)));
     }
     if let Some(process) = run.worker() {
         let alive = control::status(run).map(|status| format!(", heard of {:.0} s ago", status.quiet));

@@ -4,7 +4,9 @@
 
 pub mod attributions;
 pub mod batch;
+mod changes;
 pub mod control;
+pub mod curves;
 pub mod directory;
 pub mod fingerprint;
 pub mod fork;

@@ -23,8 +23,7 @@ pub fn board(project: &Path, runs: &[Run], chosen: &[Baseline]) -> Table {
             Some(UNTRAINED) => RowKind::Untrained,
             Some(_) => continue,
         };
-        let forked_at = forked_at(run);
-        let key = (run.spec.condition(), forked_at);
+        let key = same(run);
         match groups.iter_mut().find(|group| group.key == key && group.kind == kind) {
             Some(group) => group.add(run),
             None => groups.push(Group { key, kind, runs: vec![run] }),
@@ -67,8 +66,7 @@ pub fn board(project: &Path, runs: &[Run], chosen: &[Baseline]) -> Table {
 
 /// The runs of a row, one for each data set and seed.
 struct Group<'a> {
-    /// What decides the result but the seeds, and the step at which a fork left another run.
-    key: (String, Option<usize>),
+    key: Same,
     kind: RowKind,
     runs: Vec<&'a Run>,
 }
@@ -92,8 +90,13 @@ impl<'a> Group<'a> {
     }
 }
 
-fn forked_at(run: &Run) -> Option<usize> {
-    run.spec.record.as_ref()?.forked_from.as_ref().map(|(_, step)| *step)
+/// What decides a run's result but the seeds, and the step at which a fork left another run.
+pub type Same = (String, Option<usize>);
+
+/// What runs have in common that are one row: they differ only in their seeds.
+pub fn same(run: &Run) -> Same {
+    let origin = run.spec.record.as_ref().and_then(|record| record.forked_from.as_ref());
+    (run.spec.condition(), origin.map(|(_, step)| *step))
 }
 
 /// A name for each row; those that share one say what else they differ in.

@@ -400,7 +400,7 @@ impl App {
     }
 
     fn edit_externally(&mut self, what: External, text: &str) -> anyhow::Result<Message> {
-        let suffix = if what == External::Settings { ".yaml" } else { ".txt" };
+        let suffix = if matches!(what, External::Rationale(_)) { ".txt" } else { ".yaml" };
         let edited = self.screen.lend(|| run_editor(text, suffix))?;
         Ok(match edited {
             Ok(new) => Message::EditorClosed { what, text: (new.trim_end() != text.trim_end()).then_some(new) },

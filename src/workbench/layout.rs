@@ -208,6 +208,13 @@ fn inside(state: &State, pane: Pane) -> u16 {
     area.height.saturating_sub(2)
 }
 
+/// The inside of the training pane, where it is on the screen.
+pub fn training_inside(state: &State) -> Option<Rect> {
+    let screen = screen(state);
+    let (_, area) = screen.panes.iter().find(|(pane, _)| *pane == Pane::Training)?;
+    Some(area.inner(Margin::new(1, 1)))
+}
+
 /// How the data pane is divided: the table (with its head) and the selected question in full below it.
 pub fn data_parts(inside: u16) -> (u16, u16) {
     let question = (inside * 2 / 5).clamp(0, 12);

@@ -136,6 +136,8 @@ pub enum Message {
         what: External,
         text: Option<String>,
     },
+    /// The checkpoint that a fork would begin at.
+    ForkPointFound(ForkPoint),
     Started {
         ids: Vec<String>,
         what: String,
@@ -193,6 +195,18 @@ impl Mouse {
 pub enum External {
     Rationale(EditTarget),
     Settings,
+    /// Those of a fork.
+    Fork(ForkPoint),
+}
+
+/// Where a fork begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForkPoint {
+    pub run: String,
+    /// The step of its newest checkpoint that is not after `at`.
+    pub step: usize,
+    /// The step under the cursor.
+    pub at: Option<usize>,
 }
 
 /// Something to be done outside the update loop.
@@ -263,6 +277,8 @@ pub enum Effect {
         spec: Box<RunSpec>,
     },
     StartRun(Box<RunSpec>),
+    FindForkPoint { run: String, at: Option<usize> },
+    ForkRun { run: String, step: usize, overrides: Vec<String> },
     ResumeRun(String),
     RemoveRun(String),
     Control {

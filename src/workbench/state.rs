@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
+pub use super::charts::ChartsView;
+use super::charts::origin;
 use super::demo::Demo;
 use super::display::{Display, Forced};
 use super::dump::Format;
@@ -14,6 +16,7 @@ use super::keymap::Keymap;
 use super::layout::{Border, Split};
 pub use super::lens::LensView;
 pub use super::loupe::LoupeView;
+use super::message::ForkPoint;
 use super::pane::Pane;
 use super::recording::whole;
 use super::session::Session;
@@ -65,6 +68,7 @@ pub struct State {
     pub is_begun: bool,
     /// What the last workbench showed, until the question is there that it was about.
     pub restoring: Option<Box<Session>>,
+    pub charts: ChartsView,
     /// The next run: the present data set, recipe, student and settings.
     pub draft: RunSpec,
     pub theme: Theme,
@@ -273,6 +277,31 @@ impl RunsView {
         self.runs.iter().find(|run| run.id == id)
     }
 
+    /// The places of the runs as they are listed, and how deep each stands: the newest first, forks under what they left.
+    pub fn listed(&self) -> Vec<(usize, usize)> {
+        let places: HashMap<&str, usize> =
+            self.runs.iter().enumerate().map(|(at, run)| (run.id.as_str(), at)).collect();
+        let parent = |run: &Run| origin(run).and_then(|(id, _)| places.get(id).copied());
+        let parents: Vec<Option<usize>> = self.runs.iter().map(parent).collect();
+        let mut listed = Vec::with_capacity(self.runs.len());
+        let mut is_listed = vec![false; self.runs.len()];
+        // First those without a parent; what is left over names itself as its ancestor.
+        for begins in [true, false] {
+            for place in (0..self.runs.len()).rev().filter(|place| !begins || parents[*place].is_none()) {
+                let mut waiting = vec![(place, 0)];
+                while let Some((place, depth)) = waiting.pop() {
+                    if std::mem::replace(&mut is_listed[place], true) {
+                        continue;
+                    }
+                    listed.push((place, depth));
+                    let forks = (0..self.runs.len()).filter(|fork| parents[*fork] == Some(place));
+                    waiting.extend(forks.map(|fork| (fork, depth + 1)));
+                }
+            }
+        }
+        listed
+    }
+
     /// Runs that a process works on or will.
     pub fn active(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(|run| run.state.is_active())
@@ -384,6 +413,8 @@ pub enum Confirmed {
 pub enum InputFor {
     Student,
     RunFile,
+    /// Changed settings of a fork.
+    Fork(ForkPoint),
 }
 
 /// The rationale being edited.
@@ -437,6 +468,7 @@ impl State {
             is_fresh: false,
             is_begun: false,
             restoring: None,
+            charts: ChartsView::default(),
             draft: RunSpec::preset("toy"),
             theme,
             theme_name,

@@ -74,6 +74,7 @@ impl Bench {
                         | Effect::Suit
                         | Effect::StartRun(_)
                         | Effect::StartTour
+                        | Effect::ForkRun { .. }
                         | Effect::ResumeRun(_)
                 )
             },

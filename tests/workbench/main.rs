@@ -2,6 +2,7 @@
 
 mod bench;
 mod browsing;
+mod charts;
 mod comparing;
 mod lens;
 mod loupe;

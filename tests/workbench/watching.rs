@@ -34,8 +34,8 @@ fn a_run_is_found_watched_and_compared() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     bench.look();
     bench.says("─ label");
-    bench.says("─ rationale");
-    bench.says("─ validation label");
+    bench.says("┈ rationale");
+    bench.says("╌● validation label");
     bench.says("30/30");
     bench.says("finished");
     bench.press("5");

@@ -4,6 +4,7 @@
 mod attribution;
 mod board;
 mod dump;
+mod fork;
 pub mod lanes;
 mod lens;
 mod loupe;
@@ -162,6 +163,8 @@ impl Services {
             Effect::RedoEdit(target) => self.edit(target, send, |edits, key| edits.redo(&key)),
             Effect::SaveRunFile { path, spec } => send(self.save_run_file(&path, &spec)),
             Effect::StartRun(spec) => send(self.start_run(*spec)),
+            Effect::FindForkPoint { run, at } => send(self.fork_point(run, at).unwrap_or_else(fail)),
+            Effect::ForkRun { run, step, overrides } => send(self.fork(&run, step, &overrides).unwrap_or_else(fail)),
             Effect::ResumeRun(id) => {
                 let resumed = RunDirectory::find(&self.project, &id)
                     .and_then(|run| run.unfinished().and_then(|_| spawn::worker(&self.project, &run)).map(|()| run));

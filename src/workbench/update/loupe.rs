@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::attribution::{is_of_now, run_to_show};
-use super::{data, focus, moved};
+use super::{charts, data, focus, moved};
 use crate::runs::Run;
 use crate::runs::batch::StepBatch;
 use crate::runs::prepare::TRAIN;
@@ -48,8 +48,8 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     };
     let (id, at) = (run.id.clone(), state.loupe.step_of(run));
     let step = match command {
-        Command::StepLeft => at.map_or(Some(last), |at| neighbour(run, at, false)),
-        Command::StepRight => at.map_or(Some(last), |at| neighbour(run, at, true)),
+        Command::StepLeft => at.map_or(Some(last), |at| charts::neighbour(state, run, at, false)),
+        Command::StepRight => at.map_or(Some(last), |at| charts::neighbour(state, run, at, true)),
         Command::PreviousSpike | Command::NextSpike => {
             let found = step_of_spike(state, at.unwrap_or(last + 1), command == Command::NextSpike);
             if found.is_none() {
@@ -62,6 +62,7 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     if let Some(step) = step {
         know_spikes(state);
         state.loupe.cursor = Some((id, step));
+        charts::show_cursor(state);
     }
     vec![]
 }
@@ -96,19 +97,6 @@ pub fn takes(command: Command) -> bool {
 /// The last step that a run took or skipped.
 fn last_step(run: &Run) -> Option<usize> {
     Some(run.history.step()).filter(|step| *step > 0)
-}
-
-/// The step next to one, among those taken and those skipped.
-fn neighbour(run: &Run, at: usize, is_right: bool) -> Option<usize> {
-    let steps = &run.history.steps;
-    let skipped = run.history.skipped.iter().map(|event| event.step);
-    if is_right {
-        let next = steps.get(steps.partition_point(|event| event.step <= at)).map(|event| event.step);
-        skipped.filter(|step| *step > at).chain(next).min()
-    } else {
-        let before = steps.partition_point(|event| event.step < at).checked_sub(1).map(|place| steps[place].step);
-        skipped.filter(|step| *step < at).chain(before).max()
-    }
 }
 
 /// Finds the spikes of the selected run, unless nothing happened since they were found.

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod board;
+mod charts;
 mod copy;
 mod data;
 mod demo;
@@ -147,7 +148,12 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             }
             (External::Rationale(target), Some(text)) => recipe::set_rationale(state, target, text),
             (External::Settings, Some(text)) => recipe::set_settings(state, &text),
+            (External::Fork(point), Some(text)) => charts::fork_edited(state, &text, point),
         },
+        Message::ForkPointFound(point) => {
+            charts::fork_found(state, point);
+            vec![]
+        }
         Message::Started { ids, what } => {
             state.is_project = true;
             state.runs.awaited = ids.into_iter().next();
@@ -242,6 +248,16 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::RemoveRun
         | Command::ChooseStudent
         | Command::EditSettings => return runs::perform(state, command),
+        Command::ZoomIn
+        | Command::ZoomOut
+        | Command::PanLeft
+        | Command::PanRight
+        | Command::WholeCurve
+        | Command::NextAxis
+        | Command::NextSmoothing
+        | Command::NextMetric
+        | Command::ToggleBands
+        | Command::ForkRun => return charts::perform(state, command),
         Command::OpenRow
         | Command::CloseRow
         | Command::FilterRows
@@ -369,9 +385,10 @@ fn go(state: &mut State, command: Command, count: Option<usize>) -> Vec<Effect> 
         Pane::Rationale => state.recipe.scroll = by.applied(state.recipe.scroll, usize::MAX / 2),
         Pane::Training => {
             state.runs.follows_newest = false;
-            let last = state.runs.runs.len().saturating_sub(1);
-            // The newest run is on top of the list.
-            state.runs.cursor = last - by.applied(last.saturating_sub(state.runs.cursor), last);
+            let listed = state.runs.listed();
+            let at = listed.iter().position(|(place, _)| *place == state.runs.cursor).unwrap_or(0);
+            let to = by.applied(at, listed.len().saturating_sub(1));
+            state.runs.cursor = listed.get(to).map_or(0, |(place, _)| *place);
             return runs::ask_predictions(state);
         }
         Pane::Attribution if state.lens.is_on() => by.each(|| lens::go(state, command)),

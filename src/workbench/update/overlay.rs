@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{attribution, board, data, dump, keys, loupe, recipe, runs, what_if};
+use super::{attribution, board, charts, data, dump, keys, loupe, recipe, runs, what_if};
 use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
@@ -75,6 +75,11 @@ pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
             match key.code {
                 KeyCode::Esc => return vec![],
                 KeyCode::Enter => return entered(state, &text, then),
+                KeyCode::Char('e') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                    if let InputFor::Fork(point) = then {
+                        return charts::edit_fork(state, &text, point);
+                    }
+                }
                 _ => type_into(&mut text, key),
             }
             state.overlay = Some(Overlay::Input { title, text, then });
@@ -260,10 +265,10 @@ fn confirmed(state: &mut State, then: Confirmed) -> Vec<Effect> {
 
 fn entered(state: &mut State, text: &str, then: InputFor) -> Vec<Effect> {
     let text = text.trim();
-    if text.is_empty() {
-        return vec![];
-    }
     match then {
+        // A fork may go on as its parent did.
+        InputFor::Fork(point) => charts::fork(state, text, point),
+        _ if text.is_empty() => vec![],
         InputFor::Student => runs::set_student(state, text),
         InputFor::RunFile => vec![Effect::SaveRunFile { path: text.into(), spec: Box::new(state.draft.clone()) }],
     }

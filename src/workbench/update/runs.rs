@@ -1,6 +1,6 @@
 //! The training pane: runs as they come, move and end.
 
-use super::{attribution, board, recipe};
+use super::{attribution, board, charts, recipe};
 use crate::corpus::Example;
 use crate::journal::{Entry, Event, RunState};
 use crate::rationale::recipe::Placement;
@@ -29,8 +29,8 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             let text = state.draft.to_yaml();
             vec![Effect::OpenEditor { what: External::Settings, text }]
         }
-        _ => match state.runs.selected().cloned() {
-            Some(run) => with_run(state, command, run),
+        _ => match state.runs.selected().map(|run| (run.id.clone(), run.state)) {
+            Some((id, now)) => with_run(state, command, id, now),
             None => {
                 state.say(Notice::info("no run yet; `n` starts one, `T` starts the tour"));
                 vec![]
@@ -40,10 +40,9 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
 }
 
 /// Commands on the selected run.
-fn with_run(state: &mut State, command: Command, run: Run) -> Vec<Effect> {
-    let id = run.id.clone();
+fn with_run(state: &mut State, command: Command, id: String, now: RunState) -> Vec<Effect> {
     match command {
-        Command::PauseRun => match run.state {
+        Command::PauseRun => match now {
             RunState::Running => vec![Effect::Control { run: id, command: control::Command::Pause }],
             RunState::Paused => vec![Effect::Control { run: id, command: control::Command::Resume }],
             other => {
@@ -51,12 +50,12 @@ fn with_run(state: &mut State, command: Command, run: Run) -> Vec<Effect> {
                 vec![]
             }
         },
-        Command::StopRun if run.state.is_active() => {
+        Command::StopRun if now.is_active() => {
             let question = format!("stop {id}? its checkpoint stays and `r` goes on with it");
             state.overlay = Some(Overlay::Confirm { question, then: Confirmed::Stop(id) });
             vec![]
         }
-        Command::ResumeRun => match run.state {
+        Command::ResumeRun => match now {
             RunState::Paused => vec![Effect::Control { run: id, command: control::Command::Resume }],
             RunState::Stopped | RunState::Interrupted | RunState::Failed => vec![Effect::ResumeRun(id)],
             other => {
@@ -64,13 +63,13 @@ fn with_run(state: &mut State, command: Command, run: Run) -> Vec<Effect> {
                 vec![]
             }
         },
-        Command::RemoveRun if !run.state.is_active() => {
+        Command::RemoveRun if !now.is_active() => {
             let question = format!("delete {id} with its checkpoints?");
             state.overlay = Some(Overlay::Confirm { question, then: Confirmed::Remove(id) });
             vec![]
         }
         Command::StopRun | Command::RemoveRun => {
-            state.say(Notice::info(format!("the run is {}", run.state.name())));
+            state.say(Notice::info(format!("the run is {}", now.name())));
             vec![]
         }
         Command::OverlayRun => {
@@ -80,8 +79,9 @@ fn with_run(state: &mut State, command: Command, run: Run) -> Vec<Effect> {
             vec![]
         }
         Command::UseRecipe => {
-            let other = run.spec.dataset != state.draft.dataset;
-            state.draft = RunSpec { record: None, tags: Default::default(), ..run.spec };
+            let Some(spec) = state.runs.find(&id).map(|run| run.spec.clone()) else { return vec![] };
+            let other = spec.dataset != state.draft.dataset;
+            state.draft = RunSpec { record: None, tags: Default::default(), ..spec };
             state.say(Notice::info(format!("the settings of {id} are those of the next run")));
             if other {
                 return vec![Effect::OpenDataset(state.draft.dataset.clone())];
@@ -186,6 +186,7 @@ fn select(state: &mut State, id: &str) {
 
 /// A run that was not known.
 pub fn found(state: &mut State, run: Run) -> Vec<Effect> {
+    state.charts.take(&run);
     if let Some(known) = state.runs.runs.iter_mut().find(|known| known.id == run.id) {
         *known = run;
         return board::ask(state);
@@ -197,7 +198,7 @@ pub fn found(state: &mut State, run: Run) -> Vec<Effect> {
     state.runs.runs.sort_by(|one, other| created(one).cmp(&created(other)).then(one.id.cmp(&other.id)));
     if state.runs.awaited.as_ref() == Some(&id) {
         state.runs.awaited = None;
-        show(state, &id);
+        charts::show_beside_parent(state, &id);
         return ask_all(state);
     }
     match selected {
@@ -219,12 +220,14 @@ fn ask_all(state: &mut State) -> Vec<Effect> {
 pub fn gone(state: &mut State, id: &str) -> Vec<Effect> {
     state.runs.runs.retain(|run| run.id != id);
     state.runs.overlaid.remove(id);
+    state.charts.forget(id);
     state.runs.cursor = state.runs.cursor.min(state.runs.runs.len().saturating_sub(1));
     board::ask(state)
 }
 
 /// New lines of a run's journal.
 pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) -> Vec<Effect> {
+    let newest = charts::newest(state);
     let Some(run) = state.runs.runs.iter_mut().find(|run| run.id == id) else { return vec![] };
     let was = run.state;
     run.state = now;
@@ -240,8 +243,10 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
             _ => {}
         }
         run.history.apply(entry);
+        state.charts.follow(run);
     }
     let result = run.history.result().map(|result| result.accuracy);
+    charts::keep_up(state, newest);
     if let Some(reason) = failed {
         state.say(Notice::error(format!("{title} failed: {reason}")));
     } else if was != now && now == RunState::Interrupted {

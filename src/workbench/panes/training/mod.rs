@@ -1,22 +1,23 @@
-//! Loss curves and runs.
+//! Curves and runs.
+
+mod charts;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{clock, draw_empty, draw_lines, frame_of, glyph, state_style, time_left};
-use crate::journal::{EvaluationEvent, StepEvent};
+use crate::journal::StepEvent;
 use crate::runs::Run;
 use crate::training::Reduction;
+use crate::workbench::charts::origin;
 use crate::workbench::loupe::UnderCursor;
 use crate::workbench::pane::Pane;
-use crate::workbench::state::{Curve, State};
-use crate::workbench::widgets::chart::{Chart, Series};
+use crate::workbench::state::State;
 use crate::workbench::widgets::flow::{Piece, cut, fit, wrap, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
-    let title = format!("{}{}", state.runs.curve.name(), if state.runs.log_scale { ", log" } else { "" });
+    let title = state.runs.selected().map_or_else(String::new, |run| charts::title(state, run));
     let inside = frame_of(frame, area, state, Pane::Training, &title);
     let Some(run) = state.runs.selected() else {
         draw_empty(frame, inside, state, "no run yet · n trains a student on the present recipe · T starts the tour");
@@ -27,108 +28,11 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     let height = (numbers.len() as u16).min(inside.height / 2);
     let list = (state.runs.runs.len() as u16).clamp(1, (inside.height / 4).max(2));
     let chart = inside.height.saturating_sub(height + list);
-    draw_chart(frame, Rect { height: chart, ..inside }, state, run);
+    charts::draw(frame, inside, Rect { height: chart, ..inside }, state, run);
     let below = Rect { y: inside.y + chart, height, ..inside };
     draw_lines(frame, below, numbers, 0);
     let list = Rect { y: below.y + below.height, height: inside.height.saturating_sub(chart + below.height), ..inside };
     draw_list(frame, list, state);
-}
-
-/// A curve: its name, its points, and whether there is one for every step.
-type Curved = (String, Vec<(f64, f64)>, bool);
-
-/// The curves that are shown.
-fn curves(state: &State, run: &Run) -> Vec<Curved> {
-    let steps = |value: &dyn Fn(&StepEvent) -> Option<f64>| -> Vec<(f64, f64)> {
-        run.history.steps.iter().filter_map(|step| Some((step.step as f64, value(step)?))).collect()
-    };
-    let evaluations = |value: &dyn Fn(&EvaluationEvent) -> Option<f64>| -> Vec<(f64, f64)> {
-        run.history.evaluations.iter().filter_map(|found| Some((found.step as f64, value(found)?))).collect()
-    };
-    let label = || ("label".to_owned(), steps(&|step| step.loss_label), true);
-    let rationale = || ("rationale".to_owned(), steps(&|step| step.loss_rationale), true);
-    let total = || ("total".to_owned(), steps(&|step| Some(step.loss)), true);
-    match state.runs.curve {
-        Curve::All => {
-            let mut all = vec![
-                label(),
-                rationale(),
-                ("validation label".into(), evaluations(&|found| found.loss_label), false),
-                ("validation rationale".into(), evaluations(&|found| found.loss_rationale), false),
-            ];
-            // A sum over an example's tokens has another scale than means over tokens.
-            if run.spec.training.reduction == Reduction::TokenMean {
-                all.push(total());
-            }
-            all
-        }
-        Curve::Label => vec![label(), ("validation label".into(), evaluations(&|found| found.loss_label), false)],
-        Curve::Rationale => {
-            vec![rationale(), ("validation rationale".into(), evaluations(&|found| found.loss_rationale), false)]
-        }
-        Curve::Total => vec![total(), ("validation".into(), evaluations(&|found| found.loss), false)],
-    }
-}
-
-fn draw_chart(frame: &mut Frame, area: Rect, state: &State, run: &Run) {
-    let theme = &state.theme;
-    if run.history.steps.is_empty() {
-        let text = match &run.history.progress {
-            Some((what, done, total)) => format!("{what}: {done} of {total}"),
-            None => format!("{}: no step yet", run.state.name()),
-        };
-        draw_empty(frame, area, state, &text);
-        return;
-    }
-    let mut series = Vec::new();
-    let mut legend: Vec<Piece> = Vec::new();
-    let mut end = run.history.steps_planned.max(run.history.step());
-    // The selected run is named where there are others beside it; those lie below it.
-    let overlaid = |other: &&Run| state.runs.overlaid.contains(&other.id) && other.id != run.id;
-    if state.runs.runs.iter().any(|other| overlaid(&other)) {
-        legend.push(Piece::new(format!("{}: ", cut(&run.spec.title_with_seed(), 24)), theme.text.style()));
-    }
-    let mut number = 4;
-    let mut others: Vec<Piece> = Vec::new();
-    for other in state.runs.runs.iter().filter(overlaid) {
-        let Some((name, points, _)) = curves(state, other).into_iter().next() else { continue };
-        let style = theme.series(number);
-        number += 1;
-        others.push(legend_piece('┄', &format!("{}: {name}", cut(&other.spec.title_with_seed(), 24)), style));
-        series.push(Series { points, style, with_span: false, is_dashed: true });
-        end = end.max(other.history.steps_planned);
-    }
-    for (place, (name, points, with_span)) in curves(state, run).into_iter().enumerate() {
-        if points.is_empty() {
-            continue;
-        }
-        // As far as is known under the cursor, or the newest.
-        let cursor = state.loupe.step_of(run).unwrap_or(usize::MAX) as f64;
-        let value = points.iter().rev().find(|point| point.0 <= cursor);
-        let value = value.map_or_else(String::new, |(_, value)| format!(" {value:.3}"));
-        let style = theme.series(place);
-        legend.push(legend_piece('─', &format!("{name}{value}"), style));
-        series.push(Series { points, style, with_span, is_dashed: false });
-    }
-    legend.extend(others);
-    let chart = Chart {
-        series,
-        end: end as f64,
-        log_scale: state.runs.log_scale,
-        axis: theme.chrome.style(),
-        unit: "steps",
-        cursor: state.loupe.step_of(run).map(|step| (step as f64, theme.accent.style())),
-    };
-    let legend = wrap(&legend, area.width);
-    let height = (legend.len() as u16).min((area.height / 4).max(2));
-    draw_lines(frame, Rect { height, ..area }, legend, 0);
-    let below = Rect { y: area.y + height, height: area.height.saturating_sub(height), ..area };
-    chart.render(below, frame.buffer_mut());
-}
-
-/// A curve's name, which no line break parts.
-fn legend_piece(line: char, name: &str, style: Style) -> Piece<'static> {
-    Piece::new(format!("{line} {name}").replace(' ', "\u{a0}") + "  ", style)
 }
 
 /// Learning rate, gradient norm, speed, time left; the accuracies so far; what went wrong, or what is worth knowing.
@@ -225,15 +129,16 @@ fn took(run: &Run) -> Option<String> {
     Some(clock(to.duration_since(from).as_secs_f64()))
 }
 
-/// The runs, newest first.
+/// The runs, newest first, forks under the runs that they left.
 fn draw_list(frame: &mut Frame, area: Rect, state: &State) {
     let theme = &state.theme;
     let height = usize::from(area.height);
-    let total = state.runs.runs.len();
-    let place = total.saturating_sub(1).saturating_sub(state.runs.cursor);
-    let offset = (place + 1).saturating_sub(height);
-    for (line, run) in state.runs.runs.iter().rev().skip(offset).take(height).enumerate() {
-        let chosen = state.runs.selected().is_some_and(|selected| selected.id == run.id);
+    let listed = state.runs.listed();
+    let cursor = listed.iter().position(|(place, _)| *place == state.runs.cursor).unwrap_or(0);
+    let offset = (cursor + 1).saturating_sub(height);
+    for (line, (place, depth)) in listed.into_iter().skip(offset).take(height).enumerate() {
+        let Some(run) = state.runs.runs.get(place) else { continue };
+        let chosen = place == state.runs.cursor;
         let base = if chosen { theme.selection.style() } else { theme.text.style() };
         let overlaid = if state.runs.overlaid.contains(&run.id) { "~" } else { " " };
         let accuracy =
@@ -243,7 +148,7 @@ fn draw_list(frame: &mut Frame, area: Rect, state: &State) {
             _ if run.state.is_active() => format!("{}/{}", run.history.step(), run.history.steps_planned),
             _ => run.state.name().to_owned(),
         };
-        let name = run.spec.title_with_seed();
+        let name = name_in_list(state, run, depth);
         let progress_width = if area.width >= 70 { 24 } else { 16 };
         let room = usize::from(area.width).saturating_sub(14 + progress_width);
         let about = match room {
@@ -260,4 +165,16 @@ fn draw_list(frame: &mut Frame, area: Rect, state: &State) {
         ];
         frame.render_widget(Line::from(spans), Rect { y: area.y + line as u16, height: 1, ..area });
     }
+}
+
+/// A run's title; for a fork, under the run that it left, with the step and what is another there.
+fn name_in_list(state: &State, run: &Run, depth: usize) -> String {
+    let own = run.spec.title_with_seed();
+    let Some((id, step)) = origin(run) else { return own };
+    let Some(parent) = state.runs.find(id) else { return format!("fork of {id} @{step} · {own}") };
+    let of = parent.spec.title_with_seed();
+    let known: Vec<&str> = of.split(", ").collect();
+    let new: Vec<&str> = own.split(", ").filter(|part| !known.contains(part)).collect();
+    let changed = if new.is_empty() { String::new() } else { format!(" · {}", new.join(", ")) };
+    format!("{}└ fork of {of} @{step}{changed}", "  ".repeat(depth.saturating_sub(1)))
 }
