@@ -6,6 +6,7 @@ use crossterm::event::KeyEvent;
 
 use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
+use super::browse::{Place, Reply, Request};
 use super::lens::SeenThrough;
 use super::loupe::{LossQuestion, Lossy};
 use super::state::{EditTarget, Notice, Opened, Shown};
@@ -15,6 +16,7 @@ use crate::attribution::what_if::{Changes, WhatIf};
 use crate::corpus::Example;
 use crate::corpus::edits::Patch;
 use crate::corpus::filter::Filter;
+use crate::corpus::order::Sort;
 use crate::corpus::rows::Count;
 use crate::journal::{Entry, RunState};
 use crate::runs::batch::StepBatch;
@@ -46,10 +48,17 @@ pub enum Message {
     },
     Matches {
         generation: u64,
-        found: Vec<usize>,
+        found: Vec<u32>,
         scanned: usize,
         done: bool,
     },
+    /// All rows that are shown, in order.
+    Ordered {
+        generation: u64,
+        rows: Vec<u32>,
+    },
+    /// An answer about rows.
+    Browsed(Reply),
     Previewed {
         generation: u64,
         result: Result<Shown, String>,
@@ -148,7 +157,10 @@ pub enum Effect {
     OpenDataset(String),
     LoadRows { generation: u64, dataset: String, split: String, source: String, rows: Vec<usize> },
     Count { dataset: String, split: String },
-    Find { generation: u64, dataset: String, split: String, source: String, filter: Box<Filter> },
+    Find(Box<FindRequest>),
+    /// Nobody waits for a search any more.
+    StopSearch { generation: u64 },
+    Browse(Box<Request>),
     Preview { generation: u64, spec: Box<RunSpec>, split: String, place: usize, example: Box<Example> },
     Attribute(Box<AttributeRequest>),
     WhatIf(Box<WhatIfRequest>),
@@ -175,6 +187,17 @@ pub enum Effect {
     Redraw,
     Suspend,
     Quit,
+}
+
+/// The rows that are looked for, and their order.
+#[derive(Debug, PartialEq)]
+pub struct FindRequest {
+    pub generation: u64,
+    pub place: Place,
+    pub filter: Filter,
+    pub sort: Option<Sort>,
+    /// The first row to look at.
+    pub from: usize,
 }
 
 /// The rows whose disagreements are looked for.

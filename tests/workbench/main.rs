@@ -3,6 +3,7 @@
 mod bench;
 mod browsing;
 mod comparing;
+mod finding;
 mod lens;
 mod loupe;
 mod recipes;

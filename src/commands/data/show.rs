@@ -1,6 +1,7 @@
 //! `afterthought data show`.
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,8 +12,12 @@ use super::super::output::{Usage, print, print_json_lines};
 use super::super::settings::find_example;
 use super::{grouped, table};
 use crate::corpus::edits::DEFAULT_SOURCE;
+use crate::corpus::filter::{Field, Filter, Known, Value};
+use crate::corpus::order::Sorter;
 use crate::corpus::rows::Row;
 use crate::corpus::{Example, Split};
+use crate::evaluation::{self, Prediction};
+use crate::runs::RunDirectory;
 use crate::text;
 
 const EXAMPLES: &str = "\
@@ -20,7 +25,21 @@ Examples:
   afterthought data show toyworld
   afterthought data show toyworld --split test --from 101 --limit 50
   afterthought data show toyworld --id tr-0007
-  afterthought data show toyworld --json --limit 3 | jq .rationale";
+  afterthought data show toyworld --json --limit 3 | jq .rationale
+  afterthought data show toyworld --filter 'rationale.words>30 and not answer:A' --sort question.words
+  afterthought data show toyworld --split test --filter 'is:wrong' --run 20261121-post-0
+
+A filter is made of conditions; those beside each other must all hold:
+  whale  \"two words\"       this text in the question, a choice, the rationale or the id
+  /wh.le/                  this regex in one of them
+  answer:B  kind:sea       the field holds this text; answer and predicted are this label or its text
+  rationale.words>30       > >= < <= = != compare numbers as numbers and texts as texts
+  question~/^who/          the regex in this field
+  has:rationale  no:answer the field is there, or is not
+  is:right  is:wrong       answered so by --run; also correct:true and correct:false
+  a or b  not a  (a b)     `and` may be written, too; upper and lower case are one
+Fields: id question choices answer predicted correct rationale rationale_source edits row, any other
+field of the rows by its name, and FIELD.words and FIELD.chars of a text.";
 
 /// The total is told where it is known by then.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -42,6 +61,18 @@ pub struct Arguments {
     /// How many rows to show
     #[arg(long, value_name = "ROWS", default_value_t = 20)]
     limit: usize,
+    /// Only rows that match: see below
+    #[arg(long, conflicts_with = "id")]
+    filter: Option<String>,
+    /// Sort by this field; rows without it come last
+    #[arg(long, value_name = "FIELD", conflicts_with = "id")]
+    sort: Option<String>,
+    /// The largest first
+    #[arg(long, requires = "sort")]
+    reverse: bool,
+    /// The run whose answers is:right, predicted and correct are about
+    #[arg(long, value_name = "RUN", conflicts_with = "id")]
+    run: Option<String>,
     /// The rationale source: default for the rows' own, or a file under rationales/
     #[arg(long, default_value = DEFAULT_SOURCE)]
     source: String,
@@ -62,7 +93,13 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     }
     let first = dataset.split_names().next().unwrap_or_default().to_owned();
     let split = dataset.split(arguments.split.as_deref().unwrap_or(&first))?;
-    let page = split.page(arguments.from - 1, arguments.limit, &arguments.source)?;
+    let is_searched = arguments.filter.is_some() || arguments.sort.is_some();
+    let (page, found) = if is_searched {
+        let (page, found) = searched(&split, &arguments, context)?;
+        (page, Some(found))
+    } else {
+        (split.page(arguments.from - 1, arguments.limit, &arguments.source)?, None)
+    };
     if context.json {
         let line = |row: &Row| match &row.example {
             Ok(example) => serde_json::to_value(example),
@@ -70,7 +107,75 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
         };
         return print_json_lines(page.iter().map(line).collect::<Result<Vec<_>, _>>()?);
     }
-    print(&(heading(&split, &page, arguments.from) + &rows(&page)))
+    let heading = match found {
+        Some(found) => {
+            let name = format!("{} {}", text::line(split.dataset.name()), text::line(&split.name));
+            format!("{name}: {} of {} match\n", grouped(found), grouped(split.count_all()))
+        }
+        None => heading(&split, &page, arguments.from),
+    };
+    print(&(heading + &rows(&page)))
+}
+
+/// The wanted part of the rows that match, in order, and how many match.
+fn searched(split: &Split, arguments: &Arguments, context: &Context) -> anyhow::Result<(Vec<Row>, usize)> {
+    let filter = filter_of(arguments.filter.as_deref(), arguments.run.as_deref(), split, &arguments.source, context)?;
+    let by = arguments.sort.as_deref().map(Field::of);
+    let wanted = arguments.from - 1..arguments.from.saturating_sub(1).saturating_add(arguments.limit);
+    let mut sorter = by.as_ref().map(|_| Sorter::new(split.count_all()));
+    let (mut page, mut found) = (Vec::new(), 0);
+    split.visit(0, &arguments.source, |row| {
+        let matches = row.example.as_ref().map_or(filter.is_empty(), |example| filter.matches(row.number, example));
+        if matches {
+            match (&by, &mut sorter) {
+                (Some(by), Some(sorter)) => {
+                    let value = row.example.as_ref().map(|example| by.value(row.number, example, filter.known()));
+                    sorter.push(row.number, &value.unwrap_or(Value::Missing));
+                }
+                _ if wanted.contains(&found) => page.push(row),
+                _ => {}
+            }
+            found += 1;
+        }
+        ControlFlow::Continue(())
+    })?;
+    if let Some(sorter) = sorter {
+        let order = sorter.finish(arguments.reverse);
+        for row in order.iter().skip(wanted.start).take(arguments.limit) {
+            page.extend(split.page(*row as usize, 1, &arguments.source)?);
+        }
+    }
+    Ok((page, found))
+}
+
+/// A typed filter with what it needs to know beside the rows.
+pub(super) fn filter_of(
+    text: Option<&str>,
+    run: Option<&str>,
+    split: &Split,
+    source: &str,
+    context: &Context,
+) -> anyhow::Result<Filter> {
+    let filter = Filter::parse(text.unwrap_or_default()).map_err(|mistake| Usage(format!("--filter, {mistake}")))?;
+    let mut known = Known { edits: split.edits(source), ..Known::default() };
+    if let Some(run) = run {
+        let run = RunDirectory::find(&context.project, run)?;
+        let here = |prediction: &Prediction| {
+            prediction.dataset == split.dataset.name() && prediction.split == split.name
+        };
+        let predictions = evaluation::read_predictions(&run.predictions())?;
+        known.answered = predictions
+            .into_iter()
+            .filter(here)
+            .map(|prediction| {
+                let right = prediction.is_correct();
+                (prediction.id, (prediction.predicted, right))
+            })
+            .collect();
+    } else if filter.needs_answers() {
+        return Err(Usage("--filter asks for what a student answered: --run RUN says which".into()).into());
+    }
+    Ok(filter.with(known))
 }
 
 fn heading(split: &Split, page: &[Row], from: usize) -> String {

@@ -1,8 +1,12 @@
 //! The one place where the state changes: a pure function from a state and a message to effects.
 
 mod attribution;
+mod below;
 mod board;
+mod browse;
 mod data;
+mod duplicates;
+mod marks;
 mod lens;
 mod loupe;
 mod overlay;
@@ -54,7 +58,9 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Opened(opened) => data::opened(state, opened),
         Message::Rows { generation, rows, count } => data::rows(state, generation, rows, count),
         Message::Counted { dataset, split, count } => data::counted(state, &dataset, &split, count),
-        Message::Matches { generation, found, scanned, done } => data::found(state, generation, found, scanned, done),
+        Message::Matches { generation, found, scanned, done } => browse::found(state, generation, found, scanned, done),
+        Message::Ordered { generation, rows } => browse::ordered(state, generation, rows),
+        Message::Browsed(reply) => browse::browsed(state, reply),
         Message::Predictions { run, predicted, written } => {
             state.data.predicted_by = Some(run);
             state.data.written = written.into_iter().collect();
@@ -186,6 +192,15 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::ReadBack => {
             return data::perform(state, command);
         }
+        Command::SortQuestions
+        | Command::ChooseColumns
+        | Command::Mark
+        | Command::Marks
+        | Command::JumpTo
+        | Command::FollowEnd
+        | Command::Histogram
+        | Command::Duplicates
+        | Command::CompareData => return browse::perform(state, command),
         Command::NewRun
         | Command::PauseRun
         | Command::StopRun
@@ -297,6 +312,7 @@ fn go(state: &mut State, command: Command) -> Vec<Effect> {
     let page = usize::from(state.rows.saturating_sub(8)).max(1);
     match state.focus {
         Pane::Data => {
+            state.data.follows = false;
             let last = state.data.lines().saturating_sub(1);
             state.data.cursor = moved(state.data.cursor, last, super::layout::table_height(state).max(1), command);
             data::keep_cursor_visible(state);
