@@ -253,7 +253,8 @@ impl Search {
                 progress("questions compared", number)?;
             }
             let shortest = (self.threshold * set.len() as f64 - 1e-9).ceil() as usize;
-            let prefix = &set[..set.len() - shortest.min(set.len()) + usize::from(shortest > 0 && shortest <= set.len())];
+            let prefix =
+                &set[..set.len() - shortest.min(set.len()) + usize::from(shortest > 0 && shortest <= set.len())];
             // A leak is told before what is nearer within the split.
             let mut best: Option<(bool, f64, At)> = None;
             for word in prefix {
@@ -334,7 +335,10 @@ mod tests {
         for (name, rows) in splits {
             let row = |(number, (question, choice)): (usize, &(&str, &str))| {
                 let choices = serde_json::json!([{"label": "A", "text": choice}, {"label": "B", "text": "no"}]);
-                format!("{}\n", serde_json::json!({"id": format!("{name}-{number}"), "question": question, "choices": choices}))
+                format!(
+                    "{}\n",
+                    serde_json::json!({"id": format!("{name}-{number}"), "question": question, "choices": choices})
+                )
             };
             let text: String = rows.iter().enumerate().map(row).collect();
             std::fs::write(dir.path().join(format!("{name}.jsonl")), text).unwrap();
@@ -350,11 +354,23 @@ mod tests {
     #[test]
     fn leaks_come_first_and_all_kinds_are_told_apart() {
         let (_dir, dataset) = dataset(&[
-            ("train", &[("Why is the sky so blue today?", "x"), ("How?", "x"), ("how ", "X"), ("Where do the whales sleep", "x")]),
-            ("test", &[("why is the  SKY so blue today", "y"), ("Where do the whales sleep now?", "x"), ("When?", "x")]),
+            (
+                "train",
+                &[
+                    ("Why is the sky so blue today?", "x"),
+                    ("How?", "x"),
+                    ("how ", "X"),
+                    ("Where do the whales sleep", "x"),
+                ],
+            ),
+            (
+                "test",
+                &[("why is the  SKY so blue today", "y"), ("Where do the whales sleep now?", "x"), ("When?", "x")],
+            ),
         ]);
         let report = found(&dataset, THRESHOLD);
-        let brief = |pair: &Pair| (pair.kind, pair.first.id.clone(), pair.second.id.clone(), (pair.similarity * 100.0).round());
+        let brief =
+            |pair: &Pair| (pair.kind, pair.first.id.clone(), pair.second.id.clone(), (pair.similarity * 100.0).round());
         assert_eq!(
             report.pairs.iter().map(brief).collect::<Vec<_>>(),
             [

@@ -74,10 +74,11 @@ impl Tally {
             Value::Flag(flag) => flag.to_string(),
             Value::Text(text) => text.chars().take(LONGEST).collect(),
         };
+        let is_full = self.texts.len() >= MOST_VALUES;
         match self.texts.get_mut(&text) {
             Some(count) => *count += 1,
-            None if self.texts.len() < MOST_VALUES => drop(self.texts.insert(text, 1)),
-            None => self.others += 1,
+            None if is_full => self.others += 1,
+            None => drop(self.texts.insert(text, 1)),
         }
     }
 
@@ -193,7 +194,10 @@ mod tests {
             assert!(found.bins.windows(2).all(|pair| (pair[0].to - pair[1].from).abs() < 1e-9), "{found:?}");
         }
         let hundred = of((1..=200).map(|n| Value::Number(f64::from(n))), 10).numbers.unwrap();
-        assert_eq!((hundred.mean, hundred.p5, hundred.median, hundred.p95, hundred.most), (100.5, 10.0, 100.0, 190.0, 200.0));
+        assert_eq!(
+            (hundred.mean, hundred.p5, hundred.median, hundred.p95, hundred.most),
+            (100.5, 10.0, 100.0, 190.0, 200.0)
+        );
     }
 
     #[test]

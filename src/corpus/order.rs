@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn numbers_are_numbers_and_what_is_missing_is_last() {
         let text = |text: &'static str| Value::Text(text.into());
-        let values = [text("10"), Value::Missing, text("beta"), text("9"), text("Alpha"), Value::Number(-1.5), text("9")];
+        let values =
+            [text("10"), Value::Missing, text("beta"), text("9"), text("Alpha"), Value::Number(-1.5), text("9")];
         assert_eq!(sorted(&values, false), [5, 3, 6, 0, 4, 2, 1]);
         assert_eq!(sorted(&values, true), [2, 4, 0, 3, 6, 5, 1]);
         let flags = [Value::Flag(true), Value::Flag(false)];

@@ -470,7 +470,10 @@ mod tests {
             // Shorter in its place, then longer in its place.
             write(written);
             assert_eq!(rows.refresh().unwrap(), Change::Replaced);
-            assert_eq!((wait(&rows), rows.page(0, 1).unwrap()[0].example.as_ref().unwrap().id.as_str()), (count, first));
+            assert_eq!(
+                (wait(&rows), rows.page(0, 1).unwrap()[0].example.as_ref().unwrap().id.as_str()),
+                (count, first)
+            );
         }
         let other = folder.path().join("other");
         std::fs::copy(&path, &other).unwrap();

@@ -78,9 +78,7 @@ impl Columns {
 pub fn cell(column: &Field, row: usize, example: &Example) -> String {
     match column {
         // The label and, where there is room, what it says.
-        Field::Answer => {
-            example.gold().map_or_else(|| "–".into(), |gold| format!("{} {}", gold.label, gold.text))
-        }
+        Field::Answer => example.gold().map_or_else(|| "–".into(), |gold| format!("{} {}", gold.label, gold.text)),
         column => column.value(row, example, &Known::default()).to_string(),
     }
 }
@@ -175,10 +173,20 @@ pub enum Ask {
     Jump(String),
     /// The ids of the rows that match.
     Mark(Box<Filter>),
-    SaveMarks { path: PathBuf, ids: Arc<BTreeSet<String>> },
-    Histogram { field: Field, filter: Box<Filter>, bins: usize },
+    SaveMarks {
+        path: PathBuf,
+        ids: Arc<BTreeSet<String>>,
+    },
+    Histogram {
+        field: Field,
+        filter: Box<Filter>,
+        bins: usize,
+    },
     Duplicates,
-    Counterpart { other: String, example: Box<Example> },
+    Counterpart {
+        other: String,
+        example: Box<Example>,
+    },
 }
 
 /// Questions of one kind replace each other.
@@ -210,16 +218,41 @@ impl Request {
 /// What came of it.
 #[derive(Debug)]
 pub enum Reply {
-    Changed { place: Place, change: Change, count: Count },
-    Jumped { generation: u64, wanted: String, found: Found },
+    Changed {
+        place: Place,
+        change: Change,
+        count: Count,
+    },
+    Jumped {
+        generation: u64,
+        wanted: String,
+        found: Found,
+    },
     /// The ids, and whether there were more than are kept.
-    Marked { place: Place, ids: Vec<String>, is_cut: bool },
-    Histogram { generation: u64, found: Box<Histogram> },
-    Duplicates { generation: u64, report: Box<Report> },
+    Marked {
+        place: Place,
+        ids: Vec<String>,
+        is_cut: bool,
+    },
+    Histogram {
+        generation: u64,
+        found: Box<Histogram>,
+    },
+    Duplicates {
+        generation: u64,
+        report: Box<Report>,
+    },
     /// `None` where the other data set has no such question.
-    Counterpart { generation: u64, found: Option<Box<Counterpart>> },
+    Counterpart {
+        generation: u64,
+        found: Option<Box<Counterpart>>,
+    },
     /// How far it is.
-    Progress { kind: Kind, generation: u64, text: String },
+    Progress {
+        kind: Kind,
+        generation: u64,
+        text: String,
+    },
 }
 
 /// Where an id is.
@@ -227,16 +260,30 @@ pub enum Reply {
 pub enum Found {
     Exactly(usize),
     /// The first that begins so.
-    Beginning { row: usize, id: String },
+    Beginning {
+        row: usize,
+        id: String,
+    },
     /// Nowhere; the one most like it, if any is.
-    Nowhere { nearest: Option<String> },
+    Nowhere {
+        nearest: Option<String>,
+    },
 }
 
 /// What can be sorted by.
 pub fn sortable(others: &[Field]) -> Vec<Field> {
     let mut fields: Vec<Field> = [
-        "id", "question", "question.words", "choices", "answer", "predicted", "correct", "rationale", "rationale.words",
-        "edits", "marked",
+        "id",
+        "question",
+        "question.words",
+        "choices",
+        "answer",
+        "predicted",
+        "correct",
+        "rationale",
+        "rationale.words",
+        "edits",
+        "marked",
     ]
     .map(Field::of)
     .into();
@@ -254,7 +301,8 @@ mod tests {
     use super::*;
 
     fn example(id: &str) -> Example {
-        serde_json::from_value(serde_json::json!({"id": id, "question": "a b", "choices": [], "kind": "sea", "Row": 3})).unwrap()
+        serde_json::from_value(serde_json::json!({"id": id, "question": "a b", "choices": [], "kind": "sea", "Row": 3}))
+            .unwrap()
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use ratatui_textarea::TextArea;
 
 use super::attribution::{AttributionView, Looked};
-use super::browse::{Below, Choice, Columns, Duplicates, Kind, Marks, Ordered};
 pub use super::board::BoardView;
+use super::browse::{Below, Choice, Columns, Duplicates, Kind, Marks, Ordered};
 use super::keymap::Keymap;
 pub use super::lens::LensView;
 pub use super::loupe::LoupeView;

@@ -76,7 +76,8 @@ fn an_unfinished_filter_keeps_the_last_meaning_and_says_what_is_missing() {
 
 #[test]
 fn questions_are_sorted_by_any_field_and_filtered_ones_too() {
-    let (_dir, _file, mut bench) = mine(&[(3, 0.5), (10, -2.0), (1, 7.0), (7, 3.5)].map(|(n, score)| row(n, score)).concat());
+    let (_dir, _file, mut bench) =
+        mine(&[(3, 0.5), (10, -2.0), (1, 7.0), (7, 3.5)].map(|(n, score)| row(n, score)).concat());
     assert_eq!(selected(&bench), "q-003");
     // The menu begins with what is chosen; `rationale.words` is the ninth after it.
     let choose = |bench: &mut Bench, field: &str| {
@@ -108,7 +109,8 @@ fn columns_are_shown_and_hidden() {
     let (_dir, _file, mut bench) = mine(&(1..40).map(|n| row(n, n as f64 / 4.0)).collect::<String>());
     bench.says_not("words");
     bench.press("Cg<enter>jjjj<enter>j<enter><esc>");
-    let head = bench.screen().lines().find(|line| line.contains("question") && line.contains("pred")).unwrap().to_owned();
+    let head =
+        bench.screen().lines().find(|line| line.contains("question") && line.contains("pred")).unwrap().to_owned();
     let place = |name| head.find(name).unwrap_or_else(|| panic!("no {name}: {head}"));
     assert!(place("row") < place("id") && place("words") < place("score") && place("score") < place("answer"));
     bench.says("9.75");
@@ -141,10 +143,10 @@ fn marked_questions_are_shown_and_saved() {
     bench.press("<esc>mm");
     // Unmarked where it stands.
     bench.press("km");
-    assert_eq!(afterthought_marks(&bench), 1);
+    assert_eq!(marked(&bench), 1);
 }
 
-fn afterthought_marks(bench: &Bench) -> usize {
+fn marked(bench: &Bench) -> usize {
     bench.state.data.marks.values().map(|ids| ids.len()).sum()
 }
 
@@ -199,4 +201,78 @@ fn a_growing_file_is_followed() {
     bench.says("replaced or shortened");
     bench.says("1 of 1");
     assert_eq!(selected(&bench), "q-200");
+}
+
+#[test]
+fn a_histogram_of_the_rows_that_match_stands_below_the_table() {
+    let (_dir, mut bench) = fresh();
+    let choose = |bench: &mut Bench, field: &str| {
+        bench.press("Hg");
+        let place = bench.screen();
+        let at = |screen: &str| screen.lines().any(|line| line.contains(&format!("▸ {field} ")));
+        assert!(place.contains("histogram of"));
+        while !at(&bench.screen()) {
+            bench.press("j");
+        }
+        bench.press("<enter>");
+    };
+    choose(&mut bench, "kind");
+    bench.says("kind · 960 questions");
+    bench.says("80 (8 %)");
+    choose(&mut bench, "rationale.words");
+    bench.says("rationale.words · 960 questions");
+    bench.says("quantiles 5 %");
+    bench.press("/kind:sea<enter>");
+    bench.says("rationale.words · 80 questions that match");
+    bench.press("<esc>");
+    bench.says_not("quantiles");
+    bench.says("80 of 960 match");
+}
+
+#[test]
+fn the_same_question_in_another_data_set_stands_beside_it() {
+    let (_dir, mut bench) = fresh();
+    bench.press("c");
+    bench.says("the same question in");
+    while !bench.screen().contains("▸ toyworld-noisy") {
+        bench.press("j");
+    }
+    bench.press("<enter>");
+    bench.says("toyworld-noisy/train · tr-0001");
+    let mut differ = false;
+    for _ in 0..20 {
+        let screen = bench.press("j").screen();
+        differ |= screen.contains('−') && screen.contains(" +");
+    }
+    bench.says("tr-0021 (same id)");
+    assert!(differ, "the noisy teacher says something else somewhere");
+    bench.press("<esc>");
+    bench.says_not("toyworld-noisy/train");
+}
+
+#[test]
+fn duplicates_and_leaks_are_listed_and_gone_to() {
+    let row = |id: &str, question: &str| {
+        let choices = serde_json::json!([{"label": "A", "text": "x"}, {"label": "B", "text": "y"}]);
+        format!("{}\n", serde_json::json!({"id": id, "question": question, "choices": choices, "answer": "A"}))
+    };
+    let train = row("a", "Why is the sky blue?") + &row("b", "How?") + &row("c", "how");
+    let (_dir, file, mut bench) = mine(&train);
+    let test = row("d", "When?") + &row("e", "why is the SKY so blue");
+    std::fs::write(file.with_file_name("test.jsonl"), test).unwrap();
+    bench.press("dgj<enter>");
+    while bench.state.draft.dataset != "mine" {
+        bench.press("dj<enter>");
+    }
+    bench.press("D");
+    bench.says("1 leaks, 1 within splits");
+    bench.says("leak train/a = test/e");
+    bench.press("j<enter>");
+    bench.says("mine/test");
+    assert_eq!(selected(&bench), "e");
+    bench.press("D<enter>");
+    bench.says("mine/train");
+    assert_eq!(selected(&bench), "a");
+    bench.press("Dj<enter>");
+    assert_eq!(selected(&bench), "c");
 }

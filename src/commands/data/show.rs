@@ -11,6 +11,8 @@ use super::super::Context;
 use super::super::output::{Usage, print, print_json_lines};
 use super::super::settings::find_example;
 use super::{grouped, table};
+use crate::corpus::counterpart::Index;
+use crate::corpus::difference::Word;
 use crate::corpus::edits::DEFAULT_SOURCE;
 use crate::corpus::filter::{Field, Filter, Known, Value};
 use crate::corpus::order::Sorter;
@@ -27,6 +29,7 @@ Examples:
   afterthought data show toyworld --id tr-0007
   afterthought data show toyworld --json --limit 3 | jq .rationale
   afterthought data show toyworld --filter 'rationale.words>30 and not answer:A' --sort question.words
+  afterthought data show toyworld --id tr-0007 --beside toyworld-noisy
   afterthought data show toyworld --split test --filter 'is:wrong' --run 20261121-post-0
 
 A filter is made of conditions; those beside each other must all hold:
@@ -61,6 +64,9 @@ pub struct Arguments {
     /// How many rows to show
     #[arg(long, value_name = "ROWS", default_value_t = 20)]
     limit: usize,
+    /// The same question in this other data set beside it, with the words that differ
+    #[arg(long, value_name = "NAME", requires = "id")]
+    beside: Option<String>,
     /// Only rows that match: see below
     #[arg(long, conflicts_with = "id")]
     filter: Option<String>,
@@ -82,6 +88,9 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     let dataset = context.catalog().open(&arguments.name)?;
     if let Some(id) = &arguments.id {
         let (split, number, example) = find_example(&dataset, arguments.split.as_deref(), id, &arguments.source)?;
+        if let Some(other) = &arguments.beside {
+            return beside(&example, other, &arguments.source, context);
+        }
         return if context.json {
             context.print_json_line(&example)
         } else {
@@ -115,6 +124,51 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
         None => heading(&split, &page, arguments.from),
     };
     print(&(heading + &rows(&page)))
+}
+
+/// An example and its counterpart in another data set.
+fn beside(example: &Example, other: &str, source: &str, context: &Context) -> anyhow::Result<()> {
+    let other = context.catalog().open(other)?;
+    let found = match Index::of(&other, &mut |_| true)? {
+        Some(index) => index.find(&other, example, source)?,
+        None => None,
+    };
+    let Some(found) = found else {
+        anyhow::bail!(
+            "{} has no question with the id `{}`, and none with its words",
+            other.name(),
+            text::line(&example.id)
+        );
+    };
+    if context.json {
+        let how = if found.by_id { "id" } else { "question" };
+        return context.print_json(&json!({
+            "example": example, "other": found.example, "dataset": found.dataset, "split": found.split, "matched_by": how,
+        }));
+    }
+    let words = |words: &[Word], sign: &str| {
+        let word = |word: &Word| format!("{}{}", if word.is_own { sign } else { "" }, word.text);
+        text::line(&words.iter().map(word).collect::<Vec<_>>().join(" ")).into_owned()
+    };
+    let answer = |example: &Example| {
+        example.gold().map_or_else(
+            || "no answer".into(),
+            |gold| text::line(&format!("{} {}", gold.label, gold.text)).into_owned(),
+        )
+    };
+    let how = if found.by_id { "the same id" } else { "the same words" };
+    let place = format!("{}/{} {} ({how})", found.dataset, found.split, found.example.id);
+    print(&format!(
+        "− {}\n+ {}\n\nquestion\n− {}\n+ {}\n\nanswer\n− {}\n+ {}\n\nrationale\n− {}\n+ {}\n",
+        text::line(&example.id),
+        text::line(&place),
+        words(&found.question.0, "−"),
+        words(&found.question.1, "+"),
+        answer(example),
+        answer(&found.example),
+        words(&found.rationale.0, "−"),
+        words(&found.rationale.1, "+"),
+    ))
 }
 
 /// The wanted part of the rows that match, in order, and how many match.
@@ -160,9 +214,8 @@ pub(super) fn filter_of(
     let mut known = Known { edits: split.edits(source), ..Known::default() };
     if let Some(run) = run {
         let run = RunDirectory::find(&context.project, run)?;
-        let here = |prediction: &Prediction| {
-            prediction.dataset == split.dataset.name() && prediction.split == split.name
-        };
+        let here =
+            |prediction: &Prediction| prediction.dataset == split.dataset.name() && prediction.split == split.name;
         let predictions = evaluation::read_predictions(&run.predictions())?;
         known.answered = predictions
             .into_iter()

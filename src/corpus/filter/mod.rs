@@ -170,9 +170,15 @@ impl Filter {
 
     /// What to say when nothing is found and the filter may not mean what was meant.
     pub fn hint(&self) -> Option<&'static str> {
-        let named = |term: &Term| matches!(term, Term::Has(what) | Term::Lacks(what) if !KNOWN.contains(&what.as_str()));
+        let named =
+            |term: &Term| matches!(term, Term::Has(what) | Term::Lacks(what) if !KNOWN.contains(&what.as_str()));
         let other = |term: &Term| {
-            matches!(term, Term::Contains(Field::Other(_), _) | Term::Compare(Field::Other(_), ..) | Term::Like(Field::Other(_), _))
+            matches!(
+                term,
+                Term::Contains(Field::Other(_), _)
+                    | Term::Compare(Field::Other(_), ..)
+                    | Term::Like(Field::Other(_), _)
+            )
         };
         if self.any_term(&named) {
             Some("has: and no: take rationale, answer, highlights, or the name of a field")
@@ -290,7 +296,9 @@ fn equal(value: &Value, wanted: &str) -> bool {
         Value::Missing => false,
         Value::Flag(flag) => wanted == if *flag { "true" } else { "false" },
         Value::Number(own) => number(wanted) == Some(*own),
-        Value::Text(text) => text.to_lowercase() == wanted || number(text).is_some_and(|own| number(wanted) == Some(own)),
+        Value::Text(text) => {
+            text.to_lowercase() == wanted || number(text).is_some_and(|own| number(wanted) == Some(own))
+        }
     }
 }
 

@@ -92,7 +92,9 @@ impl<'a> Reader<'a> {
         }
         for keyword in ["and", "or"] {
             if self.sees(keyword) {
-                return Err(self.mistake(format!("`{keyword}` stands between two conditions (\"{keyword}\" is the word)")));
+                return Err(
+                    self.mistake(format!("`{keyword}` stands between two conditions (\"{keyword}\" is the word)"))
+                );
             }
         }
         if self.rest().starts_with(')') {
@@ -193,7 +195,8 @@ impl<'a> Reader<'a> {
     fn name(&self) -> &'a str {
         let rest = self.rest();
         // Beyond ASCII no sign means anything here, and letters may carry marks.
-        let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') || !c.is_ascii() && !c.is_whitespace();
+        let inside =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') || !c.is_ascii() && !c.is_whitespace();
         let end = rest.find(|c| !inside(c)).unwrap_or(rest.len());
         if rest.starts_with(|c: char| c.is_alphabetic() || c == '_') { &rest[..end] } else { "" }
     }

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Send, Services, fail};
+use crate::corpus::Example;
 use crate::corpus::counterpart::Index;
 use crate::corpus::duplicates;
-use crate::corpus::Example;
 use crate::corpus::edits::DEFAULT_SOURCE;
 use crate::corpus::filter::{Field, Filter, Value};
 use crate::corpus::histogram::{Histogram, Tally};
@@ -228,8 +228,7 @@ impl Services {
                     ids.push(example.id);
                 }
             }
-            stopped = row.number % FIND_EVERY == 0
-                && self.is_superseded(Kind::Mark, generation);
+            stopped = row.number % FIND_EVERY == 0 && self.is_superseded(Kind::Mark, generation);
             if is_cut || stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         if !stopped {

@@ -93,7 +93,7 @@ fn widths(state: &State, width: u16) -> Vec<(Field, usize)> {
     };
     let used: usize = columns.shown.iter().filter(|column| !is_text(column)).map(|column| fixed(column) + 1).sum();
     let texts = columns.shown.iter().filter(|column| is_text(column)).count();
-    let rest = width.saturating_sub(used + 2 + texts);
+    let rest = width.saturating_sub(used + texts + 1);
     let share = |column: &Field| if is_text(column) { rest / texts.max(1) } else { fixed(column) };
     columns.shown.iter().map(|column| (column.clone(), share(column))).collect()
 }
@@ -144,12 +144,18 @@ fn draw_table(frame: &mut Frame, area: Rect, state: &State) {
     let filtering = matches!(state.overlay, Some(Overlay::Filter));
     if state.data.mistake.is_none() {
         let sign = |column: &Field| match &state.data.ordered.sort {
-            Some(sort) if sort.by == *column => if sort.reversed { "↓" } else { "↑" },
+            Some(sort) if sort.by == *column => {
+                if sort.reversed {
+                    "↓"
+                } else {
+                    "↑"
+                }
+            }
             _ => "",
         };
-        let head = columns.iter().map(|(column, width)| {
-            aligned(column, &format!("{}{}", heading(column), sign(column)), *width)
-        });
+        let head = columns
+            .iter()
+            .map(|(column, width)| aligned(column, &format!("{}{}", heading(column), sign(column)), *width));
         let head = format!("  {}", head.collect::<Vec<_>>().join(" "));
         frame.render_widget(
             Line::styled(cut(&head, usize::from(area.width)), theme.chrome.style()),
@@ -185,7 +191,11 @@ fn draw_table(frame: &mut Frame, area: Rect, state: &State) {
             )],
             Some(Ok(example)) => {
                 let is_marked = marks.is_some_and(|marks| marks.contains(&example.id));
-                let mark = Span::styled(if is_marked { "◆" } else { " " }, base.patch(theme.accent.style()));
+                let mark = if is_marked {
+                    Span::styled("◆", base.patch(theme.accent.style()))
+                } else {
+                    Span::styled(" ", base)
+                };
                 let mut spans = vec![Span::styled(sign, base), mark];
                 for (number, (column, width)) in columns.iter().enumerate() {
                     if number > 0 {

@@ -87,11 +87,16 @@ pub fn meaning(state: &State) -> Filter {
     let by = state.data.ordered.sort.as_ref().map(|sort| &sort.by);
     let answers = filter.needs_answers() || by.is_some_and(Field::needs_answers);
     let marked = filter.needs_marks() || by == Some(&Field::Marked);
-    filter.with(Known {
+    filter.with(known(state, answers, marked))
+}
+
+/// What is known of rows beside what stands in them, as far as it is asked for.
+pub fn known(state: &State, answers: bool, marked: bool) -> Known {
+    Known {
         answered: if answers { state.data.predictions.clone() } else { Default::default() },
         marked: if marked { marks::marked(state) } else { Default::default() },
         ..Known::default()
-    })
+    }
 }
 
 /// Looks for the rows that the filter means, in the order that is wanted. Until the order is known they are shown as

@@ -52,11 +52,8 @@ pub fn go_to(state: &mut State, number: usize) -> Vec<Effect> {
 fn list(state: &mut State) {
     let Some(known) = &state.data.duplicates else { return };
     let report = &known.report;
-    let again = MenuItem {
-        label: "look again".into(),
-        note: summary(report),
-        then: Chosen::Rows(Choice::LookForDuplicates),
-    };
+    let again =
+        MenuItem { label: "look again".into(), note: summary(report), then: Chosen::Rows(Choice::LookForDuplicates) };
     let item = |(number, pair): (usize, &Pair)| MenuItem {
         label: format!("{} {}", if pair.is_leak { "leak" } else { "    " }, places(pair)),
         note: format!("{} · {}", how(pair), pair.question),

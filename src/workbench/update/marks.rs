@@ -45,7 +45,8 @@ pub fn offer(state: &mut State) {
         ("save marked ids", "JSON lines in the project's folder".into(), Choice::SaveMarks),
         ("clear marks", format!("{count} marked"), Choice::ClearMarks),
     ];
-    let item = |(label, note, then): (&str, String, Choice)| MenuItem { label: label.into(), note, then: Chosen::Rows(then) };
+    let item =
+        |(label, note, then): (&str, String, Choice)| MenuItem { label: label.into(), note, then: Chosen::Rows(then) };
     state.overlay = Some(Overlay::Menu(Menu::new("marks", items.into_iter().map(item).collect())));
 }
 
