@@ -5,6 +5,7 @@
 //! ones are found exactly, not by sampling: of two sets that similar, the rarest words of one must hold a word of the
 //! rarest words of the other (prefix filtering: Chaudhuri, Ganti and Kaushik 2006; Bayardo, Ma and Srikant 2007).
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -256,7 +257,7 @@ impl Search {
             let prefix =
                 &set[..set.len() - shortest.min(set.len()) + usize::from(shortest > 0 && shortest <= set.len())];
             // A leak is told before what is nearer within the split.
-            let mut best: Option<(bool, f64, At)> = None;
+            let mut best: Option<(bool, f64, Reverse<At>)> = None;
             for word in prefix {
                 let Some(list) = holders.get(word) else { continue };
                 let begin = list.partition_point(|other| sets[*other as usize].1.len() < shortest);
@@ -266,7 +267,7 @@ impl Search {
                     }
                     let (other_at, other_set) = sets[*other as usize];
                     let similarity = jaccard(set, other_set);
-                    let this = (other_at.split != at.split, similarity, other_at);
+                    let this = (other_at.split != at.split, similarity, Reverse(other_at));
                     if similarity >= self.threshold - 1e-9 && best.is_none_or(|known| this > known) {
                         best = Some(this);
                     }
@@ -275,7 +276,7 @@ impl Search {
             for word in prefix {
                 holders.entry(*word).or_default().push(number as u32);
             }
-            if let Some((_, similarity, other)) = best {
+            if let Some((_, similarity, Reverse(other))) = best {
                 alike.push(Alike { kind: Kind::Near, similarity, first: other.min(*at), second: other.max(*at) });
             }
         }

@@ -32,6 +32,8 @@ pub struct Histogram {
 /// Numbers, summed up. Each quantile is the smallest value that this share of all doesn't exceed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Numbers {
+    /// Whether all are whole.
+    pub is_whole: bool,
     pub mean: f64,
     pub least: f64,
     pub p5: f64,
@@ -116,6 +118,7 @@ impl Numbers {
             numbers[place.saturating_sub(1).min(last)]
         };
         Self {
+            is_whole: numbers.iter().all(|number| number.fract() == 0.0),
             mean: numbers.iter().sum::<f64>() / numbers.len() as f64,
             least: numbers[0],
             p5: quantile(0.05),

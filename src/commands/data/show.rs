@@ -175,6 +175,9 @@ fn beside(example: &Example, other: &str, source: &str, context: &Context) -> an
 fn searched(split: &Split, arguments: &Arguments, context: &Context) -> anyhow::Result<(Vec<Row>, usize)> {
     let filter = filter_of(arguments.filter.as_deref(), arguments.run.as_deref(), split, &arguments.source, context)?;
     let by = arguments.sort.as_deref().map(Field::of);
+    if by.as_ref().is_some_and(Field::needs_answers) && arguments.run.is_none() {
+        return Err(Usage("--sort is about what a student answered: --run RUN says which".into()).into());
+    }
     let wanted = arguments.from - 1..arguments.from.saturating_sub(1).saturating_add(arguments.limit);
     let mut sorter = by.as_ref().map(|_| Sorter::new(split.count_all()));
     let (mut page, mut found) = (Vec::new(), 0);

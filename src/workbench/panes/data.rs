@@ -125,14 +125,14 @@ fn draw_filter(frame: &mut Frame, area: Rect, state: &State) {
     ]);
     frame.render_widget(line, Rect { height: 1, ..area });
     let Some(mistake) = &state.data.mistake else { return };
-    // The sign stands under the place; where the reason does not fit after it, it stands before.
+    // The sign stands under the place, where the reason fits after it; the column says it in any case.
     let text = mistake.to_string();
     let at = (mistake.column - 1).saturating_sub(skip).min(room) + 3;
-    let line = if at + 2 + text.width() <= usize::from(area.width) {
+    let width = usize::from(area.width);
+    let line = if at + 2 + text.width() <= width {
         format!("{}▲ {text}", " ".repeat(at))
     } else {
-        let before = at.saturating_sub(text.width() + 1);
-        format!("{}{} ▲", " ".repeat(before), fit(&text, (at - before).saturating_sub(1)))
+        format!(" ▲ {}", cut(&text, width.saturating_sub(3)))
     };
     let below = Rect { y: area.y + 1, height: 1, ..area };
     frame.render_widget(Line::styled(line, theme.warning.style()), below);

@@ -18,9 +18,14 @@ pub fn of(histogram: &Histogram, width: usize, lines: usize) -> Vec<Bar> {
     let mut counted: Vec<(String, usize)> = match &histogram.numbers {
         Some(numbers) => {
             let last = numbers.bins.len().saturating_sub(1);
-            let end = |place: usize, to: f64| if place == last && numbers.most >= to { numbers.most } else { to };
             let label = |(place, bin): (usize, &crate::corpus::histogram::Bin)| {
-                (format!("{}–{}", short(bin.from), short(end(place, bin.to))), bin.count)
+                let end = match place == last && numbers.most >= bin.to {
+                    true => numbers.most,
+                    false if numbers.is_whole => bin.to - 1.0,
+                    false => bin.to,
+                };
+                let range = format!("{}–{}", short(bin.from), short(end));
+                (if end == bin.from { short(end) } else { range }, bin.count)
             };
             numbers.bins.iter().enumerate().map(label).collect()
         }
