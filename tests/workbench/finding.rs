@@ -61,7 +61,6 @@ fn an_unfinished_filter_keeps_the_last_meaning_and_says_what_is_missing() {
     bench.says("column 13: something to look for is missing here");
     bench.press(" question~fish");
     bench.says("column 23: a regex begins with /");
-    bench.says("80 of 960");
     bench.press("<ctrl-w>question~/^where/");
     bench.says_not("column");
     let found = bench.state.data.lines();
@@ -116,7 +115,7 @@ fn columns_are_shown_and_hidden() {
     // Scrolling moves no column.
     bench.press("G");
     bench.says("9.75");
-    assert!(bench.screen().lines().any(|line| line == head || line.starts_with(&head[..60])));
+    assert!(bench.screen().lines().any(|line| line.chars().take(55).eq(head.chars().take(55))));
 }
 
 #[test]
