@@ -317,8 +317,8 @@ pub struct History {
 /// How long a run has been at work.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Clock {
-    /// When the last entry was written.
-    last: Option<jiff::Timestamp>,
+    /// When the last entry was written, in milliseconds since 1970.
+    last: Option<i64>,
     seconds: f64,
     is_running: bool,
 }
@@ -327,9 +327,10 @@ impl Clock {
     /// Goes on to the time of an entry.
     fn go(&mut self, time: &str) {
         let Ok(now) = time.parse::<jiff::Timestamp>() else { return };
+        let now = now.as_millisecond();
         if let Some(last) = self.last.filter(|_| self.is_running) {
             // The machine's clock may have been set back.
-            self.seconds += now.duration_since(last).as_secs_f64().max(0.0);
+            self.seconds += (now - last).max(0) as f64 / 1000.0;
         }
         self.last = Some(now);
     }

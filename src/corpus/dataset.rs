@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::edits::{DEFAULT_SOURCE, Edits};
-use super::rows::{Count, LineFile, Row, RowError, Rows};
+use super::rows::{Change, Count, LineFile, Row, RowError, Rows};
 use super::toyworld::World;
 use super::{CorpusError, Example, SourceRationale, spool};
 use crate::files::{self, FileError};
@@ -276,6 +276,18 @@ pub struct Split {
 impl Split {
     pub fn count(&self) -> Count {
         self.rows.count()
+    }
+
+    /// Looks whether the file of the split changed, and takes in what did.
+    pub fn refresh(&self) -> Result<Change, FileError> {
+        self.rows.refresh()
+    }
+
+    /// How often the rationale of each edited example of a source was edited, by id.
+    pub fn edits(&self, source: &str) -> HashMap<String, usize> {
+        let edits = self.dataset.edits();
+        let own = edits.targets().filter(|target| target.split == self.name && target.source == source);
+        own.map(|target| (target.id.clone(), edits.depth(target))).collect()
     }
 
     /// The number of rows, waiting for the index if need be.

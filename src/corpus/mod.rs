@@ -5,13 +5,18 @@
 
 pub mod announcement;
 pub mod catalog;
+pub mod counterpart;
 pub mod dataset;
+pub mod difference;
+pub mod duplicates;
 pub mod edits;
 pub mod example;
 pub mod export;
 pub mod filter;
 pub mod formats;
+pub mod histogram;
 pub mod import;
+pub mod order;
 pub mod rows;
 pub mod spool;
 pub mod staging;

@@ -2,14 +2,15 @@
 //!
 //! A JSONL file of ten million rows must show its first page at once and stay small in memory. So a file is never
 //! loaded: a thread walks over it once and notes the byte offset of every 64th row, and a page is read by seeking to
-//! the nearest of those.
+//! the nearest of those. A file that another process appends to is walked on from where the walk ended.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,16 @@ pub struct Count {
     pub complete: bool,
 }
 
+/// What became of a file since it was indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    None,
+    /// Rows came at the end. The last one before them may have been half written.
+    Grown,
+    /// Another file is there in its place, or a shorter one; it is indexed anew.
+    Replaced,
+}
+
 /// Where the rows are.
 #[derive(Clone)]
 pub enum Rows {
@@ -70,6 +81,14 @@ impl Rows {
         match self {
             Self::Memory(examples) => Count { rows: examples.len(), complete: true },
             Self::File(file) => file.count(),
+        }
+    }
+
+    /// Looks whether the file changed, and takes in what did.
+    pub fn refresh(&self) -> Result<Change, FileError> {
+        match self {
+            Self::Memory(_) => Ok(Change::None),
+            Self::File(file) => file.refresh(),
         }
     }
 
@@ -108,7 +127,8 @@ pub struct LineFile {
     path: PathBuf,
     /// The file that errors name: the one that a person knows, where this is a converted copy.
     original: PathBuf,
-    index: Arc<Index>,
+    /// Another one where the file was replaced.
+    index: RwLock<Arc<Index>>,
 }
 
 #[derive(Default)]
@@ -119,11 +139,32 @@ struct Index {
     complete: AtomicBool,
     /// Tells the thread to end when nobody needs the file any more.
     abandoned: AtomicBool,
+    /// Where the walk stands; locked while it goes on.
+    walk: Mutex<Walk>,
 }
+
+/// How far a file was walked over.
+#[derive(Clone, Default)]
+struct Walk {
+    /// Bytes read, and the last few of them: a file that has others there was written anew.
+    offset: u64,
+    last: Vec<u8>,
+    /// Device and number of the file.
+    identity: (u64, u64),
+    /// Byte offset and number of the line that is walked over, and whether it is blank so far.
+    line_start: u64,
+    line: usize,
+    is_written: bool,
+    /// Rows whose line has ended.
+    rows: usize,
+}
+
+/// Bytes before the end of the walk that are compared to see whether a file was only appended to.
+const COMPARED: usize = 64;
 
 impl Drop for LineFile {
     fn drop(&mut self) {
-        self.index.abandoned.store(true, Ordering::Relaxed);
+        self.index().abandoned.store(true, Ordering::Relaxed);
     }
 }
 
@@ -135,26 +176,71 @@ impl LineFile {
 
     /// Opens a file that was converted from `original`, line by line.
     pub fn open_copy(path: &Path, original: &Path) -> Result<Self, FileError> {
+        let index = Self::start(path)?;
+        Ok(Self { path: path.to_owned(), original: original.to_owned(), index: RwLock::new(index) })
+    }
+
+    /// Indexes a file from its beginning, in a thread.
+    fn start(path: &Path) -> Result<Arc<Index>, FileError> {
         let file = File::open(path).map_err(FileError::on("read", path))?;
         let index = Arc::new(Index::default());
         let building = index.clone();
         std::thread::Builder::new()
             .name("index".into())
-            .spawn(move || building.build(file))
+            .spawn(move || building.go_on(file))
             .map_err(FileError::on("index", path))?;
-        Ok(Self { path: path.to_owned(), original: original.to_owned(), index })
+        Ok(index)
+    }
+
+    fn index(&self) -> Arc<Index> {
+        self.index.read().unwrap_or_else(|poison| poison.into_inner()).clone()
     }
 
     fn count(&self) -> Count {
+        let index = self.index();
         // In this order: a count read before "complete" may be too small, never wrong the other way round.
-        let complete = self.index.complete.load(Ordering::Acquire);
-        Count { rows: self.index.rows.load(Ordering::Acquire), complete }
+        let complete = index.complete.load(Ordering::Acquire);
+        Count { rows: index.rows.load(Ordering::Acquire), complete }
+    }
+
+    /// Takes in what was appended, or begins anew where the file is another one.
+    fn refresh(&self) -> Result<Change, FileError> {
+        let index = self.index();
+        if !index.complete.load(Ordering::Acquire) {
+            return Ok(Change::None);
+        }
+        let walk = index.walk.lock().unwrap_or_else(|poison| poison.into_inner()).clone();
+        let look = || -> std::io::Result<(File, Change)> {
+            let mut file = File::open(&self.path)?;
+            let metadata = file.metadata()?;
+            if identity(&metadata) != walk.identity || metadata.len() < walk.offset {
+                return Ok((file, Change::Replaced));
+            }
+            if metadata.len() == walk.offset {
+                return Ok((file, Change::None));
+            }
+            file.seek(SeekFrom::Start(walk.offset - walk.last.len() as u64))?;
+            let mut last = vec![0; walk.last.len()];
+            file.read_exact(&mut last)?;
+            Ok((file, if last == walk.last { Change::Grown } else { Change::Replaced }))
+        };
+        let (file, change) = look().map_err(FileError::on("read", &self.path))?;
+        match change {
+            Change::None => {}
+            Change::Grown => index.go_on(file),
+            Change::Replaced => {
+                let anew = Self::start(&self.path)?;
+                *self.index.write().unwrap_or_else(|poison| poison.into_inner()) = anew;
+            }
+        }
+        Ok(change)
     }
 
     /// Every line that isn't blank, from row `start` on.
     fn lines(&self, start: usize, each: EachLine) -> Result<(), FileError> {
         let (offset, mut line, mut row) = {
-            let stretches = self.index.stretches.read().unwrap_or_else(|poison| poison.into_inner());
+            let index = self.index();
+            let stretches = index.stretches.read().unwrap_or_else(|poison| poison.into_inner());
             match stretches.len() {
                 0 => (0, 0, 0),
                 known => {
@@ -224,12 +310,22 @@ pub(super) fn describe(error: &serde_json::Error, bytes: &[u8]) -> String {
     }
 }
 
+fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
 impl Index {
-    /// Walks over the whole file once. Any failure ends the index early; reading pages then reports it.
-    fn build(&self, mut file: File) {
+    /// Walks on to the end of the file. Any failure ends the index early; reading pages then reports it.
+    fn go_on(&self, mut file: File) {
+        let mut walk = self.walk.lock().unwrap_or_else(|poison| poison.into_inner());
+        let Ok(metadata) = file.metadata() else { return };
+        walk.identity = identity(&metadata);
+        if file.seek(SeekFrom::Start(walk.offset)).is_err() {
+            return;
+        }
+        // A last line that had not ended was counted and noted; it is again when it ends.
+        self.stretches.write().unwrap_or_else(|poison| poison.into_inner()).truncate(walk.rows.div_ceil(STRETCH));
         let mut buffer = vec![0u8; 1 << 20];
-        let (mut offset, mut line_start, mut line, mut row) = (0u64, 0u64, 0usize, 0usize);
-        let mut blank = true;
         let mut found: Vec<(u64, usize)> = Vec::new();
         loop {
             let read = match file.read(&mut buffer) {
@@ -241,37 +337,48 @@ impl Index {
             if self.abandoned.load(Ordering::Relaxed) {
                 return;
             }
-            let mut from = 0;
-            for at in memchr::memchr_iter(b'\n', &buffer[..read]) {
-                blank = blank && buffer[from..at].trim_ascii().is_empty();
-                if !blank {
-                    if row.is_multiple_of(STRETCH) {
-                        found.push((line_start, line));
-                    }
-                    row += 1;
-                }
-                from = at + 1;
-                line += 1;
-                line_start = offset + from as u64;
-                blank = true;
-            }
-            blank = blank && buffer[from..read].trim_ascii().is_empty();
-            offset += read as u64;
-            self.publish(&mut found, row);
+            walk.take(&buffer[..read], &mut found);
+            self.publish(&mut found, walk.rows);
         }
-        if !blank {
-            if row.is_multiple_of(STRETCH) {
-                found.push((line_start, line));
+        let mut rows = walk.rows;
+        if walk.is_written {
+            if rows.is_multiple_of(STRETCH) {
+                found.push((walk.line_start, walk.line));
             }
-            row += 1;
+            rows += 1;
         }
-        self.publish(&mut found, row);
+        self.publish(&mut found, rows);
         self.complete.store(true, Ordering::Release);
     }
 
     fn publish(&self, found: &mut Vec<(u64, usize)>, rows: usize) {
         self.stretches.write().unwrap_or_else(|poison| poison.into_inner()).append(found);
         self.rows.store(rows, Ordering::Release);
+    }
+}
+
+impl Walk {
+    /// Walks over the next bytes and notes where stretches begin.
+    fn take(&mut self, bytes: &[u8], found: &mut Vec<(u64, usize)>) {
+        let mut from = 0;
+        for at in memchr::memchr_iter(b'\n', bytes) {
+            self.is_written = self.is_written || !bytes[from..at].trim_ascii().is_empty();
+            if self.is_written {
+                if self.rows.is_multiple_of(STRETCH) {
+                    found.push((self.line_start, self.line));
+                }
+                self.rows += 1;
+            }
+            from = at + 1;
+            self.line += 1;
+            self.line_start = self.offset + from as u64;
+            self.is_written = false;
+        }
+        self.is_written = self.is_written || !bytes[from..].trim_ascii().is_empty();
+        self.offset += bytes.len() as u64;
+        self.last.extend_from_slice(&bytes[bytes.len().saturating_sub(COMPARED)..]);
+        let surplus = self.last.len().saturating_sub(COMPARED);
+        self.last.drain(..surplus);
     }
 }
 
@@ -327,6 +434,53 @@ mod tests {
         assert_eq!((error.line, &error.path), (4, &file.path().to_owned()));
         assert!(error.problem.contains("missing field `question`") && error.problem.contains("data import"));
         assert!(page[3].example.is_ok());
+    }
+
+    #[test]
+    fn a_growing_file_is_followed_row_by_row() {
+        let lines: Vec<String> = (0..130).map(row).collect();
+        let whole = lines.join("\n") + "\n";
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let rows = Rows::File(Arc::new(LineFile::open(file.path()).unwrap()));
+        assert_eq!(wait(&rows), 0);
+        // Pieces that end anywhere, in the middle of rows too.
+        for piece in whole.as_bytes().chunks(97) {
+            file.write_all(piece).unwrap();
+            assert_eq!(rows.refresh().unwrap(), Change::Grown);
+        }
+        assert_eq!(rows.refresh().unwrap(), Change::None);
+        assert_eq!(wait(&rows), 130);
+        for start in [0, 63, 64, 65, 127, 128, 129] {
+            assert_eq!(rows.page(start, 1).unwrap()[0].example.as_ref().unwrap().id, format!("q{start}"));
+        }
+    }
+
+    #[test]
+    fn a_file_written_anew_is_indexed_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.jsonl");
+        let write = |numbers: std::ops::Range<usize>| {
+            std::fs::write(&path, numbers.map(row).collect::<Vec<_>>().join("\n")).unwrap();
+        };
+        write(0..20);
+        let rows = Rows::File(Arc::new(LineFile::open(&path).unwrap()));
+        assert_eq!(wait(&rows), 20);
+        for (written, first) in [(3..10, "q3"), (50..90, "q50")] {
+            let count = written.len();
+            // Shorter in its place, then longer in its place.
+            write(written);
+            assert_eq!(rows.refresh().unwrap(), Change::Replaced);
+            assert_eq!(
+                (wait(&rows), rows.page(0, 1).unwrap()[0].example.as_ref().unwrap().id.as_str()),
+                (count, first)
+            );
+        }
+        let other = folder.path().join("other");
+        std::fs::copy(&path, &other).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_eq!((rows.refresh().unwrap(), wait(&rows)), (Change::Replaced, 40));
+        std::fs::remove_file(&path).unwrap();
+        assert!(rows.refresh().unwrap_err().to_string().contains("train.jsonl"));
     }
 
     #[test]

@@ -378,7 +378,7 @@ fn announcement(rationale: &str, example: &Example) -> Option<(Kind, String)> {
 
 /// Words in lower case without punctuation: what makes two questions the same question. Signs that count stay, or
 /// `3 + 5` would be `3 - 5`.
-fn normalised(text: &str) -> String {
+pub(super) fn normalised(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let lower = text.to_lowercase();
     let mut characters = lower.chars().peekable();
@@ -396,7 +396,7 @@ fn normalised(text: &str) -> String {
 }
 
 /// Lower case, and one blank where there are several: what makes two choices the same choice.
-fn folded(text: &str) -> String {
+pub(super) fn folded(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").to_lowercase()
 }

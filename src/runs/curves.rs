@@ -1,6 +1,8 @@
 //! The curves of a run, ready to be drawn at any zoom: pyramids over the numbers of its steps, which grow with its journal,
 //! and where a step stands on the axes that a curve can be drawn along.
 
+use serde::{Deserialize, Serialize};
+
 use super::Run;
 use crate::curve::{Pyramid, Trace};
 use crate::journal::{History, StepEvent};
@@ -34,7 +36,7 @@ impl Quantity {
 }
 
 /// What the horizontal axis counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Axis {
     #[default]
     Steps,

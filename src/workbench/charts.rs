@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use ratatui::layout::Rect;
 
+use serde::{Deserialize, Serialize};
+
 use super::layout;
 use super::state::State;
+use super::widgets::chart;
 use super::widgets::chart::ticks::nice;
-use super::widgets::chart::{self, Glyphs};
 use crate::runs::Run;
 use crate::runs::curves::{Along, Axis, Curves};
 use crate::runs::spec::ROLE;
@@ -28,7 +30,6 @@ pub struct ChartsView {
     pub metric: Metric,
     /// Whether runs that differ only in their seeds are shown as one.
     pub has_bands: bool,
-    pub glyphs: Glyphs,
     /// By run.
     known: HashMap<String, Known>,
 }
@@ -40,7 +41,7 @@ struct Known {
 }
 
 /// How strongly lines are smoothed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Smoothing {
     None,
     #[default]
@@ -70,7 +71,7 @@ impl Smoothing {
 }
 
 /// What is shown beside the losses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Metric {
     #[default]
     GradientNorm,
@@ -211,7 +212,7 @@ pub fn parts(state: &State, inside: Rect, area: Rect) -> (Rect, Option<Rect>) {
 pub fn columns(state: &State) -> usize {
     let Some(inside) = layout::training_inside(state) else { return 0 };
     let (losses, _) = parts(state, inside, inside);
-    chart::columns(losses, state.charts.glyphs)
+    chart::columns(losses, state.display.glyphs())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use ratatui::layout::{Constraint, Direction, Layout, Margin, Position, Rect};
 use serde::{Deserialize, Serialize};
 use unicode_width::UnicodeWidthStr;
 
+use super::browse::Below;
 use super::pane::Pane;
 use super::state::{Menu, State};
 
@@ -216,14 +217,24 @@ pub fn training_inside(state: &State) -> Option<Rect> {
 }
 
 /// How the data pane is divided: the table (with its head) and the selected question in full below it.
-pub fn data_parts(inside: u16) -> (u16, u16) {
-    let question = (inside * 2 / 5).clamp(0, 12);
-    (inside - question, question)
+pub fn data_parts(inside: u16, below: &Below) -> (u16, u16) {
+    let below = match below {
+        Below::Question => (inside * 2 / 5).min(12),
+        // These are looked at for themselves.
+        Below::Histogram { .. } | Below::Beside { .. } => (inside / 2).min(20),
+    };
+    (inside - below, below)
+}
+
+/// Lines below the rule under the table of questions.
+pub fn below_height(state: &State) -> usize {
+    let (_, below) = data_parts(inside(state, Pane::Data), &state.data.below);
+    usize::from(below.saturating_sub(1))
 }
 
 /// Rows of the table of questions.
 pub fn table_height(state: &State) -> usize {
-    let (table, _) = data_parts(inside(state, Pane::Data));
+    let (table, _) = data_parts(inside(state, Pane::Data), &state.data.below);
     usize::from(table.saturating_sub(2))
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
+use super::browse::{Place, Reply, Request};
 use super::demo::Script;
 use super::lens::SeenThrough;
 use super::loupe::{LossQuestion, Lossy};
@@ -19,6 +20,7 @@ use crate::attribution::what_if::{Changes, WhatIf};
 use crate::corpus::Example;
 use crate::corpus::edits::Patch;
 use crate::corpus::filter::Filter;
+use crate::corpus::order::Sort;
 use crate::corpus::rows::Count;
 use crate::journal::{Entry, RunState};
 use crate::runs::batch::StepBatch;
@@ -61,10 +63,17 @@ pub enum Message {
     },
     Matches {
         generation: u64,
-        found: Vec<usize>,
+        found: Vec<u32>,
         scanned: usize,
         done: bool,
     },
+    /// All rows that are shown, in order.
+    Ordered {
+        generation: u64,
+        rows: Vec<u32>,
+    },
+    /// An answer about rows.
+    Browsed(Reply),
     Previewed {
         generation: u64,
         result: Result<Shown, String>,
@@ -228,13 +237,12 @@ pub enum Effect {
         dataset: String,
         split: String,
     },
-    Find {
+    Find(Box<FindRequest>),
+    /// Nobody waits for a search any more.
+    StopSearch {
         generation: u64,
-        dataset: String,
-        split: String,
-        source: String,
-        filter: Box<Filter>,
     },
+    Browse(Box<Request>),
     Preview {
         generation: u64,
         spec: Box<RunSpec>,
@@ -277,8 +285,15 @@ pub enum Effect {
         spec: Box<RunSpec>,
     },
     StartRun(Box<RunSpec>),
-    FindForkPoint { run: String, at: Option<usize> },
-    ForkRun { run: String, step: usize, overrides: Vec<String> },
+    FindForkPoint {
+        run: String,
+        at: Option<usize>,
+    },
+    ForkRun {
+        run: String,
+        step: usize,
+        overrides: Vec<String>,
+    },
     ResumeRun(String),
     RemoveRun(String),
     Control {
@@ -305,6 +320,17 @@ pub enum Effect {
     Redraw,
     Suspend,
     Quit,
+}
+
+/// The rows that are looked for, and their order.
+#[derive(Debug, PartialEq)]
+pub struct FindRequest {
+    pub generation: u64,
+    pub place: Place,
+    pub filter: Filter,
+    pub sort: Option<Sort>,
+    /// The first row to look at.
+    pub from: usize,
 }
 
 /// The rows whose disagreements are looked for.

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod attribution;
 pub mod board;
+pub mod browse;
 pub mod charts;
 pub mod command;
 pub mod demo;

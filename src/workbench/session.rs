@@ -1,17 +1,24 @@
 //! What a workbench shows, kept for the next one: a closed laptop, a dropped line or a kill costs at most a second of it.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::attribution::{Looked, Scale};
 use super::board::{Shown, Sort};
+use super::charts::{Metric, Smoothing};
 use super::display::Forced;
 use super::layout::Split;
 use super::pane::Pane;
-use super::state::{Curve, State};
+use super::state::{Curve, DataView, State};
 use crate::attribution::Asked;
 use crate::attribution::what_if::Changes;
+use crate::corpus::filter::Field;
+use crate::corpus::order;
 use crate::rationale::recipe::Unit;
 use crate::runs::RunSpec;
+use crate::runs::curves::Axis;
 use crate::runs::lenses::Which;
 use crate::studies::Baseline;
 
@@ -32,6 +39,8 @@ pub struct Session {
     pub data: DataPart,
     pub recipe: RecipePart,
     pub runs: RunsPart,
+    #[serde(default)]
+    pub charts: ChartsPart,
     pub attribution: AttributionPart,
     pub board: BoardPart,
 }
@@ -47,6 +56,37 @@ pub struct DataPart {
     pub above: usize,
     pub scroll: usize,
     pub filter: String,
+    pub sort: Option<order::Sort>,
+    pub columns: Vec<Field>,
+    pub marks: Vec<Marked>,
+}
+
+/// The questions of a split that are marked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Marked {
+    /// The data set and the split.
+    pub of: (String, String),
+    #[serde(serialize_with = "ids", deserialize_with = "shared_ids")]
+    pub ids: Arc<BTreeSet<String>>,
+}
+
+fn ids<S: Serializer>(ids: &Arc<BTreeSet<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    ids.as_ref().serialize(serializer)
+}
+
+fn shared_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<BTreeSet<String>>, D::Error> {
+    BTreeSet::deserialize(deserializer).map(Arc::new)
+}
+
+/// Of the charts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChartsPart {
+    pub axis: Axis,
+    pub smoothing: Smoothing,
+    pub window: Option<(f64, f64)>,
+    pub metric: Metric,
+    pub has_bands: bool,
 }
 
 /// Of the rationale pane.
@@ -101,6 +141,14 @@ pub struct BoardPart {
     pub cursor: usize,
 }
 
+/// In an order of their own, so that equal marks are equal files.
+fn marks(data: &DataView) -> Vec<Marked> {
+    let mut all: Vec<Marked> = data.marks.iter().map(|(of, ids)| Marked { of: of.clone(), ids: ids.clone() }).collect();
+    all.retain(|marked| !marked.ids.is_empty());
+    all.sort_by(|one, other| one.of.cmp(&other.of));
+    all
+}
+
 impl Session {
     /// What a workbench shows now.
     pub fn of(state: &State) -> Self {
@@ -125,6 +173,9 @@ impl Session {
                     above: data.cursor.saturating_sub(data.offset),
                     scroll: data.scroll,
                     filter: data.filter.clone(),
+                    sort: data.ordered.sort.clone(),
+                    columns: data.columns.shown.clone(),
+                    marks: marks(data),
                 },
             },
             recipe: pending.map_or(
@@ -146,6 +197,13 @@ impl Session {
                 curve: state.runs.curve,
                 log_scale: state.runs.log_scale,
                 step: state.loupe.cursor.clone(),
+            },
+            charts: ChartsPart {
+                axis: state.charts.axis,
+                smoothing: state.charts.smoothing,
+                window: state.charts.window,
+                metric: state.charts.metric,
+                has_bands: state.charts.has_bands,
             },
             attribution: AttributionPart {
                 run: view.run.clone(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attribution::{AttributionView, Looked};
 pub use super::board::BoardView;
+use super::browse::{Below, Choice, Columns, Duplicates, Kind, Marks, Ordered};
 pub use super::charts::ChartsView;
 use super::charts::origin;
 use super::demo::Demo;
@@ -25,6 +26,7 @@ use super::typing::Typing;
 use super::update::Kept;
 use crate::attribution::Asked;
 use crate::corpus::Example;
+use crate::corpus::filter::{Filter, Mistake};
 use crate::corpus::rows::Count;
 use crate::rationale::Rendered;
 use crate::runs::{Run, RunSpec};
@@ -143,8 +145,22 @@ pub struct DataView {
     pub split: String,
     pub count: Option<Count>,
     pub filter: String,
+    /// What the filter means; while it is being typed, what it meant last.
+    pub meaning: Filter,
+    pub mistake: Option<Mistake>,
     /// Row numbers that match; `None` without a filter.
     pub matches: Option<Matches>,
+    pub ordered: Ordered,
+    /// The newest search.
+    pub search: u64,
+    pub columns: Columns,
+    pub marks: Marks,
+    /// The cursor stays on the last row of a growing file.
+    pub follows: bool,
+    pub below: Below,
+    pub duplicates: Option<Duplicates>,
+    /// The newest question of each kind about rows.
+    pub asked: HashMap<Kind, u64>,
     /// The selected line of the list that is shown.
     pub cursor: usize,
     /// The first line on the screen.
@@ -175,8 +191,7 @@ pub struct Wanted {
 /// What a filter found so far.
 #[derive(Default)]
 pub struct Matches {
-    pub generation: u64,
-    pub rows: Vec<usize>,
+    pub rows: Vec<u32>,
     pub scanned: usize,
     pub done: bool,
 }
@@ -192,17 +207,28 @@ pub struct Selected {
 impl DataView {
     /// Lines in the list that is shown.
     pub fn lines(&self) -> usize {
-        match &self.matches {
-            Some(matches) => matches.rows.len(),
-            None => self.count.map_or(0, |count| count.rows),
+        match (&self.ordered.rows, &self.matches) {
+            (Some(rows), _) => rows.len(),
+            (None, Some(matches)) => matches.rows.len(),
+            (None, None) => self.count.map_or(0, |count| count.rows),
         }
     }
 
     /// The row number of a line.
     pub fn row_at(&self, line: usize) -> Option<usize> {
-        match &self.matches {
-            Some(matches) => matches.rows.get(line).copied(),
-            None => (line < self.lines()).then_some(line),
+        match (&self.ordered.rows, &self.matches) {
+            (Some(rows), _) => rows.get(line).map(|row| *row as usize),
+            (None, Some(matches)) => matches.rows.get(line).map(|row| *row as usize),
+            (None, None) => (line < self.lines()).then_some(line),
+        }
+    }
+
+    /// The line of a row, if it is among those that are shown.
+    pub fn line_of(&self, row: usize) -> Option<usize> {
+        match (&self.ordered.rows, &self.matches) {
+            (Some(rows), _) => rows.iter().position(|shown| *shown as usize == row),
+            (None, Some(matches)) => matches.rows.binary_search(&(row as u32)).ok(),
+            (None, None) => (row < self.lines()).then_some(row),
         }
     }
 }
@@ -386,6 +412,8 @@ pub enum Chosen {
     Keep(Kept),
     /// What the board shows.
     Board(super::board::Shown),
+    /// Something about the rows.
+    Rows(Choice),
     Theme(String),
     /// How the screen is shown.
     Display(Forced),
@@ -415,6 +443,9 @@ pub enum InputFor {
     RunFile,
     /// Changed settings of a fork.
     Fork(ForkPoint),
+    /// An id or a row to go to.
+    Jump,
+    MarksFile,
 }
 
 /// The rationale being edited.

@@ -501,3 +501,29 @@ fn every_command_shows_an_example_of_itself() {
         assert!(help.out.contains("Examples:") && help.out.contains(&example), "{}", help.out);
     }
 }
+
+#[test]
+fn rows_are_filtered_sorted_counted_and_compared() {
+    let project = Project::new();
+    let shown = project.data("show toyworld --filter kind:sea --sort rationale.words --reverse --limit 3");
+    assert!(shown.out.starts_with("toyworld train: 80 of 960 match\n"), "{}", shown.out);
+    assert_eq!(shown.out.lines().count(), 4);
+    let wrong = project.data("show toyworld --filter kind:");
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.messages.contains("column 6: a value is missing after kind:"), "{}", wrong.messages);
+    assert_eq!(project.data("show toyworld --filter is:wrong").code, 2);
+
+    let spread = project.json("stats toyworld --by kind --split test");
+    assert_eq!(
+        (&spread["histogram"]["rows"], spread["histogram"]["values"].as_array().unwrap().len()),
+        (&600.into(), 12)
+    );
+    let words = project.data("stats toyworld --by rationale.words --filter answer:A");
+    assert!(words.out.contains("quantiles 5 %") && words.out.contains('█'), "{}", words.out);
+
+    let beside = project.json("show toyworld --id te-0001 --beside toyworld-noisy");
+    assert_eq!((&beside["matched_by"], &beside["other"]["id"]), (&"id".into(), &"te-0001".into()));
+    let twice = project.json("duplicates toyworld");
+    assert_eq!((&twice["questions"], &twice["leaks"]["same"]), (&1920.into(), &0.into()));
+    assert!(twice["within_splits"]["other_choices"].as_u64().unwrap() > 0);
+}

@@ -117,6 +117,11 @@ impl Bench {
         effects
     }
 
+    /// Does what was asked for elsewhere, such as by a clock.
+    pub fn perform(&mut self, effect: Effect) {
+        self.settle(vec![effect]);
+    }
+
     /// Takes in what happened in the project's runs.
     pub fn look(&mut self) {
         let mut messages = Vec::new();

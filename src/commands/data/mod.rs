@@ -1,5 +1,6 @@
 //! `afterthought data …`: the corpus from the command line.
 
+mod duplicates;
 mod edit;
 mod export;
 mod generate;
@@ -34,6 +35,8 @@ pub enum DataCommand {
     Validate(validate::Arguments),
     /// Counts, lengths and rationale sources of a data set
     Stats(stats::Arguments),
+    /// Questions that stand twice, within a split and across splits
+    Duplicates(duplicates::Arguments),
     /// Make a data set of published files, or add to one
     Import(import::Arguments),
     /// Write a split, with its edits, to one file
@@ -51,6 +54,7 @@ pub fn run(command: DataCommand, context: &Context) -> anyhow::Result<()> {
         DataCommand::Show(arguments) => show::run(arguments, context),
         DataCommand::Validate(arguments) => validate::run(arguments, context),
         DataCommand::Stats(arguments) => stats::run(arguments, context),
+        DataCommand::Duplicates(arguments) => duplicates::run(arguments, context),
         DataCommand::Import(arguments) => import::run(arguments, context),
         DataCommand::Export(arguments) => export::run(arguments, context),
         DataCommand::Generate(command) => generate::run(command, context),

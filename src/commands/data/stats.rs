@@ -1,13 +1,21 @@
 //! `afterthought data stats`.
 
+use std::ops::ControlFlow;
+
 use clap::Args;
 use serde_json::json;
 
 use super::super::Context;
-use super::super::output::print;
+use super::super::output::{Usage, print};
+use super::show::filter_of;
 use super::{grouped, percent, table};
+use crate::corpus::Dataset;
+use crate::corpus::edits::DEFAULT_SOURCE;
+use crate::corpus::filter::{Field, Value};
+use crate::corpus::histogram::Tally;
 use crate::corpus::stats::{Lengths, SplitStats, stats};
 use crate::text;
+use crate::workbench::widgets::bars::{self, Bar};
 
 const EXAMPLES: &str = "\
 Lengths are in words, parted by white space. `gold text` is the share of rationales, for questions
@@ -15,22 +23,46 @@ that have an answer, in which the text of the right choice stands.
 
 Examples:
   afterthought data stats toyworld
-  afterthought data stats toyworld --json | jq '.splits[0].question_words.median'";
+  afterthought data stats toyworld --json | jq '.splits[0].question_words.median'
+  afterthought data stats toyworld --by rationale.words --filter 'answer:A'
+  afterthought data stats toyworld --by kind --split test --json
+
+--by takes what `data show --filter` knows as a field.";
 
 /// Cells of the longest bar of a histogram.
 const BAR: usize = 40;
 /// Rows of a histogram.
 const BINS: usize = 12;
+/// Values of a field that are listed.
+const VALUES: usize = 30;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// The data set
     name: String,
+    /// How the values of this field are spread, in one split
+    #[arg(long, value_name = "FIELD")]
+    by: Option<String>,
+    /// The split for --by; the first one where none is named
+    #[arg(long, requires = "by")]
+    split: Option<String>,
+    /// Only rows that match, for --by
+    #[arg(long, requires = "by")]
+    filter: Option<String>,
+    /// The run whose answers predicted and correct are about, for --by
+    #[arg(long, value_name = "RUN", requires = "by")]
+    run: Option<String>,
+    /// The rationale source, for --by
+    #[arg(long, requires = "by", default_value = DEFAULT_SOURCE)]
+    source: String,
 }
 
 pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     let dataset = context.catalog().open(&arguments.name)?;
+    if let Some(by) = &arguments.by {
+        return spread(&dataset, &Field::of(by), &arguments, context);
+    }
     let bar = context.progress("counting", 0);
     let splits = stats(&dataset, &mut |read| {
         bar.set_length(bar.length().unwrap_or(0).max(read));
@@ -41,6 +73,42 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
         return context.print_json(&json!({"dataset": dataset.name(), "splits": splits}));
     }
     print(&splits.iter().map(shown).collect::<Vec<_>>().join("\n"))
+}
+
+/// How the values of one field are spread.
+fn spread(dataset: &Dataset, field: &Field, arguments: &Arguments, context: &Context) -> anyhow::Result<()> {
+    let first = dataset.split_names().next().unwrap_or_default().to_owned();
+    let split = dataset.split(arguments.split.as_deref().unwrap_or(&first))?;
+    let run = arguments.run.as_deref();
+    if run.is_none() && field.needs_answers() {
+        return Err(Usage(format!("{field} is about what a student answered: --run RUN says which")).into());
+    }
+    let filter = filter_of(arguments.filter.as_deref(), run, &split, &arguments.source, context)?;
+    let mut tally = Tally::default();
+    split.visit(0, &arguments.source, |row| {
+        match &row.example {
+            Ok(example) if filter.matches(row.number, example) => {
+                tally.add(&field.value(row.number, example, filter.known()));
+            }
+            Err(_) if filter.is_empty() => tally.add(&Value::Missing),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    let histogram = tally.finish(field.to_string(), BINS);
+    if context.json {
+        return context.print_json(&json!({"dataset": dataset.name(), "split": split.name, "histogram": histogram}));
+    }
+    let missing =
+        if histogram.missing > 0 { format!(", {} have none", grouped(histogram.missing)) } else { String::new() };
+    let mut out = format!("{}: {field} of {} questions{missing}\n", text::line(&split.name), grouped(histogram.rows));
+    if let Some(numbers) = &histogram.numbers {
+        out.push_str(&format!("{}\n", bars::summary(numbers)));
+    }
+    for Bar { label, bar, count } in bars::of(&histogram, 78, VALUES) {
+        out.push_str(&format!("  {} {bar} {count}\n", text::line(&label)));
+    }
+    print(&out)
 }
 
 fn shown(split: &SplitStats) -> String {

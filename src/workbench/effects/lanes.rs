@@ -4,11 +4,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Services;
+use crate::workbench::browse::{Kind, Request};
 use crate::workbench::message::{Effect, Message};
+
+/// How often the file of the split that is shown is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(1000);
 
 /// Which effects wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +35,7 @@ enum Lane {
     Loss,
     Studies,
     Session,
+    Browsing(Kind),
     /// Everything else, in order.
     Changes,
 }
@@ -39,7 +45,8 @@ impl Lane {
         match effect {
             Effect::LoadRows { .. } => Self::Rows,
             Effect::Count { .. } => Self::Count,
-            Effect::Find { .. } => Self::Find,
+            Effect::Find(_) | Effect::StopSearch { .. } => Self::Find,
+            Effect::Browse(request) if request.kind() != Kind::SaveMarks => Self::Browsing(request.kind()),
             Effect::Preview { .. } => Self::Preview,
             Effect::Attribute(request) if request.is_beside => Self::Beside,
             Effect::Attribute(_) => Self::Attribution,
@@ -111,13 +118,31 @@ impl Lanes {
                 let waiting = queue.waiting.lock().unwrap_or_else(|poison| poison.into_inner());
                 let waiting = queue.arrived.wait_while(waiting, |waiting| waiting.is_empty());
                 let effect = waiting.unwrap_or_else(|poison| poison.into_inner()).pop_front();
-                if let Some(effect) = effect {
+                if let Some(Effect::Browse(request)) = &effect
+                    && request.kind() == Kind::Watch
+                {
+                    watch(&services, &send, &queue, request);
+                } else if let Some(effect) = effect {
                     // A closed channel means that nobody looks any more.
                     services.perform(effect, &mut |message| {
                         let _ = send.send(message);
                     });
                 }
             }
+        });
+    }
+}
+
+/// Looks at a file again and again, until another one is to be looked at.
+fn watch(services: &Services, send: &UnboundedSender<Message>, queue: &Queue, request: &Request) {
+    while !send.is_closed() {
+        let waiting = queue.waiting.lock().unwrap_or_else(|poison| poison.into_inner());
+        let waited = queue.arrived.wait_timeout_while(waiting, LOOK_EVERY, |waiting| waiting.is_empty());
+        if !waited.unwrap_or_else(|poison| poison.into_inner()).0.is_empty() {
+            return;
+        }
+        services.browse(request.clone(), &mut |message| {
+            let _ = send.send(message);
         });
     }
 }

@@ -3,6 +3,7 @@
 
 mod attribution;
 mod board;
+mod data;
 mod dump;
 mod fork;
 pub mod lanes;
@@ -12,19 +13,17 @@ pub mod session;
 pub mod watch;
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 
+use super::browse::Kind;
 use super::message::{Effect, Message};
 use super::state::Notice;
 use super::state::{EditTarget, Opened, Shown};
 use super::theme::Theme;
+use crate::corpus::counterpart::Index;
 use crate::corpus::edits::{DEFAULT_SOURCE, Target as EditKey};
-use crate::corpus::filter::Filter;
-use crate::corpus::rows::Row;
 use crate::corpus::{Catalog, Dataset, Example, validate};
 use crate::evaluation;
 use crate::files;
@@ -32,13 +31,9 @@ use crate::rationale::Placement;
 use crate::runs::preview::{Reading, preview};
 use crate::runs::{RunDirectory, RunSpec, control, prepare, spawn};
 use crate::studies::{Study, tour};
-use crate::text;
 
 /// Problems of each kind that a check lists.
 const SHOWN_PROBLEMS: usize = 5;
-
-/// Rows between two reports of a search.
-const FIND_EVERY: usize = 2048;
 
 /// Where messages go.
 pub type Send<'a> = &'a mut dyn FnMut(Message);
@@ -55,6 +50,9 @@ pub struct Services {
     /// The newest question of each kind; answers to older ones need not be finished.
     newest_search: AtomicU64,
     newest_lens: AtomicU64,
+    newest_browsing: Mutex<HashMap<Kind, u64>>,
+    /// Where the questions of the data sets are that were put beside another.
+    questions: Mutex<HashMap<String, Arc<Index>>>,
 }
 
 impl Services {
@@ -67,17 +65,31 @@ impl Services {
             students: attribution::Students::default(),
             newest_search: AtomicU64::new(0),
             newest_lens: AtomicU64::new(0),
+            newest_browsing: Mutex::default(),
+            questions: Mutex::default(),
         }
     }
 
     /// Tells a running search that nobody waits for it any more.
     pub fn supersede(&self, effect: &Effect) {
-        if let Effect::Find { generation, .. } = effect {
-            self.newest_search.store(*generation, Ordering::Relaxed);
+        match effect {
+            Effect::Find(request) => self.newest_search.store(request.generation, Ordering::Relaxed),
+            Effect::StopSearch { generation } => self.newest_search.store(*generation, Ordering::Relaxed),
+            Effect::Browse(request) => {
+                let mut newest = self.newest_browsing.lock().unwrap_or_else(|poison| poison.into_inner());
+                newest.insert(request.kind(), request.generation);
+            }
+            _ => {}
         }
         if let Effect::ReadLens(request) = effect {
             self.newest_lens.store(request.generation, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the data pane asked something newer of this kind.
+    fn is_superseded(&self, kind: Kind, generation: u64) -> bool {
+        let newest = self.newest_browsing.lock().unwrap_or_else(|poison| poison.into_inner());
+        newest.get(&kind).is_some_and(|newest| *newest > generation)
     }
 
     /// Does what was asked. Nothing here may panic on what it finds; the answer then is a notice.
@@ -112,11 +124,13 @@ impl Services {
                     Err(error) => send(fail(error)),
                 }
             }
-            Effect::Find { generation, dataset, split, source, filter } => {
-                if let Err(error) = self.find(generation, &dataset, &split, &source, &filter, send) {
+            Effect::Find(request) => {
+                if let Err(error) = self.find(*request, send) {
                     send(fail(error));
                 }
             }
+            Effect::StopSearch { .. } => {}
+            Effect::Browse(request) => self.browse(*request, send),
             Effect::Preview { generation, spec, split, place, example } => {
                 let result = self.preview(&spec, &split, place, &example).map_err(|error| error.to_string());
                 send(Message::Previewed { generation, result });
@@ -216,6 +230,7 @@ impl Services {
         // Opened anew, so that what was imported or edited elsewhere is seen.
         self.datasets.lock().unwrap_or_else(|poison| poison.into_inner()).remove(name);
         self.readings.lock().unwrap_or_else(|poison| poison.into_inner()).retain(|key, _| key.0 != name);
+        self.questions.lock().unwrap_or_else(|poison| poison.into_inner()).remove(name);
         let dataset = self.dataset(name)?;
         let sources = dataset.source_names();
         Ok(Opened {
@@ -230,75 +245,6 @@ impl Services {
             description: dataset.meta.description.clone().unwrap_or_default(),
             subject: dataset.meta.subject.clone(),
         })
-    }
-
-    /// Reports the number of rows, again and again while the index grows.
-    fn count(&self, dataset: &str, split: &str, send: Send) -> anyhow::Result<()> {
-        let opened = self.dataset(dataset)?.split(split)?;
-        let mut last = None;
-        loop {
-            let count = opened.count();
-            if last != Some(count) {
-                send(Message::Counted { dataset: dataset.into(), split: split.into(), count });
-                last = Some(count);
-            }
-            if count.complete {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(150));
-        }
-    }
-
-    #[allow(clippy::type_complexity)]
-    fn load_rows(
-        &self,
-        dataset: &str,
-        split: &str,
-        source: &str,
-        rows: &[usize],
-    ) -> anyhow::Result<(Vec<(usize, Result<Example, String>)>, crate::corpus::rows::Count)> {
-        let split = self.dataset(dataset)?.split(split)?;
-        let mut loaded = Vec::with_capacity(rows.len());
-        // Neighbours are read together.
-        for stretch in rows.chunk_by(|one, next| one + 1 == *next) {
-            for Row { number, example, .. } in split.page(stretch[0], stretch.len(), source)? {
-                loaded.push((number, example.map_err(|error| text::line(&error.to_string()).into_owned())));
-            }
-        }
-        Ok((loaded, split.count()))
-    }
-
-    fn find(
-        &self,
-        generation: u64,
-        dataset: &str,
-        split: &str,
-        source: &str,
-        filter: &Filter,
-        send: Send,
-    ) -> anyhow::Result<()> {
-        let split = self.dataset(dataset)?.split(split)?;
-        let mut found = Vec::new();
-        let mut scanned = 0;
-        let mut said = Instant::now();
-        split.visit(0, source, |row| {
-            scanned += 1;
-            if row.example.is_ok_and(|example| filter.matches(&example)) {
-                found.push(row.number);
-            }
-            if scanned % FIND_EVERY == 0 {
-                if self.newest_search.load(Ordering::Relaxed) > generation {
-                    return ControlFlow::Break(());
-                }
-                if said.elapsed() > Duration::from_millis(100) {
-                    said = Instant::now();
-                    send(Message::Matches { generation, found: std::mem::take(&mut found), scanned, done: false });
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
-        send(Message::Matches { generation, found, scanned, done: true });
-        Ok(())
     }
 
     fn reading(&self, spec: &RunSpec, dataset: &Dataset) -> anyhow::Result<Reading> {

@@ -6,9 +6,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use super::{draw_empty, draw_lines, frame_of};
+use super::{below, draw_empty, draw_lines, frame_of};
 use crate::corpus::Example;
-use crate::corpus::filter::Filter;
+use crate::corpus::filter::Field;
+use crate::workbench::browse::{Below, cell, is_number};
 use crate::workbench::layout;
 use crate::workbench::pane::Pane;
 use crate::workbench::state::{Overlay, State};
@@ -16,7 +17,7 @@ use crate::workbench::widgets::flow::{Piece, cut, fit, wrap};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     let inside = frame_of(frame, area, state, Pane::Data, &title(state));
-    let (table, question) = layout::data_parts(inside.height);
+    let (table, question) = layout::data_parts(inside.height, &state.data.below);
     let table = Rect { height: table, ..inside };
     let question = Rect { y: inside.y + table.height, height: question, ..inside };
     draw_table(frame, table, state);
@@ -25,7 +26,11 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
         let line = Rect { height: 1, ..question };
         frame.render_widget(Line::styled(rule, state.theme.chrome.style()), line);
         let below = Rect { y: question.y + 1, height: question.height - 1, ..question };
-        draw_question(frame, below, state);
+        match &state.data.below {
+            Below::Question => draw_question(frame, below, state),
+            Below::Histogram { field, found } => below::draw_histogram(frame, below, state, field, found.as_deref()),
+            Below::Beside { other, found } => below::draw_beside(frame, below, state, other, found),
+        }
     }
 }
 
@@ -39,6 +44,16 @@ fn title(state: &State) -> String {
     let position = if data.lines() > 0 { format!("{} of ", grouped(data.cursor + 1)) } else { String::new() };
     let by = data.predicted_by.as_ref().filter(|_| !data.predictions.is_empty()).and_then(|id| state.runs.find(id));
     let by = by.map_or_else(String::new, |run| format!(" · predicted by {}", run.spec.title_with_seed()));
+    let order = match (&data.ordered.sort, data.ordered.reading) {
+        (Some(sort), Some(read)) => format!(" · sorting by {} ({} read)", sort.by, grouped(read)),
+        (Some(sort), None) => format!(" · by {} {}", sort.by, if sort.reversed { "↓" } else { "↑" }),
+        (None, _) => String::new(),
+    };
+    let key = (state.draft.dataset.clone(), data.split.clone());
+    let marked = data.marks.get(&key).map_or(0, |marks| marks.len());
+    let marked = if marked > 0 { format!(" · ◆ {}", grouped(marked)) } else { String::new() };
+    let follows = if data.follows { " · following" } else { "" };
+    let by = format!("{order}{marked}{follows}{by}");
     match &data.matches {
         None => format!("{} · {position}{count}{by}", data.split),
         Some(matches) => {
@@ -49,7 +64,7 @@ fn title(state: &State) -> String {
 }
 
 /// `9,741`.
-fn grouped(n: usize) -> String {
+pub(super) fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -61,97 +76,174 @@ fn grouped(n: usize) -> String {
     out
 }
 
-/// Widths of the columns: id, answer, prediction; the question has the rest.
-fn widths(state: &State, width: u16) -> (usize, usize, usize) {
-    let longest = |text: &dyn Fn(&Example) -> usize| state.data.loaded.values().flatten().map(text).max().unwrap_or(0);
+/// The columns with their widths. The question and the rationale share what the others leave.
+fn widths(state: &State, width: u16) -> Vec<(Field, usize)> {
+    let columns = &state.data.columns;
     let width = usize::from(width);
-    // The question is what one reads; the others may be cut.
-    let id = longest(&|example| example.id.chars().count()).clamp(4, (width / 6).clamp(8, 20));
-    let answer = longest(&|example| shown_answer(example).chars().count()).clamp(6, (width / 6).max(6));
-    (id, answer, 4)
+    let is_text = |column: &Field| matches!(column, Field::Question | Field::Rationale);
+    let fixed = |column: &Field| {
+        let widest = columns.widths.get(column).copied().unwrap_or(0);
+        match column {
+            // The question is what one reads; the others may be cut.
+            Field::Id => widest.clamp(4, (width / 6).clamp(8, 20)),
+            Field::Answer => widest.clamp(6, (width / 6).max(6)),
+            Field::Predicted => 4,
+            column => widest.max(heading(column).width()).min((width / 6).max(6)),
+        }
+    };
+    let used: usize = columns.shown.iter().filter(|column| !is_text(column)).map(|column| fixed(column) + 1).sum();
+    let texts = columns.shown.iter().filter(|column| is_text(column)).count();
+    let rest = width.saturating_sub(used + texts + 1);
+    let share = |column: &Field| if is_text(column) { rest / texts.max(1) } else { fixed(column) };
+    columns.shown.iter().map(|column| (column.clone(), share(column))).collect()
 }
 
-/// The label and, where there is room, what it says.
-fn shown_answer(example: &Example) -> String {
-    example.gold().map_or_else(|| "–".into(), |gold| format!("{} {}", gold.label, gold.text))
+fn heading(column: &Field) -> String {
+    match column {
+        Field::Predicted => "pred".into(),
+        Field::Words(_) => "words".into(),
+        column => column.to_string(),
+    }
+}
+
+/// A cell as wide as its column; numbers at the right.
+fn aligned(column: &Field, text: &str, width: usize) -> String {
+    if is_number(column) { format!("{:>width$}", cut(text, width)) } else { fit(text, width) }
+}
+
+fn draw_filter(frame: &mut Frame, area: Rect, state: &State) {
+    let theme = &state.theme;
+    let filtering = matches!(state.overlay, Some(Overlay::Filter));
+    let room = usize::from(area.width).saturating_sub(5);
+    // Of a long filter the end is shown, which is where one types.
+    let skip = state.data.filter.chars().count().saturating_sub(room);
+    let shown: String = state.data.filter.chars().skip(skip).collect();
+    let line = Line::from(vec![
+        Span::styled(" / ", theme.accent.style()),
+        Span::raw(cut(&shown, room)),
+        Span::styled(if filtering { "▏" } else { "" }, theme.accent.style()),
+    ]);
+    frame.render_widget(line, Rect { height: 1, ..area });
+    let Some(mistake) = &state.data.mistake else { return };
+    // The sign stands under the place, where the reason fits after it; the column says it in any case.
+    let text = mistake.to_string();
+    let at = (mistake.column - 1).saturating_sub(skip).min(room) + 3;
+    let width = usize::from(area.width);
+    let line = if at + 2 + text.width() <= width {
+        format!("{}▲ {text}", " ".repeat(at))
+    } else {
+        format!(" ▲ {}", cut(&text, width.saturating_sub(3)))
+    };
+    let below = Rect { y: area.y + 1, height: 1, ..area };
+    frame.render_widget(Line::styled(line, theme.warning.style()), below);
 }
 
 fn draw_table(frame: &mut Frame, area: Rect, state: &State) {
     let theme = &state.theme;
-    let (id, answer, mark) = widths(state, area.width);
-    let question = usize::from(area.width).saturating_sub(id + answer + mark + 5);
+    let columns = widths(state, area.width);
     let filtering = matches!(state.overlay, Some(Overlay::Filter));
-    let first = Rect { height: 1, ..area };
+    if state.data.mistake.is_none() {
+        let sign = |column: &Field| match &state.data.ordered.sort {
+            Some(sort) if sort.by == *column => {
+                if sort.reversed {
+                    "↓"
+                } else {
+                    "↑"
+                }
+            }
+            _ => "",
+        };
+        let head = columns
+            .iter()
+            .map(|(column, width)| aligned(column, &format!("{}{}", heading(column), sign(column)), *width));
+        let head = format!("  {}", head.collect::<Vec<_>>().join(" "));
+        frame.render_widget(
+            Line::styled(cut(&head, usize::from(area.width)), theme.chrome.style()),
+            Rect { y: area.y + 1, height: 1, ..area },
+        );
+    }
     if filtering || !state.data.filter.is_empty() {
-        let cursor = if filtering { "▏" } else { "" };
-        let line = Line::from(vec![
-            Span::styled(" / ", theme.accent.style()),
-            Span::raw(cut(&state.data.filter, usize::from(area.width).saturating_sub(5))),
-            Span::styled(cursor, theme.accent.style()),
-        ]);
-        frame.render_widget(line, first);
+        draw_filter(frame, area, state);
     } else {
         let about = state.data.opened.as_ref().map_or("", |opened| opened.description.as_str());
         let line = Line::styled(format!(" {}", cut(about, usize::from(area.width) - 1)), theme.chrome.style());
-        frame.render_widget(line, first);
+        frame.render_widget(line, Rect { height: 1, ..area });
     }
-    let head = format!("  {} {} {} pred", fit("id", id), fit("question", question), fit("answer", answer));
-    frame.render_widget(
-        Line::styled(cut(&head, usize::from(area.width)), theme.chrome.style()),
-        Rect { y: area.y + 1, height: 1, ..area },
-    );
     let rows = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
     if state.data.lines() == 0 && state.data.count.is_some_and(|count| count.complete) {
-        let text = match &state.data.matches {
-            Some(matches) if matches.done => {
-                let filter = Filter::parse(&state.data.filter);
-                let hint = if filter.needs_answers() && state.data.predictions.is_empty() {
-                    " · the run selected in the training pane has no answers to this split: 3 chooses another, s goes to \
-                     the next split"
-                        .to_owned()
-                } else {
-                    filter.hint().map_or_else(String::new, |hint| format!(" · {hint}"))
-                };
-                format!("nothing matches{hint} · Esc shows all questions again")
-            }
-            Some(_) => "searching …".into(),
-            None => "this split is empty · d opens another data set".into(),
-        };
-        draw_empty(frame, rows, state, &text);
+        draw_empty(frame, rows, state, &why_empty(state));
         return;
     }
+    let key = (state.draft.dataset.clone(), state.data.split.clone());
+    let marks = state.data.marks.get(&key);
     for line in 0..usize::from(rows.height) {
         let place = state.data.offset + line;
         let Some(row) = state.data.row_at(place) else { break };
         let area = Rect { y: rows.y + line as u16, height: 1, ..rows };
         let chosen = place == state.data.cursor;
         let base = if chosen { theme.selection.style() } else { theme.text.style() };
-        let sign = if chosen { "▸ " } else { "  " };
+        let sign = if chosen { "▸" } else { " " };
         let spans = match state.data.loaded.get(&row) {
-            None => vec![Span::styled(format!("{sign}…"), theme.chrome.style())],
+            None => vec![Span::styled(format!("{sign} …"), theme.chrome.style())],
             Some(Err(error)) => vec![Span::styled(
-                fit(&format!("{sign}{error}"), usize::from(area.width)),
+                fit(&format!("{sign} {error}"), usize::from(area.width)),
                 base.patch(theme.bad.style()),
             )],
             Some(Ok(example)) => {
-                let predicted = state.data.predictions.get(&example.id);
-                let (predicted, style) = match predicted {
-                    None => ("".to_owned(), Style::default()),
-                    Some((label, true)) => (format!("✓ {}", label.as_deref().unwrap_or("–")), theme.good.style()),
-                    Some((label, false)) => (format!("✗ {}", label.as_deref().unwrap_or("–")), theme.bad.style()),
+                let is_marked = marks.is_some_and(|marks| marks.contains(&example.id));
+                let mark = if is_marked {
+                    Span::styled("◆", base.patch(theme.accent.style()))
+                } else {
+                    Span::styled(" ", base)
                 };
-                vec![
-                    Span::styled(sign, base),
-                    Span::styled(fit(&example.id, id), base.patch(theme.chrome.style())),
-                    Span::styled(format!(" {} ", fit(&example.question, question)), base),
-                    Span::styled(fit(&shown_answer(example), answer), base),
-                    Span::styled(" ", base),
-                    Span::styled(fit(&predicted, mark), base.patch(style)),
-                ]
+                let mut spans = vec![Span::styled(sign, base), mark];
+                for (number, (column, width)) in columns.iter().enumerate() {
+                    if number > 0 {
+                        spans.push(Span::styled(" ", base));
+                    }
+                    spans.push(drawn(state, column, row, example, *width, base));
+                }
+                spans
             }
         };
         frame.render_widget(Line::from(spans), area);
     }
+}
+
+/// A cell of the table.
+fn drawn(state: &State, column: &Field, row: usize, example: &Example, width: usize, base: Style) -> Span<'static> {
+    let theme = &state.theme;
+    match column {
+        Field::Id => Span::styled(fit(&example.id, width), base.patch(theme.chrome.style())),
+        Field::Predicted => {
+            let (text, style) = match state.data.predictions.get(&example.id) {
+                None => (String::new(), Style::default()),
+                Some((label, true)) => (format!("✓ {}", label.as_deref().unwrap_or("–")), theme.good.style()),
+                Some((label, false)) => (format!("✗ {}", label.as_deref().unwrap_or("–")), theme.bad.style()),
+            };
+            Span::styled(fit(&text, width), base.patch(style))
+        }
+        column => Span::styled(aligned(column, &cell(column, row, example), width), base),
+    }
+}
+
+/// Why no row is shown.
+fn why_empty(state: &State) -> String {
+    let matches = match &state.data.matches {
+        Some(matches) if matches.done => &state.data.meaning,
+        Some(_) => return "searching …".into(),
+        None => return "this split is empty · d opens another data set".into(),
+    };
+    let hint = if matches.needs_answers() && state.data.predictions.is_empty() {
+        " · the run selected in the training pane has no answers to this split: 3 chooses another, s goes to the next \
+         split"
+            .to_owned()
+    } else if matches.needs_marks() {
+        " · m marks the question under the cursor".to_owned()
+    } else {
+        matches.hint().map_or_else(String::new, |hint| format!(" · {hint}"))
+    };
+    format!("nothing matches{hint} · Esc shows all questions again")
 }
 
 /// The selected question with its choices; the right one and the predicted one are marked.

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod batch;
+mod below;
 mod board;
 mod caption;
 mod data;

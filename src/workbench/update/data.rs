@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 
-use super::{attribution, recipe, runs, session};
+use super::{attribution, below, browse, recipe, runs, session};
 use crate::corpus::Example;
 use crate::corpus::edits::DEFAULT_SOURCE;
 use crate::corpus::filter::Filter;
 use crate::corpus::rows::Count;
+use crate::workbench::browse::{Ask, Below, Columns, Ordered, Request};
 use crate::workbench::command::Command;
 use crate::workbench::layout;
 use crate::workbench::message::Effect;
 use crate::workbench::pane::Pane;
 use crate::workbench::state::Opened;
-use crate::workbench::state::{Chosen, Matches, Menu, MenuItem, NOW, Notice, Overlay, Selected, State, Wanted};
+use crate::workbench::state::{Chosen, Menu, MenuItem, NOW, Notice, Overlay, Selected, State, Wanted};
 
 /// Rows kept in memory; more are thrown away and read again when they are looked at.
 const KEPT_ROWS: usize = 4096;
@@ -23,6 +24,7 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             state.overlay = Some(Overlay::Filter);
             vec![]
         }
+        Command::ClearFilter if !matches!(state.data.below, Below::Question) => below::show_question(state),
         Command::ClearFilter => set_filter(state, String::new()),
         Command::ChooseDataset => {
             let items = state.data.datasets.iter().map(|name| MenuItem {
@@ -80,9 +82,26 @@ pub fn opened(state: &mut State, opened: Opened) -> Vec<Effect> {
         draft.evaluation.last = None;
     }
     draft.suit_dataset();
+    if state.data.opened.as_ref().is_none_or(|before| before.name != opened.name) {
+        state.data.columns = Columns::default();
+        state.data.ordered = Ordered::default();
+    }
+    let opened_name = opened.name.clone();
     state.data.opened = Some(opened);
-    state.data.filter = session::filter(state).unwrap_or_default().to_owned();
+    clear_filter(state);
+    if let Some(kept) = session::data_of(state, &opened_name) {
+        state.data.meaning = Filter::parse(&kept.filter).unwrap_or_default();
+        (state.data.filter, state.data.ordered.sort) = (kept.filter, kept.sort);
+        if !kept.columns.is_empty() {
+            state.data.columns.shown = kept.columns;
+        }
+    }
     open_split(state, split)
+}
+
+fn clear_filter(state: &mut State) {
+    state.data.filter.clear();
+    (state.data.meaning, state.data.mistake) = (Filter::default(), None);
 }
 
 fn open_split(state: &mut State, split: String) -> Vec<Effect> {
@@ -92,16 +111,17 @@ fn open_split(state: &mut State, split: String) -> Vec<Effect> {
     data.matches = None;
     (data.cursor, data.offset) = (0, 0);
     data.loaded.clear();
+    data.columns.widths.clear();
     data.selected = None;
+    data.follows = false;
     state.recipe.shown = None;
     state.attribution.result = None;
     let mut effects = vec![Effect::Count { dataset: state.draft.dataset.clone(), split }];
+    effects.extend(browse::search(state));
     effects.extend(ask_rows(state));
-    if !state.data.filter.is_empty() {
-        let filter = state.data.filter.clone();
-        effects.extend(set_filter(state, filter));
-    }
     effects.extend(runs::ask_predictions(state));
+    let (generation, place) = (state.next_generation(), browse::place(state));
+    effects.push(Effect::Browse(Box::new(Request { generation, place, ask: Ask::Watch })));
     effects
 }
 
@@ -113,48 +133,36 @@ pub fn reload(state: &mut State) -> Vec<Effect> {
 
 /// Other answers: what is looked for among them is looked for again.
 pub fn answered(state: &mut State) -> Vec<Effect> {
-    let filter = state.data.filter.clone();
-    if Filter::parse(&filter).needs_answers() { set_filter(state, filter) } else { vec![] }
+    let sorted = state.data.ordered.sort.as_ref().is_some_and(|sort| sort.by.needs_answers());
+    if sorted || state.data.meaning.needs_answers() { browse::search(state) } else { vec![] }
 }
 
-/// Searches while the user types.
+/// Searches while the user types. What can't be read yet leaves everything as it was, and says why.
 pub fn set_filter(state: &mut State, filter: String) -> Vec<Effect> {
-    state.data.filter = filter.clone();
+    state.data.filter = filter;
+    let meaning = match Filter::parse(&state.data.filter) {
+        Ok(meaning) => meaning,
+        Err(mistake) => {
+            state.data.mistake = Some(mistake);
+            return vec![];
+        }
+    };
+    state.data.mistake = None;
+    if meaning == state.data.meaning {
+        return vec![];
+    }
+    state.data.meaning = meaning;
     (state.data.cursor, state.data.offset) = (0, 0);
-    if filter.trim().is_empty() {
-        state.data.matches = None;
+    let mut effects = browse::search(state);
+    if state.data.meaning.is_empty() {
         // Back to where the selected question stands among all.
         if let Some(selected) = &state.data.selected {
             state.data.cursor = selected.row;
         }
         keep_cursor_visible(state);
-        return look(state);
+        effects.extend(look(state));
     }
-    let mut wanted = Filter::parse(&filter);
-    if wanted.needs_answers() {
-        let answered = state.data.predictions.iter().map(|(id, (_, right))| (id.clone(), *right));
-        wanted = wanted.with_answers(answered.collect());
-    }
-    let generation = state.next_generation();
-    state.data.matches = Some(Matches { generation, ..Matches::default() });
-    vec![Effect::Find {
-        generation,
-        dataset: state.draft.dataset.clone(),
-        split: state.data.split.clone(),
-        source: state.draft.rationale.source.clone(),
-        filter: Box::new(wanted),
-    }]
-}
-
-pub fn found(state: &mut State, generation: u64, rows: Vec<usize>, scanned: usize, done: bool) -> Vec<Effect> {
-    let Some(matches) = &mut state.data.matches else { return vec![] };
-    if matches.generation != generation {
-        return vec![];
-    }
-    let first = matches.rows.is_empty();
-    matches.rows.extend(rows);
-    (matches.scanned, matches.done) = (scanned, done);
-    if first { look(state) } else { ask_rows(state) }
+    effects
 }
 
 pub fn counted(state: &mut State, dataset: &str, split: &str, count: Count) -> Vec<Effect> {
@@ -162,15 +170,17 @@ pub fn counted(state: &mut State, dataset: &str, split: &str, count: Count) -> V
         return vec![];
     }
     state.data.count = Some(count);
-    let mut effects = arrive(state);
+    let mut effects = browse::stay_at_end(state);
+    effects.extend(arrive(state));
     effects.extend(ask_rows(state));
     effects
 }
 
 /// Selects a question of any data set, as soon as its rows are there.
 pub fn go_to(state: &mut State, dataset: String, split: String, row: usize) -> Vec<Effect> {
-    state.data.filter.clear();
-    state.data.matches = None;
+    clear_filter(state);
+    state.data.ordered.sort = None;
+    let stopped = browse::search(state);
     let is_open = state.data.opened.as_ref().is_some_and(|opened| opened.name == dataset);
     state.data.wanted = Some(Wanted { dataset: dataset.clone(), split: split.clone(), row });
     if !is_open {
@@ -179,19 +189,23 @@ pub fn go_to(state: &mut State, dataset: String, split: String, row: usize) -> V
     if state.data.split != split {
         return open_split(state, split);
     }
-    let mut effects = arrive(state);
+    let mut effects = stopped;
+    effects.extend(arrive(state));
     effects.extend(runs::ask_predictions(state));
     effects
 }
 
 /// Selects the question that was sent for, once it is known to be there.
-fn arrive(state: &mut State) -> Vec<Effect> {
+pub fn arrive(state: &mut State) -> Vec<Effect> {
     let here = (state.draft.dataset.as_str(), state.data.split.as_str());
     let Some(wanted) = &state.data.wanted else { return vec![] };
-    if (wanted.dataset.as_str(), wanted.split.as_str()) != here || wanted.row >= state.data.lines() {
+    if (wanted.dataset.as_str(), wanted.split.as_str()) != here {
         return vec![];
     }
-    state.data.cursor = wanted.row;
+    // While rows are found and put in order they stand elsewhere from one moment to the next.
+    let is_moving = state.data.ordered.reading.is_some();
+    let Some(line) = state.data.line_of(wanted.row).filter(|_| !is_moving) else { return vec![] };
+    state.data.cursor = line;
     state.data.wanted = None;
     keep_cursor_visible(state);
     look(state)
@@ -210,6 +224,11 @@ pub fn rows(
         state.data.loaded.clear();
     }
     state.data.count = Some(count);
+    for (row, example) in &rows {
+        if let Ok(example) = example {
+            state.data.columns.see(*row, example);
+        }
+    }
     state.data.loaded.extend(rows);
     look(state)
 }
@@ -220,13 +239,11 @@ pub fn ask_rows(state: &mut State) -> Vec<Effect> {
     let first = state.data.offset.saturating_sub(around);
     // Before the count is known the first page is asked for all the same.
     let last = match state.data.lines() {
-        0 if state.data.matches.is_none() => around,
+        0 if state.data.matches.is_none() && state.data.ordered.rows.is_none() => around,
         len => len.min(state.data.offset + 2 * around),
     };
-    let wanted = |line| match &state.data.matches {
-        None => Some(line),
-        Some(_) => state.data.row_at(line),
-    };
+    let is_plain = state.data.matches.is_none() && state.data.ordered.rows.is_none();
+    let wanted = |line| if is_plain { Some(line) } else { state.data.row_at(line) };
     let rows: Vec<usize> =
         (first..last).filter_map(wanted).filter(|row| !state.data.loaded.contains_key(row)).collect();
     if rows.is_empty() || state.draft.dataset.is_empty() {
@@ -260,6 +277,7 @@ pub fn look(state: &mut State) -> Vec<Effect> {
     if state.restoring.is_some() {
         session::arrived(state);
     }
+    effects.extend(below::compare(state));
     effects.extend(recipe::ask_preview(state));
     effects.extend(attribution::ask(state));
     effects

@@ -1,16 +1,20 @@
 //! The one place where the state changes: a pure function from a state and a message to effects.
 
 mod attribution;
+mod below;
 mod board;
+mod browse;
 mod charts;
 mod copy;
 mod data;
 mod demo;
 mod display;
 mod dump;
+mod duplicates;
 mod keys;
 mod lens;
 mod loupe;
+mod marks;
 mod mouse;
 mod overlay;
 mod recipe;
@@ -85,7 +89,9 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Opened(opened) => data::opened(state, opened),
         Message::Rows { generation, rows, count } => data::rows(state, generation, rows, count),
         Message::Counted { dataset, split, count } => data::counted(state, &dataset, &split, count),
-        Message::Matches { generation, found, scanned, done } => data::found(state, generation, found, scanned, done),
+        Message::Matches { generation, found, scanned, done } => browse::found(state, generation, found, scanned, done),
+        Message::Ordered { generation, rows } => browse::ordered(state, generation, rows),
+        Message::Browsed(reply) => browse::browsed(state, reply),
         Message::Predictions { run, predicted, written } => {
             state.data.predicted_by = Some(run);
             state.data.written = written.into_iter().collect();
@@ -237,6 +243,15 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::ReadBack => {
             return data::perform(state, command);
         }
+        Command::SortQuestions
+        | Command::ChooseColumns
+        | Command::Mark
+        | Command::Marks
+        | Command::JumpTo
+        | Command::FollowEnd
+        | Command::Histogram
+        | Command::Duplicates
+        | Command::CompareData => return browse::perform(state, command),
         Command::NewRun
         | Command::PauseRun
         | Command::StopRun
@@ -372,6 +387,9 @@ fn go(state: &mut State, command: Command, count: Option<usize>) -> Vec<Effect> 
     let by = Step { command, count, page };
     match state.focus {
         Pane::Data => {
+            state.data.follows = false;
+            // Whoever moves is not taken elsewhere any more.
+            state.data.wanted = None;
             let last = state.data.lines().saturating_sub(1);
             let by = Step { page: super::layout::table_height(state).max(1), ..by };
             state.data.cursor = by.applied(state.data.cursor, last);

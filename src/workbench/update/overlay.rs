@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{attribution, board, charts, data, dump, keys, loupe, recipe, runs, what_if};
+use super::{attribution, board, browse, charts, data, dump, keys, loupe, marks, recipe, runs, what_if};
 use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
@@ -225,6 +225,7 @@ pub fn choose(state: &mut State, chosen: Chosen) -> Vec<Effect> {
         Chosen::Asked(asked) => attribution::ask_by(state, asked),
         Chosen::Keep(kept) => what_if::kept(state, kept),
         Chosen::Board(shown) => board::show(state, shown),
+        Chosen::Rows(choice) => browse::choose(state, choice),
         Chosen::Theme(name) => {
             state.theme_name = name;
             vec![super::load_theme(state, &state.theme_name)]
@@ -270,6 +271,8 @@ fn entered(state: &mut State, text: &str, then: InputFor) -> Vec<Effect> {
         InputFor::Fork(point) => charts::fork(state, text, point),
         _ if text.is_empty() => vec![],
         InputFor::Student => runs::set_student(state, text),
+        InputFor::Jump => browse::jump(state, text),
+        InputFor::MarksFile => marks::save(state, text),
         InputFor::RunFile => vec![Effect::SaveRunFile { path: text.into(), spec: Box::new(state.draft.clone()) }],
     }
 }

@@ -5,7 +5,7 @@ use super::{board, data, focus, load_theme};
 use crate::attribution::what_if::Changes;
 use crate::workbench::attribution::Beside;
 use crate::workbench::message::Effect;
-use crate::workbench::session::Session;
+use crate::workbench::session::{DataPart, Session};
 use crate::workbench::state::{State, Wanted};
 use crate::workbench::theme::AUTO;
 
@@ -59,16 +59,20 @@ fn take(state: &mut State, session: Session) -> Vec<Effect> {
         state.draft.dataset = dataset;
         return effects;
     }
+    state.data.marks = session.data.marks.iter().map(|marked| (marked.of.clone(), marked.ids.clone())).collect();
+    let charts = &session.charts;
+    (state.charts.axis, state.charts.smoothing, state.charts.window) = (charts.axis, charts.smoothing, charts.window);
+    (state.charts.metric, state.charts.has_bands) = (charts.metric, charts.has_bands);
     let (dataset, split) = (session.draft.dataset.clone(), session.data.split.clone());
     state.data.wanted = Some(Wanted { dataset, split, row: session.data.row });
     state.restoring = Some(Box::new(session));
     effects
 }
 
-/// The filter that is set again when the questions are there.
-pub fn filter(state: &State) -> Option<&str> {
-    let filter = state.restoring.as_ref().map(|session| session.data.filter.as_str());
-    filter.filter(|filter| !filter.is_empty())
+/// How the questions of a data set were shown, until they are there again.
+pub fn data_of(state: &State, dataset: &str) -> Option<DataPart> {
+    let session = state.restoring.as_ref().filter(|session| session.draft.dataset == dataset)?;
+    Some(session.data.clone())
 }
 
 /// A question is selected: if it is the one that was looked at, the panes are where they were in it.

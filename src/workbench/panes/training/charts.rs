@@ -11,8 +11,9 @@ use crate::runs::Run;
 use crate::runs::curves::{Axis, Quantity};
 use crate::training::Reduction;
 use crate::workbench::charts::{Metric, along, lineage, origin, parts, shown, window};
+use crate::workbench::display::Glyphs;
 use crate::workbench::state::{Curve, State};
-use crate::workbench::widgets::chart::{self, Chart, Glyphs, Series, Sign, Stroke, Unit, ticks};
+use crate::workbench::widgets::chart::{self, Chart, Series, Sign, Stroke, Unit, ticks};
 use crate::workbench::widgets::flow::{Piece, cut, wrap};
 
 /// A curve that a run has.
@@ -146,7 +147,7 @@ fn draw_one(
     is_log: bool,
 ) {
     let theme = &state.theme;
-    let glyphs = state.charts.glyphs;
+    let glyphs = state.display.glyphs();
     let half_life = half_life(state, run);
     let at = state.loupe.step_of(run).map(|step| along(state, run).of_step(step));
     // As far as is known under the cursor, or the newest.
@@ -312,7 +313,7 @@ pub fn title(state: &State, run: &Run) -> String {
     let signs = signs(state, run, 8);
     for sign in Sign::ALL {
         if signs.iter().any(|(_, other, _)| *other == sign) {
-            title.push_str(&format!(" · {} {}", sign.glyph(state.charts.glyphs), sign.name()));
+            title.push_str(&format!(" · {} {}", sign.glyph(state.display.glyphs()), sign.name()));
         }
     }
     title

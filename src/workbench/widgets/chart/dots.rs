@@ -5,18 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::Stroke;
-
-/// The signs that curves are drawn with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Glyphs {
-    /// Two by four dots in a cell.
-    #[default]
-    Braille,
-    /// Two by two quadrants, for fonts without Braille.
-    Blocks,
-    /// One sign in a cell, for terminals without Unicode.
-    Ascii,
-}
+use crate::workbench::display::Glyphs;
 
 impl Glyphs {
     /// Columns and rows of dots in a cell.

@@ -9,9 +9,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::curve::{Column, Columns};
+use crate::workbench::display::Glyphs;
 use dots::{Dots, between};
-
-pub use dots::Glyphs;
 
 /// How a line is drawn, so that curves are told from each other without colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
