@@ -3,6 +3,7 @@
 mod bench;
 mod browsing;
 mod comparing;
+mod demo;
 mod lens;
 mod loupe;
 mod recipes;

@@ -49,7 +49,8 @@ fn a_screen_as_a_page() {
 #[test]
 fn what_a_terminal_shows_of_the_coloured_text_is_the_screen() {
     let text = written(Format::Ansi);
-    let mut terminal = vt100::Parser::new(5, 30, 0);
+    let size = |n: u16| std::num::NonZero::new(n).unwrap();
+    let mut terminal = vt100::Parser::new(size(5), size(30), 0);
     terminal.process(text.trim_end_matches('\n').replace('\n', "\r\n").as_bytes());
     let shown: Vec<String> = terminal.screen().rows(0, 30).map(|line| line.trim_end().to_owned()).collect();
     assert_eq!(shown, lines(&hard()));
