@@ -78,7 +78,7 @@ pub fn finish_run(project: &Path, spec: RunSpec, name: &str, right: &dyn Fn(usiz
     journal.append(Event::State { state: RunState::Finished, reason: None }).unwrap();
 }
 
-fn step(step: usize) -> Event {
+pub fn step(step: usize) -> Event {
     Event::Step(StepEvent {
         step,
         epoch: 1.0,

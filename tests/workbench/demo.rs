@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use afterthought::journal::Writer;
+use afterthought::runs::RunDirectory;
 use afterthought::studies::tour;
 use afterthought::workbench::demo::Script;
 use afterthought::workbench::message::{Effect, Message};
 use afterthought::workbench::pane::Pane;
 
 use super::bench::Bench;
-use super::comparing::finish_run;
+use super::comparing::{finish_run, step};
 use super::recording::assert_replays;
 
 /// A project in which the tour was run.
@@ -17,6 +19,10 @@ fn toured() -> tempfile::TempDir {
     for (place, spec) in tour::specs(&[0], false).unwrap().into_iter().enumerate() {
         let share = [6, 9, 9, 8, 9, 6, 6, 8, 8][place];
         finish_run(dir.path(), spec, &format!("tour-{place}"), &|number| number % 10 < share);
+    }
+    for run in RunDirectory::list(dir.path()) {
+        let mut journal = Writer::open(&run.journal()).unwrap();
+        (1..=30).for_each(|number| journal.append(step(number)).unwrap());
     }
     dir
 }
