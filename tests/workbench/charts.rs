@@ -5,9 +5,9 @@ use std::path::Path;
 use afterthought::journal::{EvaluationEvent, Event, RunState, StepEvent, Writer};
 use afterthought::runs::spec::Record;
 use afterthought::runs::{RunDirectory, RunSpec};
+use afterthought::workbench::display::Glyphs;
 use afterthought::workbench::message::{Effect, External, Message};
 use afterthought::workbench::state::Overlay;
-use afterthought::workbench::widgets::chart::Glyphs;
 
 use super::bench::Bench;
 
@@ -308,10 +308,10 @@ fn curves_are_drawn_with_what_a_terminal_has() {
     bench.press("3");
     let braille = |screen: &str| screen.contains(|c| ('\u{2801}'..='\u{28ff}').contains(&c));
     assert!(braille(&bench.screen()));
-    bench.state.charts.glyphs = Glyphs::Blocks;
+    bench.state.display.forced.glyphs = Some(Glyphs::Blocks);
     bench.says("▀");
     assert!(!braille(&bench.screen()));
-    bench.state.charts.glyphs = Glyphs::Ascii;
+    bench.state.display.forced.glyphs = Some(Glyphs::Ascii);
     bench.says("***");
     assert!(!braille(&bench.screen()) && !bench.screen().contains('▀'));
 }

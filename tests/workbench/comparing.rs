@@ -6,7 +6,7 @@ use std::path::Path;
 use afterthought::corpus::Catalog;
 use afterthought::evaluation::{Prediction, merge_predictions};
 use afterthought::journal::{EvaluationEvent, Event, MaterialEvent, RunState, StepEvent, Writer};
-use afterthought::runs::RunDirectory;
+use afterthought::runs::{RunDirectory, RunSpec};
 use afterthought::studies::{Cell, Study};
 use afterthought::workbench::message::{Effect, Message};
 use afterthought::workbench::pane::Pane;
@@ -41,9 +41,14 @@ fn evaluation(step: usize, split: &str, correct: usize, examples: usize, last: b
     })
 }
 
-/// A finished run of a cell that got those questions of the test right whose number `right` accepts.
 fn finish(project: &Path, cell: &Cell, right: &dyn Fn(usize) -> bool) {
-    let run = RunDirectory::create(project, cell.spec.clone(), &cell.name).unwrap();
+    finish_run(project, cell.spec.clone(), &cell.name, right);
+}
+
+/// A finished run that got those questions of the test right whose number `right` accepts.
+pub fn finish_run(project: &Path, spec: RunSpec, name: &str, right: &dyn Fn(usize) -> bool) {
+    let dataset = spec.dataset.clone();
+    let run = RunDirectory::create(project, spec, name).unwrap();
     let examples = Catalog::new(project).open("toyworld").unwrap().split("test").unwrap().examples("default").unwrap();
     let predictions: Vec<Prediction> = examples
         .iter()
@@ -63,7 +68,7 @@ fn finish(project: &Path, cell: &Cell, right: &dyn Fn(usize) -> bool) {
             }
         })
         .collect();
-    merge_predictions(&run.predictions(), "toyworld", "test", &predictions).unwrap();
+    merge_predictions(&run.predictions(), &dataset, "test", &predictions).unwrap();
     let correct = (0..predictions.len()).filter(|number| right(*number)).count();
     let mut journal = Writer::open(&run.journal()).unwrap();
     let material =
@@ -73,7 +78,7 @@ fn finish(project: &Path, cell: &Cell, right: &dyn Fn(usize) -> bool) {
     journal.append(Event::State { state: RunState::Finished, reason: None }).unwrap();
 }
 
-fn step(step: usize) -> Event {
+pub fn step(step: usize) -> Event {
     Event::Step(StepEvent {
         step,
         epoch: 1.0,

@@ -4,6 +4,7 @@ mod bench;
 mod browsing;
 mod charts;
 mod comparing;
+mod demo;
 mod finding;
 mod lens;
 mod loupe;

@@ -15,7 +15,7 @@ use super::watching::train;
 
 /// Plays a recording and holds each screen against the one that was there.
 #[track_caller]
-fn assert_replays(file: &Path, bench: &Bench) {
+pub fn assert_replays(file: &Path, bench: &Bench) {
     let recording = Recording::read(file).unwrap();
     assert_eq!((recording.skipped, &recording.problem), (0, &None));
     assert_eq!(recording.messages.len(), bench.screens.len());
@@ -175,4 +175,36 @@ fn the_screen_is_written_to_a_file() {
         bench.says(&format!(".{extension}"));
     }
     assert_eq!(fs::read_dir(dir.path().join("screens")).unwrap().count(), 4);
+}
+
+#[test]
+fn a_recording_is_printed_where_there_is_no_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("session.jsonl");
+    let mut bench = Bench::open_recorded(dir.path(), 80, 24, &file);
+    bench.press("jj5");
+    let run = |arguments: &[&str]| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_afterthought"));
+        let output =
+            program.current_dir(dir.path()).args(["replay", "session.jsonl"]).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, last, said) = run(&[]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert_eq!(last.trim_end(), bench.screen().trim_end());
+    assert_eq!(run(&["--screen", "last"]).1, last);
+    let count = bench.screens.len();
+    let (_, before, _) = run(&["--screen", &(count - 1).to_string(), "--format", "ansi"]);
+    assert!(before.contains("\u{1b}[") && before.contains("tr-0001"));
+    let (_, page, _) = run(&["--screen", "0", "--format", "html"]);
+    assert!(page.starts_with("<!doctype html>"));
+    let (_, json, _) = run(&["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((json["messages"].as_u64(), json["skipped"].as_u64()), (Some(count as u64), Some(0)));
+    assert_eq!(json["screen"].as_array().unwrap().len(), 24);
+    let (code, _, error) = run(&["--screen", &(count + 1).to_string()]);
+    assert!(code == Some(2) && error.contains(&format!("it has {count} messages")), "{error}");
+    fs::write(&file, "nothing").unwrap();
+    let (code, _, error) = run(&[]);
+    assert!(code == Some(1) && error.contains("session.jsonl is no recording"), "{error}");
 }

@@ -77,8 +77,6 @@ pub enum Until {
     Rendered,
     /// A run has a curve.
     Curve,
-    /// So many more runs of the tour are finished that the board has something to say.
-    Compared,
     /// All runs of the tour are finished, and the board has all of their rows.
     Finished,
     /// The questions on which two rows disagree are found.

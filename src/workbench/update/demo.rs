@@ -7,11 +7,11 @@ use crate::journal::RunState;
 use crate::rationale::recipe::Unit;
 use crate::runs::Run;
 use crate::runs::spec::{CONDITION, ROLE};
-use crate::studies::table::RowKind;
 use crate::workbench::board::Face;
 use crate::workbench::command::Command;
 use crate::workbench::demo::{Action, Demo, Script, Until};
 use crate::workbench::message::Effect;
+use crate::workbench::pane::Pane;
 use crate::workbench::state::{Notice, Overlay, State};
 
 /// Conditions of the tour.
@@ -81,32 +81,25 @@ pub fn awaited(state: &State) -> Option<String> {
     let is_there = match until {
         Until::Rendered => recipe.shown.is_some() || recipe.error.is_some(),
         Until::Curve => state.runs.runs.iter().any(|run| run.history.steps.len() >= 20),
-        Until::Compared => compared(state) > 0,
         Until::Finished => {
             let finished = of_tour(state).filter(|run| !run.state.is_active()).count();
-            let all = finished >= CONDITIONS && state.runs.active().next().is_none();
-            if !all {
+            if finished < CONDITIONS || of_tour(state).any(|run| run.state.is_active()) {
                 return Some(format!("waiting for the runs: {finished} of {CONDITIONS} are finished"));
             }
             state.board.have == state.board.asked
         }
         Until::Questions => matches!(&state.board.face, Face::Questions(view) if view.found.is_some()),
+        // Without a student to look into there is nothing to wait for.
+        _ if attribution::run_to_show(state).is_none() => true,
         Until::Attributed => !view.is_waiting && (view.result.is_some() || view.error.is_some()),
-        Until::Answered => view.changes.result.is_some() || view.changes.error.is_some(),
+        Until::Answered => view.changes.now.is_empty() || view.changes.result.is_some() || view.changes.error.is_some(),
     };
     let what = match until {
-        Until::Curve | Until::Compared => "waiting for the runs",
+        Until::Curve => "waiting for the runs",
         Until::Finished => "waiting for the board",
         _ => "waiting for the answer",
     };
     (!is_there).then(|| what.to_owned())
-}
-
-/// Rows of the board that are measured against another.
-fn compared(state: &State) -> usize {
-    let sections = state.board.table.iter().flat_map(|table| &table.sections);
-    let rows = sections.flat_map(|section| &section.rows);
-    rows.filter(|row| row.kind == RowKind::Condition && row.against.is_some()).count()
 }
 
 fn of_tour(state: &State) -> impl Iterator<Item = &Run> {
@@ -149,6 +142,8 @@ fn enter(state: &mut State) -> Vec<Effect> {
 
 fn act(state: &mut State, action: &Action) -> Vec<Effect> {
     match action {
+        // The board's key goes there and back; a step means there.
+        Action::Command(_) if action.command() == Some(Command::FocusBoard) && state.focus == Pane::Board => vec![],
         Action::Command(_) => action.command().map_or_else(Vec::new, |command| perform(state, command)),
         Action::Choose { choose } => match state.overlay.take() {
             Some(Overlay::Menu(menu)) => {
@@ -175,14 +170,22 @@ fn act(state: &mut State, action: &Action) -> Vec<Effect> {
     }
 }
 
-/// Starts the tour as its key does, and answers yes. What was trained before is shown again.
+/// Starts the tour as its key does, and answers yes. What was trained before is shown again, beginning with the run of the
+/// first finding.
 fn start_tour(state: &mut State) -> Vec<Effect> {
     let there = of_tour(state).filter(|run| run.state.is_active() || run.state == RunState::Finished).count();
-    if there >= CONDITIONS {
-        return perform(state, Command::FocusBoard);
+    if there < CONDITIONS {
+        runs::offer_tour(state);
+        return overlay::key(state, KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE));
     }
-    runs::offer_tour(state);
-    overlay::key(state, KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE))
+    let is_post = |run: &&Run| run.spec.tags.get(CONDITION).is_some_and(|condition| condition == "post");
+    let post = of_tour(state).find(is_post).map(|run| run.id.clone());
+    if let Some(id) = post {
+        runs::show(state, &id);
+    }
+    let mut effects = runs::ask_predictions(state);
+    effects.extend(act(state, &Action::Command(Command::FocusBoard.about().name.into())));
+    effects
 }
 
 /// The first token of the rationale's word that speaks most for the target.
