@@ -95,7 +95,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let display = Display::of_environment(options.display);
     let is_light = replies::of_environment();
     let name = options.theme.clone().unwrap_or_else(|| AUTO.to_owned());
-    let theme = Theme::load(&options.project, Theme::meant(&name, is_light, display.colours()), display.colours())?;
+    let meant = Theme::meant(&name, is_light, display.colours());
+    // The first frame goes out before any file is read; a project's own form of a theme comes after it.
+    let theme = match Theme::built_in(meant, display.colours()) {
+        Some(theme) => theme,
+        None => Theme::load(&options.project, meant, display.colours())?,
+    };
     let is_project = options.project.join("runs").is_dir() || options.project.join("datasets").is_dir();
     let shown = std::fs::canonicalize(&options.project).unwrap_or_else(|_| options.project.clone());
     let shown = shown.file_name().map_or_else(|| "afterthought".into(), |name| name.to_string_lossy().into_owned());

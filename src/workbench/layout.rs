@@ -172,6 +172,29 @@ pub fn table_line_at(state: &State, at: Position) -> Option<usize> {
     (line < table_height(state)).then_some(line)
 }
 
+/// Lines of the list of runs in a training pane whose inside has so many.
+pub fn runs_height(state: &State, inside: u16) -> u16 {
+    // A list of one line more than there are runs is no use.
+    (state.runs.runs.len() as u16).clamp(1, (inside / 4).max(2))
+}
+
+/// The first run of the list that is shown, by its place in it.
+pub fn runs_offset(cursor: usize, height: u16) -> usize {
+    (cursor + 1).saturating_sub(usize::from(height))
+}
+
+/// The run under a place of the screen, by its place among all.
+pub fn run_at(state: &State, at: Position) -> Option<usize> {
+    let (_, area) = screen(state).panes.into_iter().find(|(pane, _)| *pane == Pane::Training)?;
+    let inside = area.inner(Margin::new(1, 1));
+    let height = runs_height(state, inside.height);
+    // The list is what the pane ends with.
+    let line = at.y.checked_sub(inside.bottom().checked_sub(height)?).filter(|line| *line < height)?;
+    let listed = state.runs.listed();
+    let cursor = listed.iter().position(|(place, _)| *place == state.runs.cursor).unwrap_or(0);
+    listed.get(runs_offset(cursor, height) + usize::from(line)).map(|(place, _)| *place)
+}
+
 /// A box in the middle of the screen.
 pub fn popup_area(area: Rect, width: u16, height: u16) -> Rect {
     let (width, height) = (width.min(area.width.saturating_sub(2)), height.min(area.height));

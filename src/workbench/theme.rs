@@ -168,6 +168,14 @@ impl Theme {
         Ok(theme)
     }
 
+    /// A theme that the program carries; no file is read.
+    pub fn built_in(name: &str, colours: Colours) -> Option<Self> {
+        let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+        let mut theme: Self = serde_yaml::from_str(text).ok()?;
+        theme.fit(colours);
+        Some(theme)
+    }
+
     /// The theme that a name means: [`AUTO`] is dark until the terminal is known to be light.
     pub fn meant(name: &str, is_light: Option<bool>, colours: Colours) -> &str {
         match (name, colours, is_light) {

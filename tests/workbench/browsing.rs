@@ -35,7 +35,7 @@ fn selecting_a_question_moves_all_panes() {
     bench.says(&fourth.rationale.unwrap()[..30]);
     bench.press("G");
     assert_eq!(question(&bench).id, "tr-0960");
-    bench.press("g");
+    bench.press("gg");
     assert_eq!(question(&bench).id, "tr-0001");
     bench.press("<pgdn>");
     bench.says("▸ tr-0008");

@@ -61,7 +61,7 @@ fn an_unfinished_filter_keeps_the_last_meaning_and_says_what_is_missing() {
     bench.says("column 13: something to look for is missing here");
     bench.press(" question~fish");
     bench.says("column 23: a regex begins with /");
-    bench.press("<ctrl-w>question~/^where/");
+    bench.press("<ctrl-w>question~/^in which/");
     bench.says_not("column");
     let found = bench.state.data.lines();
     assert!(0 < found && found < 80);

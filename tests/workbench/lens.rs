@@ -27,7 +27,7 @@ fn every_layer_is_seen_cell_by_cell_and_a_tuned_lens_is_trained() {
     bench.press("hhj");
     assert_eq!((bench.state.lens.stream, bench.state.lens.place), (grid.streams - 2, place - 2));
     bench.says(&p(grid.streams - 2, place - 2));
-    bench.press("jjjg");
+    bench.press("jjjgg");
     assert_eq!((bench.state.lens.stream, bench.state.lens.place), (0, 0));
     bench.press("Gl");
     assert_eq!(bench.state.lens.place, grid.tokens.len() - 1);

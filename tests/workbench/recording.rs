@@ -45,7 +45,7 @@ fn a_session_with_runs_is_seen_again_screen_by_screen() {
     bench.press("jjj/kind:sea<enter><esc>2pa<enter>p+++Rt").press("ee a word<ctrl-s>u");
     bench.send(Message::Paste("pasted\u{1b}[31m".into()));
     // Scores, changes, another method, the lens, losses, another run beside it.
-    bench.press("4lllxdR").press("etyped<enter>").press("m<down><enter>yyLj<left>LoLo").press("c<enter>");
+    bench.press("4lllxdR").press("etyped<enter>").press("m<down><enter>UULj<left>LoLo").press("c<enter>");
     bench.send(Message::Resize(80, 24));
     bench.press("3hhhb<down><enter>").press("5jjd<enter>");
     bench.send(Message::Resize(200, 60));

@@ -154,9 +154,7 @@ impl Keymap {
                 }
             }
         }
-        for (binding, _) in read {
-            self.bind(binding);
-        }
+        self.bind(read.into_iter().map(|(binding, _)| binding).collect());
         self.bindings.retain(|binding| binding.command.is_some());
         problems
     }
@@ -237,7 +235,7 @@ mod tests {
         );
         assert_eq!(problems, [""; 0]);
         assert_eq!(keymap.keys(Pane::Data, Command::Filter), ["f", "g f"]);
-        assert_eq!(keymap.keys(Pane::Board, Command::Zoom), ["z", "x"]);
+        assert_eq!(keymap.keys(Pane::Board, Command::Zoom), ["x", "z"]);
     }
 
     #[test]

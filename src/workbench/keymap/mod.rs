@@ -107,10 +107,18 @@ impl Keymap {
         Self { bindings: Vec::new(), counts: Counts::default() }
     }
 
-    /// Adds a binding in the place of those that it makes unreachable.
-    fn bind(&mut self, binding: Binding) {
-        self.bindings.retain(|other| other.place != binding.place || !other.meets(&binding));
-        self.bindings.push(binding);
+    /// Adds bindings in the place of those that they make unreachable. Each stands before what does the same: hints and help
+    /// are shown in this order.
+    fn bind(&mut self, new: Vec<Binding>) {
+        let is_hidden = |old: &Binding| new.iter().any(|new| new.place == old.place && new.meets(old));
+        let old = std::mem::take(&mut self.bindings);
+        let like = |new: &Binding| old.iter().position(|old| old.place == new.place && old.command == new.command);
+        let mut placed: Vec<(usize, Binding)> =
+            new.iter().map(|new| (like(new).map_or(usize::MAX, |place| 2 * place), new.clone())).collect();
+        let stay = old.iter().enumerate().filter(|(_, old)| !is_hidden(old));
+        placed.extend(stay.map(|(place, old)| (2 * place + 1, old.clone())));
+        placed.sort_by_key(|(place, _)| *place);
+        self.bindings = placed.into_iter().map(|(_, binding)| binding).collect();
     }
 
     pub fn bindings(&self) -> impl Iterator<Item = (&Binding, Command)> {

@@ -122,7 +122,7 @@ fn status(state: &State, width: usize) -> Option<String> {
         140.. => {
             let (colours, glyphs) = (display.colours().short(), display.glyphs().name());
             let rate = display.forced.frame_rate.map_or_else(String::new, |rate| format!(" · {rate} fps"));
-            Some(format!("{} · {colours} · {glyphs}{rate} {traffic}", display.place().name()))
+            Some(format!(" {} · {colours} · {glyphs}{rate} {traffic}", display.place().name()))
         }
         100.. => Some(traffic),
         _ => None,

@@ -16,7 +16,6 @@ const MOST_REPEATS: usize = 200;
 
 /// A key, wherever it goes.
 pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
-    state.notice = None;
     if let Some(recorded) = &mut state.typing.recording {
         recorded.push(key);
     }

@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Position;
 
-use super::{data, focus, go, overlay};
+use super::{data, focus, go, overlay, runs};
 use crate::workbench::command::Command;
 use crate::workbench::layout;
 use crate::workbench::message::{Effect, Mouse, MouseDoes};
@@ -71,6 +71,15 @@ fn press(state: &mut State, at: Position) -> Vec<Effect> {
                 data::look(state)
             }
             _ => vec![],
+        },
+        Pane::Training => match layout::run_at(state, at) {
+            Some(run) => {
+                (state.runs.cursor, state.runs.follows_newest) = (run, false);
+                let mut effects = runs::ask_predictions(state);
+                effects.extend(super::attribution::ask(state));
+                effects
+            }
+            None => super::attribution::ask(state),
         },
         // A pane that was not looked at may have waited for that.
         _ => super::attribution::ask(state),

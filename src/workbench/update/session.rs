@@ -15,6 +15,7 @@ pub fn restore(state: &mut State, session: Option<Session>) -> Vec<Effect> {
     if let Some(session) = session {
         effects.extend(take(state, session));
     }
+    effects.push(load_theme(state, &state.theme_name));
     effects.extend([Effect::ListDatasets, Effect::OpenDataset(state.draft.dataset.clone())]);
     effects.extend(board::ask(state));
     effects
@@ -27,12 +28,11 @@ fn take(state: &mut State, session: Session) -> Vec<Effect> {
     // What was named on the command line has the last word.
     if state.theme_name == AUTO && session.theme != AUTO {
         state.theme_name.clone_from(&session.theme);
-        effects.push(load_theme(state, &state.theme_name));
     }
     let forced = state.display.forced.or(session.display);
     if forced != state.display.forced {
         state.display.forced = forced;
-        effects.extend([Effect::Suit, load_theme(state, &state.theme_name)]);
+        effects.push(Effect::Suit);
     }
     let runs = &session.runs;
     state.runs.awaited.clone_from(&runs.selected);

@@ -11,6 +11,7 @@ use crate::journal::StepEvent;
 use crate::runs::Run;
 use crate::training::Reduction;
 use crate::workbench::charts::origin;
+use crate::workbench::layout;
 use crate::workbench::loupe::UnderCursor;
 use crate::workbench::pane::Pane;
 use crate::workbench::state::State;
@@ -23,10 +24,10 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
         draw_empty(frame, inside, state, "no run yet · n trains a student on the present recipe · T starts the tour");
         return;
     };
-    // The chart has what the list and the numbers leave; a list of one line more than there are runs is no use.
+    // The chart has what the list and the numbers leave.
     let numbers = number_lines(state, run, inside.width);
     let height = (numbers.len() as u16).min(inside.height / 2);
-    let list = (state.runs.runs.len() as u16).clamp(1, (inside.height / 4).max(2));
+    let list = layout::runs_height(state, inside.height);
     let chart = inside.height.saturating_sub(height + list);
     charts::draw(frame, inside, Rect { height: chart, ..inside }, state, run);
     let below = Rect { y: inside.y + chart, height, ..inside };
@@ -135,7 +136,7 @@ fn draw_list(frame: &mut Frame, area: Rect, state: &State) {
     let height = usize::from(area.height);
     let listed = state.runs.listed();
     let cursor = listed.iter().position(|(place, _)| *place == state.runs.cursor).unwrap_or(0);
-    let offset = (cursor + 1).saturating_sub(height);
+    let offset = layout::runs_offset(cursor, area.height);
     for (line, (place, depth)) in listed.into_iter().skip(offset).take(height).enumerate() {
         let Some(run) = state.runs.runs.get(place) else { continue };
         let chosen = place == state.runs.cursor;

@@ -204,6 +204,9 @@ impl Vertical {
     }
 }
 
+/// Cells from a curve's mark to its next: closer ones would hide the line that they are on.
+const MARK_GAP: u16 = 5;
+
 impl Chart<'_> {
     pub fn render(&self, area: Rect, buffer: &mut Buffer) {
         let Some(plot) = plot(area) else { return };
@@ -232,6 +235,7 @@ impl Chart<'_> {
         let mut marks: Vec<(u16, u16, char, Style)> = Vec::new();
         for (series, columns) in self.series.iter().zip(&columns) {
             let mut before: Option<(usize, usize)> = None;
+            let mut marked: Option<u16> = None;
             let mut number = 0;
             for (x, column) in columns.iter().enumerate() {
                 let Some(column) = column else { continue };
@@ -248,7 +252,10 @@ impl Chart<'_> {
                 before = Some((x, y));
                 if let Some(mark) = series.mark.filter(|_| column.points > 0) {
                     let (x, y) = ((x / dots_wide) as u16, (y / dots_tall) as u16);
-                    marks.push((plot.x + x, plot.y + y, mark, series.style));
+                    if marked.is_none_or(|last| x >= last + MARK_GAP) {
+                        marks.push((plot.x + x, plot.y + y, mark, series.style));
+                        marked = Some(x);
+                    }
                 }
             }
         }
