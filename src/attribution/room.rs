@@ -18,6 +18,8 @@ const SHARE: u64 = 2;
 /// Room for tokens of one batch.
 pub struct Room {
     tokens: Cell<usize>,
+    /// Whether nobody waits for what goes through any more.
+    is_unwanted: Option<Box<dyn Fn() -> bool>>,
 }
 
 impl Room {
@@ -29,12 +31,17 @@ impl Room {
         };
         let bytes = memory::bytes_of_a_token(&decoder.architecture, most, decoder.ops(), decoder.dtype());
         let fits = free.map_or(usize::MAX, |free| (free / SHARE / bytes.max(1)) as usize);
-        Self { tokens: Cell::new(most.min(fits).max(1)) }
+        Self { tokens: Cell::new(most.min(fits).max(1)), is_unwanted: None }
     }
 
     /// Room for a number of tokens.
     pub fn of(tokens: usize) -> Self {
-        Self { tokens: Cell::new(tokens.max(1)) }
+        Self { tokens: Cell::new(tokens.max(1)), is_unwanted: None }
+    }
+
+    /// Asks before each batch whether it is still wanted. If not, the work ends in an error.
+    pub fn stop_when(&mut self, is_unwanted: impl Fn() -> bool + 'static) {
+        self.is_unwanted = Some(Box::new(is_unwanted));
     }
 
     /// Hands items on in batches whose sequences, padded to the longest, fit; one item at least, however long it is.
@@ -47,6 +54,9 @@ impl Room {
     ) -> Result<()> {
         let mut done = 0;
         while done < items.len() {
+            if self.is_unwanted.as_ref().is_some_and(|is_unwanted| is_unwanted()) {
+                candle_core::bail!("interrupted");
+            }
             let rest = &items[done..];
             let mut longest = 0;
             let fits = |(place, item): &(usize, &T)| {
@@ -98,6 +108,24 @@ mod tests {
     fn batches_fit_and_nothing_is_left_out() {
         let room = Room::of(10);
         assert_eq!(batches(&room, &[4, 4, 4, 12, 3, 3], 99).unwrap(), [vec![4, 4], vec![4], vec![12], vec![3, 3]]);
+    }
+
+    #[test]
+    fn nothing_goes_through_that_nobody_wants() {
+        let mut room = Room::of(4);
+        let asked = std::rc::Rc::new(Cell::new(0));
+        let counted = asked.clone();
+        room.stop_when(move || counted.replace(counted.get() + 1) == 2);
+        let mut done = 0;
+        let ended = room.batches(
+            &[4; 6],
+            |length| *length,
+            |batch| {
+                done += batch.len();
+                Ok(())
+            },
+        );
+        assert_eq!((ended.is_err(), done, asked.get()), (true, 2, 3));
     }
 
     #[test]

@@ -105,8 +105,8 @@ enum Command {
     Keys(keys::KeysArgs),
     Demo(demo::DemoArgs),
     Replay(replay::ReplayArgs),
-    /// What this machine and this terminal can do
-    #[command(after_help = "Examples:\n  afterthought doctor\n  afterthought doctor --json | jq .devices")]
+    /// What this machine and this terminal can do, and what is wrong in the project
+    #[command(after_help = doctor::EXAMPLES)]
     Doctor,
     /// Print the completions of a shell
     #[command(

@@ -81,6 +81,16 @@ impl Edits {
         Ok(edits)
     }
 
+    /// The numbers of the lines, from 1, that can't be read and count as no edits.
+    pub fn unreadable_lines(path: &Path) -> Result<Vec<usize>, FileError> {
+        let text = match files::read_to_string(path) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => String::new(),
+            text => text?,
+        };
+        let is_bad = |line: &str| !line.trim().is_empty() && serde_json::from_str::<Record>(line).is_err();
+        Ok(text.lines().enumerate().filter(|(_, line)| is_bad(line)).map(|(place, _)| place + 1).collect())
+    }
+
     /// The log itself.
     pub fn path(&self) -> &Path {
         &self.path

@@ -111,8 +111,11 @@ impl Report {
     }
 }
 
-/// Reads all splits and sources. `progress` is told how many rows were read.
-pub fn validate(dataset: &Dataset, progress: &mut dyn FnMut(u64)) -> Result<Report, CorpusError> {
+/// Is told how many rows were read, and may break off.
+type Progress<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+
+/// Reads all splits and sources. `progress` is told how many rows were read; it may break off, and there is no report then.
+pub fn validate(dataset: &Dataset, progress: Progress) -> Result<Option<Report>, CorpusError> {
     let report = Report {
         dataset: dataset.name().into(),
         splits: Vec::new(),
@@ -124,14 +127,18 @@ pub fn validate(dataset: &Dataset, progress: &mut dyn FnMut(u64)) -> Result<Repo
     let mut check =
         Check { dataset, report, splits: Vec::new(), questions: HashMap::new(), rows: HashMap::new(), read: 0 };
     for name in dataset.split_names() {
-        check.split(name, !source_files.is_empty(), progress)?;
+        if check.split(name, !source_files.is_empty(), progress)?.is_break() {
+            return Ok(None);
+        }
     }
     for (name, path) in &source_files {
-        check.source(name, path, progress)?;
+        if check.source(name, path, progress)?.is_break() {
+            return Ok(None);
+        }
     }
     let mut report = check.report;
     report.problems.sort_by_key(|problem| problem.kind);
-    Ok(report)
+    Ok(Some(report))
 }
 
 /// Where a question stood first.
@@ -152,13 +159,14 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn split(&mut self, name: &str, join: bool, progress: &mut dyn FnMut(u64)) -> Result<(), CorpusError> {
+    fn split(&mut self, name: &str, join: bool, progress: Progress) -> Result<ControlFlow<()>, CorpusError> {
         let split = self.dataset.split(name)?;
         let file = file_of(self.dataset, name);
         let place = self.splits.len() as u16;
         self.splits.push((split.clone(), file.clone()));
         let mut counts = Counts::default();
         let mut ids: HashMap<u64, u32> = HashMap::new();
+        let mut flow = ControlFlow::Continue(());
         split.visit(0, DEFAULT_SOURCE, |row| {
             let Row { number, line, example } = row;
             match example {
@@ -182,18 +190,16 @@ impl Check<'_> {
                     self.add(&Here { file: &error.path, line, id: None }, Kind::UnreadableRow, error.problem.clone());
                 }
             }
-            self.tick(progress);
-            ControlFlow::Continue(())
+            flow = self.tick(progress);
+            flow
         })?;
         self.report.splits.push((name.into(), counts));
-        Ok(())
+        Ok(flow)
     }
 
-    fn tick(&mut self, progress: &mut dyn FnMut(u64)) {
+    fn tick(&mut self, progress: Progress) -> ControlFlow<()> {
         self.read += 1;
-        if self.read.is_multiple_of(PROGRESS_EVERY as u64) {
-            progress(self.read);
-        }
+        if self.read.is_multiple_of(PROGRESS_EVERY as u64) { progress(self.read) } else { ControlFlow::Continue(()) }
     }
 
     fn add(&mut self, here: &Here, kind: Kind, problem: String) {
@@ -262,14 +268,19 @@ impl Check<'_> {
     }
 
     /// The rationales of a source, as edited.
-    fn source(&mut self, name: &str, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<(), CorpusError> {
+    fn source(&mut self, name: &str, path: &Path, progress: Progress) -> Result<ControlFlow<()>, CorpusError> {
         let edits = self.dataset.edits().clone();
         let mut edited: HashSet<String> =
             edits.targets().filter(|target| target.source == name).map(|target| target.id.clone()).collect();
         let mut count = 0;
+        let mut flow = ControlFlow::Continue(());
         spool::read_rationales(path, |line, rationale| {
+            // The file is read to its end all the same, which is quick beside looking at what it says.
+            if flow.is_break() {
+                return;
+            }
             count += usize::from(rationale.is_ok());
-            self.tick(progress);
+            flow = self.tick(progress);
             match rationale {
                 Ok(mut rationale) => {
                     let row = self.rows.get(&fingerprint(&rationale.id)).copied();
@@ -288,7 +299,7 @@ impl Check<'_> {
             }
         })?;
         self.report.sources.insert(name.into(), count);
-        Ok(())
+        Ok(flow)
     }
 
     fn rationale(&mut self, here: &Here, rationale: &SourceRationale, row: Option<(u16, u32)>) {
@@ -439,7 +450,7 @@ mod tests {
     }
 
     fn found(dataset: &Dataset) -> Vec<(Kind, usize, String)> {
-        let report = validate(dataset, &mut |_| {}).unwrap();
+        let report = validate(dataset, &mut |_| ControlFlow::Continue(())).unwrap().unwrap();
         report.problems.into_iter().map(|problem| (problem.kind, problem.line, problem.problem)).collect()
     }
 
@@ -451,8 +462,21 @@ mod tests {
             row("q1", "Why?", XYZ, "A", "Because  of this.") + &row("q2", "How?", XYZ, "B", "Lines\nof thought.");
         let (_dir, dataset) = dataset(&[("train.jsonl", rows), ("test.jsonl", row("q1", "When?", XYZ, "C", "So."))]);
         assert_eq!(found(&dataset), []);
-        let report = validate(&dataset, &mut |_| {}).unwrap();
+        let report = validate(&dataset, &mut |_| ControlFlow::Continue(())).unwrap().unwrap();
         assert_eq!((report.splits[0].1.examples, report.splits[0].1.rationales, report.has_errors()), (2, 2, false));
+    }
+
+    #[test]
+    fn a_check_that_nobody_waits_for_ends_early() {
+        let rows: String = (0..5000).map(|n| row(&format!("q{n}"), "Why?", XYZ, "A", "So.")).collect();
+        let (_dir, dataset) = dataset(&[("train.jsonl", rows)]);
+        let mut heard = 0;
+        let report = validate(&dataset, &mut |read| {
+            heard = read;
+            ControlFlow::Break(())
+        });
+        assert!(report.unwrap().is_none());
+        assert_eq!(heard, PROGRESS_EVERY as u64);
     }
 
     #[test]
@@ -490,7 +514,7 @@ mod tests {
             assert!(problem.2.contains(text), "{problem:?}");
         }
         assert_eq!(problems.len(), expected.len());
-        let report = validate(&dataset, &mut |_| {}).unwrap();
+        let report = validate(&dataset, &mut |_| ControlFlow::Continue(())).unwrap().unwrap();
         assert!(report.has_errors());
         assert_eq!(report.problems[1].file, dir.path().join("train.jsonl"));
         assert_eq!(report.problems[1].id.as_deref(), Some("q1"));
@@ -520,7 +544,8 @@ mod tests {
             (Kind::StrayRationale, 2),
         ];
         assert_eq!(kinds, expected);
-        assert_eq!(validate(&dataset, &mut |_| {}).unwrap().sources["llama"], 3);
+        let report = validate(&dataset, &mut |_| ControlFlow::Continue(())).unwrap().unwrap();
+        assert_eq!(report.sources["llama"], 3);
     }
 
     #[test]

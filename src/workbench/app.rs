@@ -120,6 +120,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         is_light,
         // A demo begins at its beginning.
         is_fresh: options.is_fresh || options.demo.is_some(),
+        shows_hints: options.demo.is_none(),
     };
     install_panic_hook();
     // Half the cores for what the panes ask for; the runs need theirs.
@@ -351,11 +352,14 @@ impl App {
     /// Takes a message in, and into the recording.
     fn update(&mut self, message: Message) -> Vec<Effect> {
         let recorded = self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.add(&message));
-        let effects = update::update(&mut self.state, message);
+        let mut effects = update::update(&mut self.state, message);
         if let Err(error) = recorded {
             // The work goes on.
             self.recorder = None;
             update::update(&mut self.state, Message::Say(Notice::error(error)));
+        }
+        if self.state.log.is_new() {
+            effects.extend(self.update(Message::Told { time: crate::journal::now() }));
         }
         effects
     }

@@ -9,8 +9,10 @@ use super::attribution::{Attributed, Looked};
 use super::board::Shown as BoardShown;
 use super::browse::{Place, Reply, Request};
 use super::demo::Script;
+use super::jobs::Job;
 use super::lens::SeenThrough;
 use super::loupe::{LossQuestion, Lossy};
+use super::messages::{Said, Tail};
 use super::recording::{key, whole};
 use super::session::Session;
 use super::state::{EditTarget, Notice, Opened, Shown};
@@ -92,8 +94,6 @@ pub enum Message {
         generation: u64,
         result: Box<Result<SeenThrough, String>>,
     },
-    /// How far the training of a lens is.
-    LensTraining(String),
     LensTrained {
         run: Looked,
         result: Result<String, String>,
@@ -154,6 +154,18 @@ pub enum Message {
     Themes(Vec<String>),
     Theme(Box<Theme>),
     Say(Notice),
+    /// The time, for what was said since it was last told.
+    Told {
+        time: String,
+    },
+    /// The end of a log.
+    LogRead(Tail),
+    /// How far something is that lasts.
+    Job(Box<Job>),
+    JobEnded {
+        id: u64,
+        is_cancelled: bool,
+    },
     /// A demo begins.
     DemoBegins(Box<Script>),
     /// So many milliseconds of a demo went by.
@@ -302,6 +314,14 @@ pub enum Effect {
     },
     StartTour,
     CheckData(String),
+    /// Asks work that is listed as a job to end.
+    CancelJob(u64),
+    /// Appends to the workbench's log.
+    WriteLog(Vec<Said>),
+    /// The last lines of a log within the project.
+    ReadLog {
+        path: PathBuf,
+    },
     LoadTheme {
         name: String,
         colours: Colours,

@@ -9,6 +9,7 @@ use super::attribution::{Looked, Scale};
 use super::board::{Shown, Sort};
 use super::charts::{Metric, Smoothing};
 use super::display::Forced;
+use super::hints::Hints;
 use super::layout::Split;
 use super::pane::Pane;
 use super::state::{Curve, DataView, State};
@@ -43,6 +44,8 @@ pub struct Session {
     pub charts: ChartsPart,
     pub attribution: AttributionPart,
     pub board: BoardPart,
+    #[serde(default)]
+    pub hints: Hints,
 }
 
 /// Of the data pane.
@@ -226,6 +229,7 @@ impl Session {
                 baselines: state.board.baselines.clone(),
                 cursor: state.board.cursor,
             },
+            hints: state.hints.clone(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that the screen shows, as plain data. No pane reads a file or touches a tensor.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 
 use ratatui_textarea::TextArea;
 use serde::{Deserialize, Serialize};
@@ -13,11 +14,14 @@ use super::charts::origin;
 use super::demo::Demo;
 use super::display::{Display, Forced};
 use super::dump::Format;
+use super::hints::Hints;
+use super::jobs::JobsView;
 use super::keymap::Keymap;
 use super::layout::{Border, Split};
 pub use super::lens::LensView;
 pub use super::loupe::LoupeView;
 use super::message::ForkPoint;
+use super::messages::{Log, MessagesView};
 use super::pane::Pane;
 use super::recording::whole;
 use super::session::Session;
@@ -52,7 +56,11 @@ pub struct State {
     /// An edit that the user is asked about throwing away.
     pub kept_editor: Option<Box<Editor>>,
     pub notice: Option<Notice>,
-    pub log: Vec<Notice>,
+    pub log: Log,
+    pub jobs: JobsView,
+    pub hints: Hints,
+    /// Whether there is somebody to give hints to: a recording that is shown again has none.
+    pub shows_hints: bool,
     pub data: DataView,
     pub recipe: RecipeView,
     pub runs: RunsView,
@@ -93,15 +101,39 @@ pub struct State {
 pub struct Notice {
     pub text: String,
     pub is_error: bool,
+    /// What an error comes from, the nearest cause first.
+    #[serde(default)]
+    pub causes: Vec<String>,
+    /// The file that says more, within the project.
+    #[serde(default)]
+    pub more: Option<PathBuf>,
 }
 
 impl Notice {
     pub fn info(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_error: false }
+        Self { text: text.into(), is_error: false, causes: Vec::new(), more: None }
     }
 
     pub fn error(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_error: true }
+        Self { text: text.into(), is_error: true, causes: Vec::new(), more: None }
+    }
+
+    /// An error with its causes. Those that an error shows in its own text are not said twice.
+    pub fn of(error: &anyhow::Error) -> Self {
+        let mut notice = Self::error(error.to_string());
+        let mut said = notice.text.clone();
+        for cause in error.chain().skip(1).map(ToString::to_string) {
+            if !said.contains(&cause) {
+                said.push_str(&cause);
+                notice.causes.push(cause);
+            }
+        }
+        notice
+    }
+
+    /// The same, and where more stands.
+    pub fn with_more(self, path: PathBuf) -> Self {
+        Self { more: Some(path), ..self }
     }
 }
 
@@ -339,9 +371,9 @@ pub enum Overlay {
     Help {
         scroll: usize,
     },
-    Messages {
-        scroll: usize,
-    },
+    Messages(MessagesView),
+    /// What is under way; the cursor is in [`State::jobs`].
+    Jobs,
     Page {
         title: String,
         lines: Vec<String>,
@@ -478,7 +510,10 @@ impl State {
             overlay: None,
             kept_editor: None,
             notice: None,
-            log: Vec::new(),
+            log: Log::default(),
+            jobs: JobsView::default(),
+            hints: Hints::default(),
+            shows_hints: false,
             data: DataView { split: "train".into(), ..DataView::default() },
             recipe: RecipeView::default(),
             runs: RunsView {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use afterthought::workbench::effects::Services;
 use afterthought::workbench::effects::watch::Watch;
+use afterthought::workbench::effects::work::Work;
 use afterthought::workbench::message::{Effect, Message};
 use afterthought::workbench::recording::{Header, Recorder};
 use afterthought::workbench::state::State;
@@ -55,6 +56,7 @@ impl Bench {
             display: Default::default(),
             is_light: None,
             is_fresh: false,
+            shows_hints: false,
         };
         let state = header.state();
         let mut bench = Self {
@@ -70,6 +72,8 @@ impl Bench {
                         | Effect::Redraw
                         | Effect::Suspend
                         | Effect::Copy(_)
+                        | Effect::CancelJob(_)
+                        | Effect::Control { .. }
                         | Effect::Notify(_)
                         | Effect::Suit
                         | Effect::StartRun(_)
@@ -138,9 +142,8 @@ impl Bench {
                     self.outside.push(effect);
                     continue;
                 }
-                self.services.supersede(&effect);
                 let mut messages = Vec::new();
-                self.services.perform(effect, &mut |message| messages.push(message));
+                self.services.perform(effect, &Work::default(), &mut |message| messages.push(message));
                 for message in messages {
                     next.extend(self.update(message));
                 }

@@ -6,6 +6,7 @@ mod charts;
 mod comparing;
 mod demo;
 mod finding;
+mod jobs;
 mod lens;
 mod loupe;
 mod recipes;

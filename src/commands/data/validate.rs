@@ -1,9 +1,11 @@
 //! `afterthought data validate`.
 
+use std::ops::ControlFlow;
+
 use clap::Args;
 
 use super::super::Context;
-use super::super::output::print;
+use super::super::output::{Interrupted, print};
 use super::grouped;
 use crate::corpus::validate::{Kind, Problem, Report, validate};
 use crate::text;
@@ -38,8 +40,10 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     let report = validate(&dataset, &mut |read| {
         bar.set_length(bar.length().unwrap_or(0).max(read));
         bar.set_position(read);
+        ControlFlow::Continue(())
     })?;
     bar.finish_and_clear();
+    let Some(report) = report else { return Err(Interrupted.into()) };
     if context.json {
         context.print_json(&report)?
     } else {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use candle_core::Device;
 
 use super::Services;
+use super::work::Work;
 use crate::attribution::what_if::{WhatIf, likelihoods, shares, what_if};
 use crate::corpus::Dataset;
 use crate::rationale::{Borrowed, Placement};
@@ -41,12 +42,14 @@ impl Kept {
 }
 
 impl Services {
-    pub(super) fn attribute(&self, request: &AttributeRequest) -> anyhow::Result<Attributed> {
+    pub(super) fn attribute(&self, request: &AttributeRequest, work: &Work) -> anyhow::Result<Attributed> {
         let AttributeRequest { looked, example, asked, .. } = request;
         let student = self.student(looked, &self.dataset(&request.dataset)?)?;
         let trained = &student.trained;
         let renderer = trained.reading(&request.source);
-        let attributor = trained.attributor(&renderer, asked, prepare::free_memory(&Device::Cpu));
+        let mut attributor = trained.attributor(&renderer, asked, prepare::free_memory(&Device::Cpu));
+        let wanted = work.clone();
+        attributor.room.stop_when(move || wanted.is_unwanted());
         let found = attributor.one(example)?;
         let labels = example.choices.iter().map(|choice| renderer.label_ids(choice)).collect::<Result<Vec<_>, _>>()?;
         let context = renderer.prompt_with_rationale(example, Borrowed::default())?.ids();

@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Send, Services, fail};
+use super::work::Work;
+use super::{Send, Services, failed};
 use crate::corpus::Example;
 use crate::corpus::counterpart::Index;
 use crate::corpus::duplicates;
@@ -32,7 +32,7 @@ type Loaded = Vec<(usize, Result<Example, String>)>;
 
 impl Services {
     /// Reports the number of rows, again and again while the index grows.
-    pub(super) fn count(&self, dataset: &str, split: &str, send: Send) -> anyhow::Result<()> {
+    pub(super) fn count(&self, dataset: &str, split: &str, work: &Work, send: Send) -> anyhow::Result<()> {
         let opened = self.dataset(dataset)?.split(split)?;
         let mut last = None;
         loop {
@@ -41,7 +41,8 @@ impl Services {
                 send(Message::Counted { dataset: dataset.into(), split: split.into(), count });
                 last = Some(count);
             }
-            if count.complete {
+            work.reached(count.rows, None);
+            if count.complete || work.is_unwanted() {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(150));
@@ -67,7 +68,7 @@ impl Services {
     }
 
     /// Finds the rows that match, and puts them in order.
-    pub(super) fn find(&self, request: FindRequest, send: Send) -> anyhow::Result<()> {
+    pub(super) fn find(&self, request: FindRequest, work: &Work, send: Send) -> anyhow::Result<()> {
         let FindRequest { generation, place, filter, sort, from } = request;
         let split = self.dataset(&place.dataset)?.split(&place.split)?;
         let filter = filter.with_edits(split.edits(&place.source));
@@ -90,7 +91,8 @@ impl Services {
                 sorter.push(row.number, &value);
             }
             if scanned % FIND_EVERY == 0 {
-                if self.newest_search.load(Ordering::Relaxed) > generation {
+                work.reached(scanned, Some(split.count().rows));
+                if work.is_unwanted() {
                     stopped = true;
                     return ControlFlow::Break(());
                 }
@@ -112,38 +114,38 @@ impl Services {
     }
 
     /// Answers a question of the data pane.
-    pub(super) fn browse(&self, request: Request, send: Send) {
-        if let Err(error) = self.answer(request, send) {
-            send(fail(error));
+    pub(super) fn browse(&self, request: Request, work: &Work, send: Send) {
+        if let Err(error) = self.answer(request, work, send) {
+            send(failed(error));
         }
     }
 
-    fn answer(&self, request: Request, send: Send) -> anyhow::Result<()> {
+    fn answer(&self, request: Request, work: &Work, send: Send) -> anyhow::Result<()> {
         let Request { generation, place, ask } = request;
         match ask {
             Ask::Watch => self.look_at(place, send),
             Ask::Jump(id) => {
-                let found = self.where_is(generation, &place, &id, send)?;
+                let found = self.where_is(generation, &place, &id, work, send)?;
                 if let Some(found) = found {
                     send(Message::Browsed(Reply::Jumped { generation, wanted: id, found }));
                 }
                 Ok(())
             }
             Ask::Histogram { field, filter, bins } => {
-                let found = self.histogram(generation, &place, *filter, &field, bins, send)?;
+                let found = self.histogram(&place, *filter, &field, bins, work)?;
                 if let Some(found) = found {
                     send(Message::Browsed(Reply::Histogram { generation, found: Box::new(found) }));
                 }
                 Ok(())
             }
-            Ask::Duplicates => self.duplicates(generation, &place, send),
+            Ask::Duplicates => self.duplicates(generation, &place, work, send),
             Ask::Counterpart { other, example } => {
-                let Some(index) = self.questions_of(generation, &other, send)? else { return Ok(()) };
+                let Some(index) = self.questions_of(generation, &other, work, send)? else { return Ok(()) };
                 let found = index.find(&self.dataset(&other)?, &example, &place.source)?.map(Box::new);
                 send(Message::Browsed(Reply::Counterpart { generation, found }));
                 Ok(())
             }
-            Ask::Mark(filter) => self.ids_of(generation, place, *filter, send),
+            Ask::Mark(filter) => self.ids_of(place, *filter, work, send),
             Ask::SaveMarks { path, ids } => {
                 let path = self.project.join(path);
                 if path.exists() {
@@ -176,7 +178,14 @@ impl Services {
     }
 
     /// The row of an id; `None` when another one was asked for meanwhile.
-    fn where_is(&self, generation: u64, place: &Place, id: &str, send: Send) -> anyhow::Result<Option<Found>> {
+    fn where_is(
+        &self,
+        generation: u64,
+        place: &Place,
+        id: &str,
+        work: &Work,
+        send: Send,
+    ) -> anyhow::Result<Option<Found>> {
         let split = self.dataset(&place.dataset)?.split(&place.split)?;
         let lower = id.to_lowercase();
         let (mut exact, mut beginning, mut stopped) = (None, None, false);
@@ -200,7 +209,8 @@ impl Services {
                 }
             }
             if row.number % FIND_EVERY == 0 {
-                stopped = self.is_superseded(Kind::Jump, generation);
+                work.reached(row.number, Some(split.count().rows));
+                stopped = work.is_unwanted();
                 self.tell(&mut said, Kind::Jump, generation, send, || {
                     format!("looking for {} · {} rows read", text::line(id), row.number)
                 });
@@ -215,7 +225,7 @@ impl Services {
     }
 
     /// The ids of the rows that match.
-    fn ids_of(&self, generation: u64, place: Place, filter: Filter, send: Send) -> anyhow::Result<()> {
+    fn ids_of(&self, place: Place, filter: Filter, work: &Work, send: Send) -> anyhow::Result<()> {
         let split = self.dataset(&place.dataset)?.split(&place.split)?;
         let filter = filter.with_edits(split.edits(&place.source));
         let (mut ids, mut is_cut, mut stopped) = (Vec::new(), false, false);
@@ -228,7 +238,10 @@ impl Services {
                     ids.push(example.id);
                 }
             }
-            stopped = row.number % FIND_EVERY == 0 && self.is_superseded(Kind::Mark, generation);
+            if row.number % FIND_EVERY == 0 {
+                work.reached(row.number, Some(split.count().rows));
+                stopped = work.is_unwanted();
+            }
             if is_cut || stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         if !stopped {
@@ -240,17 +253,16 @@ impl Services {
     /// How the values of a field are spread; `None` when another one was asked for meanwhile.
     fn histogram(
         &self,
-        generation: u64,
         place: &Place,
         filter: Filter,
         field: &Field,
         bins: usize,
-        send: Send,
+        work: &Work,
     ) -> anyhow::Result<Option<Histogram>> {
         let split = self.dataset(&place.dataset)?.split(&place.split)?;
         let filter = filter.with_edits(split.edits(&place.source));
         let mut tally = Tally::default();
-        let (mut said, mut stopped) = (Instant::now(), false);
+        let mut stopped = false;
         split.visit(0, &place.source, |row| {
             match &row.example {
                 Ok(example) if filter.matches(row.number, example) => {
@@ -260,10 +272,8 @@ impl Services {
                 _ => {}
             }
             if row.number % FIND_EVERY == 0 {
-                stopped = self.is_superseded(Kind::Histogram, generation);
-                self.tell(&mut said, Kind::Histogram, generation, send, || {
-                    format!("counting {field} · {} rows read", row.number)
-                });
+                work.reached(row.number, Some(split.count().rows));
+                stopped = work.is_unwanted();
             }
             if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -271,15 +281,16 @@ impl Services {
     }
 
     /// Looks for questions that stand twice in a data set.
-    fn duplicates(&self, generation: u64, place: &Place, send: Send) -> anyhow::Result<()> {
+    fn duplicates(&self, generation: u64, place: &Place, work: &Work, send: Send) -> anyhow::Result<()> {
         let dataset = self.dataset(&place.dataset)?;
         let mut said = Instant::now();
         let report = duplicates::find(&dataset, duplicates::THRESHOLD, &mut |what, done| {
             self.tell(&mut said, Kind::Duplicates, generation, send, || {
                 format!("looking for duplicates · {done} {what}")
             });
-            let stopped = self.is_superseded(Kind::Duplicates, generation);
-            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            work.reached(done, None);
+            work.say(what.to_owned());
+            if work.is_unwanted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         if let Some(report) = report {
             send(Message::Browsed(Reply::Duplicates { generation, report: Box::new(report) }));
@@ -288,7 +299,7 @@ impl Services {
     }
 
     /// Where the questions of a data set are; the second time it is free.
-    fn questions_of(&self, generation: u64, name: &str, send: Send) -> anyhow::Result<Option<Arc<Index>>> {
+    fn questions_of(&self, generation: u64, name: &str, work: &Work, send: Send) -> anyhow::Result<Option<Arc<Index>>> {
         let known = || self.questions.lock().unwrap_or_else(|poison| poison.into_inner());
         if let Some(index) = known().get(name) {
             return Ok(Some(index.clone()));
@@ -297,7 +308,8 @@ impl Services {
         // Who steps on to another question wants the same index.
         let index = Index::of(&self.dataset(name)?, &mut |read| {
             self.tell(&mut said, Kind::Counterpart, generation, send, || format!("reading {name} · {read} rows"));
-            true
+            work.reached(read, None);
+            !work.is_cancelled()
         })?;
         let Some(index) = index.map(Arc::new) else { return Ok(None) };
         known().insert(name.into(), index.clone());

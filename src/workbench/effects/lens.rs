@@ -1,31 +1,27 @@
 //! Looking through lenses, and training them.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
-use super::{Send, Services};
+use super::Services;
+use super::work::Work;
 use crate::attribution::lens::{Progress, Settings};
 use crate::runs::lenses::{self, Wanted, Which};
 use crate::runs::{RunDirectory, prepare};
 use crate::training::checkpoint;
 use crate::workbench::attribution::Looked;
 use crate::workbench::lens::SeenThrough;
-use crate::workbench::message::{LensRequest, Message};
-
-/// Time between two reports of the training.
-const SAY_EVERY: Duration = Duration::from_millis(500);
+use crate::workbench::message::LensRequest;
 
 impl Services {
-    pub(super) fn look(&self, request: &LensRequest) -> anyhow::Result<SeenThrough> {
-        let LensRequest { generation, looked, dataset, split, row, example, which } = request;
+    pub(super) fn look(&self, request: &LensRequest, work: &Work) -> anyhow::Result<SeenThrough> {
+        let LensRequest { looked, dataset, split, row, example, which, .. } = request;
         let dataset = self.dataset(dataset)?;
         let student = self.student(looked, &dataset)?;
         let trained = &student.trained;
         let lens = lenses::load(trained, *which)?;
-        let mut on_progress = |_, _| {
-            let is_wanted = self.newest_lens.load(Ordering::Relaxed) <= *generation;
-            if is_wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let mut on_progress = |done, all| {
+            work.reached(done, Some(all));
+            if work.is_unwanted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let split = dataset.split(split)?;
         let grid = lenses::look(&self.project, trained, &lens, (&split, *row), example, &mut on_progress)?;
@@ -39,20 +35,17 @@ impl Services {
         })
     }
 
-    /// Trains the tuned lens of a run's student on the rows that the run was trained on.
-    pub(super) fn train_lens(&self, looked: &Looked, send: Send) -> anyhow::Result<String> {
+    /// Trains the tuned lens of a run's student on the rows that the run was trained on. Asking for another student's lens
+    /// does not end it, only who cancels it does.
+    pub(super) fn train_lens(&self, looked: &Looked, work: &Work) -> anyhow::Result<String> {
         let run = RunDirectory::find(&self.project, &looked.run)?;
         let dataset = self.dataset(&run.spec()?.dataset)?;
         let student = self.student(looked, &dataset)?;
         let trained = &student.trained;
-        let mut said = Instant::now();
         let mut on_progress = |progress: &Progress| {
-            if said.elapsed() > SAY_EVERY {
-                said = Instant::now();
-                let Progress { step, steps, divergence } = progress;
-                send(Message::LensTraining(format!("tuned lens: step {step} of {steps}, KL {divergence:.3}")));
-            }
-            ControlFlow::Continue(())
+            work.reached(progress.step, Some(progress.steps));
+            work.say(format!("KL {:.3}", progress.divergence));
+            if work.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let settings = Settings::default();
         let wanted = Wanted { project: &self.project, dataset: &dataset, split: prepare::TRAIN, settings };

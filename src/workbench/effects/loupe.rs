@@ -3,6 +3,7 @@
 use candle_core::Device;
 
 use super::Services;
+use super::work::Work;
 use crate::evaluation::token_losses::ExampleLosses;
 use crate::runs::RunDirectory;
 use crate::runs::batch::{StepBatch, TrainingOrder};
@@ -13,12 +14,14 @@ use crate::workbench::loupe::{LossQuestion, Lossy};
 use crate::workbench::message::BatchRequest;
 
 impl Services {
-    pub(super) fn read_batch(&self, request: &BatchRequest) -> anyhow::Result<StepBatch> {
+    pub(super) fn read_batch(&self, request: &BatchRequest, work: &Work) -> anyhow::Result<StepBatch> {
         let run = RunDirectory::exactly(&self.project, &request.run)?;
         let history = run.read()?.history;
-        let mut order = TrainingOrder::read(&self.project, &run, &mut |_, _| {})?;
+        let mut order = TrainingOrder::read(&self.project, &run, &mut |done, all| {
+            work.reached(done as usize, Some(all as usize));
+        })?;
         let mut batch = order.step(request.step, &history)?;
-        order.measure(&self.project, &mut batch, &Device::Cpu, &mut |_, _| {})?;
+        order.measure(&self.project, &mut batch, &Device::Cpu, &mut |done, all| work.reached(done, Some(all)))?;
         Ok(batch)
     }
 

@@ -3,21 +3,24 @@
 
 mod attribution;
 mod board;
+pub mod caught;
 mod data;
 mod dump;
 mod fork;
 pub mod lanes;
 mod lens;
+mod log;
 mod loupe;
 pub mod session;
+mod unanswered;
 pub mod watch;
+pub mod work;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::browse::Kind;
 use super::message::{Effect, Message};
 use super::state::Notice;
 use super::state::{EditTarget, Opened, Shown};
@@ -31,6 +34,7 @@ use crate::rationale::Placement;
 use crate::runs::preview::{Reading, preview};
 use crate::runs::{RunDirectory, RunSpec, control, prepare, spawn};
 use crate::studies::{Study, tour};
+use work::Work;
 
 /// Problems of each kind that a check lists.
 const SHOWN_PROBLEMS: usize = 5;
@@ -47,10 +51,6 @@ pub struct Services {
     readings: Mutex<HashMap<(String, String, String), Reading>>,
     /// The students that were looked into last.
     students: attribution::Students,
-    /// The newest question of each kind; answers to older ones need not be finished.
-    newest_search: AtomicU64,
-    newest_lens: AtomicU64,
-    newest_browsing: Mutex<HashMap<Kind, u64>>,
     /// Where the questions of the data sets are that were put beside another.
     questions: Mutex<HashMap<String, Arc<Index>>>,
 }
@@ -63,37 +63,13 @@ impl Services {
             datasets: Mutex::default(),
             readings: Mutex::default(),
             students: attribution::Students::default(),
-            newest_search: AtomicU64::new(0),
-            newest_lens: AtomicU64::new(0),
-            newest_browsing: Mutex::default(),
             questions: Mutex::default(),
         }
     }
 
-    /// Tells a running search that nobody waits for it any more.
-    pub fn supersede(&self, effect: &Effect) {
-        match effect {
-            Effect::Find(request) => self.newest_search.store(request.generation, Ordering::Relaxed),
-            Effect::StopSearch { generation } => self.newest_search.store(*generation, Ordering::Relaxed),
-            Effect::Browse(request) => {
-                let mut newest = self.newest_browsing.lock().unwrap_or_else(|poison| poison.into_inner());
-                newest.insert(request.kind(), request.generation);
-            }
-            _ => {}
-        }
-        if let Effect::ReadLens(request) = effect {
-            self.newest_lens.store(request.generation, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the data pane asked something newer of this kind.
-    fn is_superseded(&self, kind: Kind, generation: u64) -> bool {
-        let newest = self.newest_browsing.lock().unwrap_or_else(|poison| poison.into_inner());
-        newest.get(&kind).is_some_and(|newest| *newest > generation)
-    }
-
-    /// Does what was asked. Nothing here may panic on what it finds; the answer then is a notice.
-    pub fn perform(&self, effect: Effect, send: Send) {
+    /// Does what was asked, telling `work` how far it is. Nothing here may panic on what it finds; the answer then is a
+    /// notice.
+    pub fn perform(&self, effect: Effect, work: &Work, send: Send) {
         match effect {
             Effect::LoadKeymaps => {
                 let found = self.keymaps(send);
@@ -102,7 +78,7 @@ impl Services {
             Effect::LoadSession => self.load_session(send),
             Effect::SaveSession(session) => {
                 if let Err(error) = session::save(&self.project, &session) {
-                    send(fail(error));
+                    send(failed(error));
                 }
             }
             Effect::ListDatasets => {
@@ -111,46 +87,53 @@ impl Services {
             }
             Effect::OpenDataset(name) => match self.open(&name) {
                 Ok(opened) => send(Message::Opened(opened)),
-                Err(error) => send(fail(error)),
+                Err(error) => send(failed(error)),
             },
             Effect::Count { dataset, split } => {
-                if let Err(error) = self.count(&dataset, &split, send) {
-                    send(fail(error));
+                if let Err(error) = self.count(&dataset, &split, work, send) {
+                    send(failed(error));
                 }
             }
             Effect::LoadRows { generation, dataset, split, source, rows } => {
                 match self.load_rows(&dataset, &split, &source, &rows) {
                     Ok((rows, count)) => send(Message::Rows { generation, rows, count }),
-                    Err(error) => send(fail(error)),
+                    Err(error) => send(failed(error)),
                 }
             }
             Effect::Find(request) => {
-                if let Err(error) = self.find(*request, send) {
-                    send(fail(error));
+                if let Err(error) = self.find(*request, work, send) {
+                    send(failed(error));
                 }
             }
             Effect::StopSearch { .. } => {}
-            Effect::Browse(request) => self.browse(*request, send),
+            Effect::Browse(request) => self.browse(*request, work, send),
             Effect::Preview { generation, spec, split, place, example } => {
                 let result = self.preview(&spec, &split, place, &example).map_err(|error| error.to_string());
                 send(Message::Previewed { generation, result });
             }
             Effect::Attribute(request) => {
                 let generation = request.generation;
-                let result = self.attribute(&request).map_err(|error| error.to_string());
-                send(Message::Attributed { generation, result: Box::new(result) });
+                let result = self.attribute(&request, work).map_err(|error| error.to_string());
+                // What was broken off has no answer.
+                if !work.is_unwanted() {
+                    send(Message::Attributed { generation, result: Box::new(result) });
+                }
             }
             Effect::WhatIf(request) => {
                 let result = self.what_if(&request).map_err(|error| error.to_string());
                 send(Message::WhatIf { generation: request.generation, result });
             }
             Effect::ReadLens(request) => {
-                let result = self.look(&request).map_err(|error| error.to_string());
-                send(Message::LensRead { generation: request.generation, result: Box::new(result) });
+                let result = self.look(&request, work).map_err(|error| error.to_string());
+                if !work.is_unwanted() {
+                    send(Message::LensRead { generation: request.generation, result: Box::new(result) });
+                }
             }
             Effect::TrainLens { looked } => {
-                let result = self.train_lens(&looked, send).map_err(|error| error.to_string());
-                send(Message::LensTrained { run: looked, result });
+                let result = self.train_lens(&looked, work).map_err(|error| error.to_string());
+                if !work.is_cancelled() {
+                    send(Message::LensTrained { run: looked, result });
+                }
             }
             Effect::LoadPredictions { run, dataset, split } => send(self.predictions(run, &dataset, &split)),
             Effect::MakeBoard { generation, shown, baselines } => {
@@ -162,7 +145,7 @@ impl Services {
                 send(Message::Disagreed { generation: request.generation, result: Box::new(result) });
             }
             Effect::ReadBatch(request) => {
-                let result = self.read_batch(&request).map_err(|error| error.to_string());
+                let result = self.read_batch(&request, work).map_err(|error| error.to_string());
                 send(Message::BatchRead { generation: request.generation, result: Box::new(result) });
             }
             Effect::MeasureLoss(request) => {
@@ -177,40 +160,47 @@ impl Services {
             Effect::RedoEdit(target) => self.edit(target, send, |edits, key| edits.redo(&key)),
             Effect::SaveRunFile { path, spec } => send(self.save_run_file(&path, &spec)),
             Effect::StartRun(spec) => send(self.start_run(*spec)),
-            Effect::FindForkPoint { run, at } => send(self.fork_point(run, at).unwrap_or_else(fail)),
-            Effect::ForkRun { run, step, overrides } => send(self.fork(&run, step, &overrides).unwrap_or_else(fail)),
+            Effect::FindForkPoint { run, at } => send(self.fork_point(run, at).unwrap_or_else(failed)),
+            Effect::ForkRun { run, step, overrides } => send(self.fork(&run, step, &overrides).unwrap_or_else(failed)),
             Effect::ResumeRun(id) => {
                 let resumed = RunDirectory::find(&self.project, &id)
                     .and_then(|run| run.unfinished().and_then(|_| spawn::worker(&self.project, &run)).map(|()| run));
-                send(resumed.map_or_else(fail, |run| Message::Say(Notice::info(format!("{} goes on", run.id())))));
+                send(resumed.map_or_else(failed, |run| Message::Say(Notice::info(format!("{} goes on", run.id())))));
             }
             Effect::RemoveRun(id) => {
                 let removed = RunDirectory::find(&self.project, &id).and_then(|run| run.remove());
-                send(removed.map_or_else(fail, |()| Message::Say(Notice::info(format!("{id} was deleted")))));
+                send(removed.map_or_else(failed, |()| Message::Say(Notice::info(format!("{id} was deleted")))));
             }
             Effect::Control { run, command } => {
                 let sent = RunDirectory::find(&self.project, &run).and_then(|run| control::send(&run, command));
                 if let Err(error) = sent {
-                    send(fail(error));
+                    send(failed(error));
                 }
             }
             Effect::StartTour => send(self.start_tour()),
-            Effect::CheckData(name) => send(self.check(&name)),
+            Effect::CheckData(name) => {
+                if let Some(found) = self.check(&name, work) {
+                    send(found);
+                }
+            }
+            Effect::WriteLog(entries) => self.write_log(&entries, send),
+            Effect::ReadLog { path } => send(self.read_log(path)),
             Effect::LoadTheme { name, colours } => match Theme::load(&self.project, &name, colours) {
                 Ok(theme) => send(Message::Theme(Box::new(theme))),
-                Err(error) => send(fail(error)),
+                Err(error) => send(failed(error)),
             },
             Effect::SaveScreen { extension, text } => match self.save_screen(extension, &text) {
                 Ok(path) => send(Message::Say(Notice::info(format!("written: {}", path.display())))),
-                Err(error) => send(fail(error)),
+                Err(error) => send(failed(error)),
             },
-            // The loop itself does these: they need the terminal.
+            // The loop itself does these, or the lanes.
             Effect::OpenEditor { .. }
             | Effect::Copy(_)
             | Effect::Notify(_)
             | Effect::Suit
             | Effect::Redraw
             | Effect::Suspend
+            | Effect::CancelJob(_)
             | Effect::Quit => {}
         }
     }
@@ -326,7 +316,7 @@ impl Services {
         let text = format!("# afterthought train {}\n{}", path.display(), spec.to_yaml());
         match files::replace(&path, |out| out.write_all(text.as_bytes())) {
             Ok(()) => Message::Say(Notice::info(format!("written: {}", path.display()))),
-            Err(error) => fail(error),
+            Err(error) => failed(error),
         }
     }
 
@@ -338,7 +328,7 @@ impl Services {
             .and_then(|run| spawn::worker(&self.project, &run).map(|()| run));
         match started {
             Ok(run) => Message::Started { ids: vec![run.id().to_owned()], what: format!("{} is under way", run.id()) },
-            Err(error) => fail(error),
+            Err(error) => failed(error),
         }
     }
 
@@ -353,15 +343,23 @@ impl Services {
                 ),
                 ids: runs.iter().map(|run| run.id().to_owned()).collect(),
             },
-            Err(error) => fail(error),
+            Err(error) => failed(error),
         }
     }
 
-    fn check(&self, name: &str) -> Message {
-        let found = self.dataset(name).and_then(|dataset| Ok(validate::validate(&dataset, &mut |_| {})?));
-        match found {
-            Err(error) => fail(error),
-            Ok(report) => {
+    /// What is wrong with a data set; `None` when nobody waits for it any more.
+    fn check(&self, name: &str, work: &Work) -> Option<Message> {
+        let found = self.dataset(name).and_then(|dataset| {
+            let rows = dataset.split_names().filter_map(|split| Some(dataset.split(split).ok()?.count().rows)).sum();
+            Ok(validate::validate(&dataset, &mut |read| {
+                work.reached(read as usize, Some(rows));
+                if work.is_unwanted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?)
+        });
+        let message = match found {
+            Err(error) => failed(error),
+            Ok(None) => return None,
+            Ok(Some(report)) => {
                 let mut lines = Vec::new();
                 for (split, counts) in &report.splits {
                     lines.push(format!("{split}: {} examples, {} rationales", counts.examples, counts.rationales));
@@ -386,7 +384,8 @@ impl Services {
                 }
                 Message::Page { title: format!("check of {name}"), lines }
             }
-        }
+        };
+        Some(message)
     }
 }
 
@@ -399,4 +398,9 @@ fn lacks_rationales(dataset: &Dataset) -> anyhow::Result<bool> {
 
 fn fail(error: impl std::fmt::Display) -> Message {
     Message::Say(Notice::error(error.to_string()))
+}
+
+/// An error with what it comes from.
+fn failed(error: impl Into<anyhow::Error>) -> Message {
+    Message::Say(Notice::of(&error.into()))
 }

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::caught;
 use crate::journal::{Entry, Event, History, RunState, Tail};
 use crate::runs::RunDirectory;
 use crate::workbench::message::Message;
+use crate::workbench::state::Notice;
 
 /// How often the journals of active runs are looked at, and how often the folder of runs.
 const JOURNALS: Duration = Duration::from_millis(120);
@@ -106,9 +108,16 @@ pub fn watch(project: &Path, send: UnboundedSender<Message>) {
     let mut watch = Watch::new(project);
     std::thread::spawn(move || {
         while !send.is_closed() {
-            watch.look(&mut |message| {
-                let _ = send.send(message);
+            let broken = caught::catch(|| {
+                watch.look(&mut |message| {
+                    let _ = send.send(message);
+                });
             });
+            if let Some(why) = broken {
+                let text = format!("the runs are not watched any more: {why} · start the workbench again");
+                let _ = send.send(Message::Say(Notice::error(text)));
+                return;
+            }
             std::thread::sleep(JOURNALS);
         }
     });

@@ -6,8 +6,10 @@ mod below;
 mod board;
 mod caption;
 mod data;
+mod jobs;
 mod lens;
 mod loss;
+mod messages;
 mod overlay;
 mod rationale;
 mod training;
@@ -20,6 +22,7 @@ use ratatui::widgets::{Block, BorderType, Borders, Clear, Paragraph};
 
 use super::attribution::Looked;
 use super::command::Command;
+use super::hints;
 use super::layout::{self, SMALLEST};
 use super::pane::Pane;
 use super::state::{Overlay, State};
@@ -59,6 +62,7 @@ pub fn draw(frame: &mut Frame, state: &State) {
             Pane::Attribution => attribution::draw(frame, *area, state),
             Pane::Board => board::draw(frame, *area, state),
         }
+        jobs::draw_bar(frame, *area, state, *pane);
     }
     if let Some(caption) = screen.caption {
         caption::draw(frame, caption, state);
@@ -96,6 +100,7 @@ fn draw_header(frame: &mut Frame, area: Rect, state: &State) {
             right.push(Span::styled(format!("{count} {what}  "), theme.chrome.style()));
         }
     }
+    right.extend(jobs::sign(state).map(|text| Span::styled(text, theme.accent.style())));
     if active.is_empty() || usize::from(area.width) >= 100 {
         let cores = if state.cores == 1 { "1 core ".to_owned() } else { format!("{} cores ", state.cores) };
         right.push(Span::styled(cores, theme.chrome.style()));
@@ -222,6 +227,8 @@ fn draw_footer(frame: &mut Frame, area: Rect, state: &State) {
         let mut text = cut(&text, usize::from(area.width));
         if text.ends_with('…') {
             text = format!("{} · ! shows all", cut(&text, usize::from(area.width).saturating_sub(14)));
+        } else if notice.is_error && !notice.causes.is_empty() && text.width() + 14 <= usize::from(area.width) {
+            text.push_str(" · ! says why");
         }
         frame.render_widget(Line::styled(text, style.style()), area);
         return;
@@ -256,6 +263,19 @@ fn draw_footer(frame: &mut Frame, area: Rect, state: &State) {
         [Span::styled(key, theme.accent.style()), Span::styled(format!(" {what}  "), theme.chrome.style())]
     };
     let last = hint(Command::Quit, &leave);
+    if let Some((key, text)) = hints::line(state) {
+        let help = hint(Command::Help, "keys");
+        let used: usize =
+            1 + key.width() + [&last[..], &help[..]].iter().flat_map(|own| own.iter()).map(Span::width).sum::<usize>();
+        let text = cut(text, usize::from(area.width).saturating_sub(used + 4));
+        let mut spans = vec![
+            Span::styled(format!(" {key}"), theme.accent.style()),
+            Span::styled(format!(" {text}   "), theme.text.style()),
+        ];
+        spans.extend(help.into_iter().chain(last));
+        frame.render_widget(Line::from(spans), area);
+        return;
+    }
     let mut used = 1 + last.iter().map(Span::width).sum::<usize>();
     let mut spans = vec![Span::raw(" ")];
     for (command, what) in hints {

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Borders, Clear};
 use unicode_width::UnicodeWidthStr;
 
-use super::{batch, draw_lines};
+use super::{batch, draw_lines, jobs, messages};
 use crate::workbench::command::ALL;
 use crate::workbench::keymap::Place;
 use crate::workbench::layout;
@@ -19,7 +19,8 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
         None if !state.typing.keys.is_empty() => draw_chord(frame, area, state),
         None | Some(Overlay::Filter | Overlay::RowFilter | Overlay::Retype) => {}
         Some(Overlay::Help { scroll }) => draw_help(frame, area, state, *scroll),
-        Some(Overlay::Messages { scroll }) => draw_messages(frame, area, state, *scroll),
+        Some(Overlay::Messages(view)) => messages::draw(frame, area, state, view),
+        Some(Overlay::Jobs) => jobs::draw_list(frame, area, state),
         Some(Overlay::Page { title, lines, scroll }) => {
             let inside = popup(frame, area, state, title, "j/k scroll  Esc close", 100, area.height - 2);
             let lines = lines.iter().flat_map(|line| wrap_text(line, state.theme.text.style(), inside.width)).collect();
@@ -131,28 +132,6 @@ fn draw_help(frame: &mut Frame, area: Rect, state: &State, scroll: usize) {
     }
     lines.push(Line::styled("everywhere", theme.heading.style()));
     lines.extend(everywhere);
-    draw_lines(frame, inside, lines, scroll);
-}
-
-fn draw_messages(frame: &mut Frame, area: Rect, state: &State, scroll: usize) {
-    let inside = popup(
-        frame,
-        area,
-        state,
-        "messages, newest first",
-        "j/k scroll  Esc close",
-        100,
-        area.height.saturating_sub(2),
-    );
-    let theme = &state.theme;
-    let mut lines: Vec<Line> = Vec::new();
-    for notice in state.log.iter().rev() {
-        let (sign, style) = if notice.is_error { ("✗", theme.bad) } else { ("·", theme.text) };
-        lines.extend(wrap_text(&format!("{sign} {}", notice.text), style.style(), inside.width));
-    }
-    if lines.is_empty() {
-        lines.push(Line::styled("nothing was said yet", theme.chrome.style()));
-    }
     draw_lines(frame, inside, lines, scroll);
 }
 

@@ -50,6 +50,9 @@ pub struct Header {
     /// Whether it began anew, and not where the last one was.
     #[serde(default)]
     pub is_fresh: bool,
+    /// Whether hints are given, as the user wants them.
+    #[serde(default)]
+    pub shows_hints: bool,
 }
 
 impl Header {
@@ -57,6 +60,7 @@ impl Header {
     pub fn state(&self) -> State {
         let mut state = State::new(self.project.clone(), self.is_project, self.theme.clone(), self.theme_name.clone());
         (state.display, state.is_light, state.is_fresh) = (self.display, self.is_light, self.is_fresh);
+        state.shows_hints = self.shows_hints;
         (state.columns, state.rows, state.cores) = (self.columns, self.rows, self.cores);
         if let Some(dataset) = &self.dataset {
             state.draft.dataset.clone_from(dataset);

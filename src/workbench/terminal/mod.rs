@@ -16,6 +16,7 @@ use crossterm::terminal::{
 use crossterm::{cursor, execute, queue};
 
 use super::display::Display;
+use super::effects::caught;
 use backend::Painter;
 use line::Line;
 use writer::Writer;
@@ -136,7 +137,12 @@ pub fn restore() {
 /// Gives the terminal back before a panic is reported, so that the report can be read.
 pub fn install_panic_hook() {
     let report = std::panic::take_hook();
+    let own = std::thread::current().id();
     std::panic::set_hook(Box::new(move |panic| {
+        // What breaks down elsewhere is caught there and told on the screen, which stays.
+        if std::thread::current().id() != own && TAKEN.load(Ordering::SeqCst) {
+            return caught::note(panic);
+        }
         let was_ours = TAKEN.load(Ordering::SeqCst);
         restore();
         report(panic);

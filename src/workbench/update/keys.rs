@@ -173,6 +173,8 @@ fn changes(command: Command) -> bool {
                 | Zoom
                 | Tour
                 | Messages
+                | Jobs
+                | ToggleHints
                 | ChooseTheme
                 | Redraw
                 | Suspend

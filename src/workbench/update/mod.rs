@@ -11,10 +11,12 @@ mod demo;
 mod display;
 mod dump;
 mod duplicates;
+mod jobs;
 mod keys;
 mod lens;
 mod loupe;
 mod marks;
+mod messages;
 mod mouse;
 mod overlay;
 mod recipe;
@@ -23,10 +25,12 @@ mod session;
 mod what_if;
 
 pub use demo::awaited;
+pub use jobs::{Listed, listed};
 pub use loupe::takes;
 pub use what_if::{Kept, under_cursor};
 
 use super::command::Command;
+use super::hints;
 use super::keymap::Place;
 use super::layout::Split;
 use super::message::{Effect, External, Message};
@@ -48,6 +52,12 @@ pub fn start(state: &mut State) -> Vec<Effect> {
 
 /// Takes in a message.
 pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
+    let effects = take(state, message);
+    hints::count(state);
+    effects
+}
+
+fn take(state: &mut State, message: Message) -> Vec<Effect> {
     match message {
         Message::Key(key) => {
             state.notice = None;
@@ -118,10 +128,6 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             lens::looked(state, generation, *result);
             vec![]
         }
-        Message::LensTraining(text) => {
-            state.notice = Some(Notice::info(text));
-            vec![]
-        }
         Message::LensTrained { run, result } => lens::trained(state, &run, result),
         Message::RunFound(run) => runs::found(state, *run),
         Message::RunGone(id) => runs::gone(state, &id),
@@ -178,6 +184,16 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
             state.say(notice);
             vec![]
         }
+        Message::Told { time } => messages::told(state, &time),
+        Message::LogRead(tail) => {
+            messages::read(state, tail);
+            vec![]
+        }
+        Message::Job(job) => {
+            state.jobs.hear(*job);
+            vec![]
+        }
+        Message::JobEnded { id, is_cancelled } => jobs::ended(state, id, is_cancelled),
         Message::DemoBegins(script) => demo::begin(state, *script),
         Message::Tick(elapsed) => demo::tick(state, elapsed),
         Message::Page { title, lines } => {
@@ -190,6 +206,7 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
 
 /// Carries out a command, in its own pane if it has one.
 fn perform(state: &mut State, command: Command) -> Vec<Effect> {
+    state.hints.used(command);
     if let Some((Place::In(pane), _)) = state.keymap.any_key(command)
         && state.keymap.keys(state.focus, command).is_empty()
     {
@@ -198,7 +215,17 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     match command {
         Command::Quit => quit(state),
         Command::Help => open(state, Overlay::Help { scroll: 0 }),
-        Command::Messages => open(state, Overlay::Messages { scroll: 0 }),
+        Command::Messages => messages::open(state),
+        Command::Jobs => jobs::open(state),
+        Command::ToggleHints => {
+            state.hints.is_off = !state.hints.is_off;
+            let now = if state.hints.is_off {
+                "hints are off"
+            } else {
+                "hints are on, until each was used or seen three times"
+            };
+            state.say(Notice::info(now));
+        }
         Command::Palette => open(state, Overlay::Palette { input: String::new(), cursor: 0 }),
         Command::NextPane => step_pane(state, 1),
         Command::PreviousPane => step_pane(state, Pane::ALL.len() - 1),

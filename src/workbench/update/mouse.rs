@@ -98,7 +98,7 @@ fn press_overlay(state: &mut State, mut overlay: Overlay, at: Position) -> Vec<E
         return overlay::close_menu(state, menu);
     }
     match overlay {
-        Overlay::Help { .. } | Overlay::Messages { .. } | Overlay::Page { .. } => {}
+        Overlay::Help { .. } | Overlay::Messages(_) | Overlay::Jobs | Overlay::Page { .. } => {}
         other => state.overlay = Some(other),
     }
     vec![]

@@ -2,7 +2,9 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{attribution, board, browse, charts, data, dump, keys, loupe, marks, recipe, runs, what_if};
+use super::{
+    attribution, board, browse, charts, data, dump, jobs, keys, loupe, marks, messages, recipe, runs, what_if,
+};
 use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
@@ -14,7 +16,8 @@ pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
     let Some(overlay) = state.overlay.take() else { return vec![] };
     match overlay {
         Overlay::Help { scroll } => scrolled(state, key, scroll, |scroll| Overlay::Help { scroll }),
-        Overlay::Messages { scroll } => scrolled(state, key, scroll, |scroll| Overlay::Messages { scroll }),
+        Overlay::Messages(view) => messages::key(state, key, view),
+        Overlay::Jobs => jobs::key(state, key),
         Overlay::Page { title, lines, scroll } => {
             scrolled(state, key, scroll, |scroll| Overlay::Page { title, lines, scroll })
         }

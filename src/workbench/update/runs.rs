@@ -1,5 +1,7 @@
 //! The training pane: runs as they come, move and end.
 
+use std::path::PathBuf;
+
 use super::{attribution, board, charts, recipe};
 use crate::corpus::Example;
 use crate::journal::{Entry, Event, RunState};
@@ -248,9 +250,10 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
     let result = run.history.result().map(|result| result.accuracy);
     charts::keep_up(state, newest);
     if let Some(reason) = failed {
-        state.say(Notice::error(format!("{title} failed: {reason}")));
+        state.say(Notice::error(format!("{title} failed: {reason}")).with_more(log_of(id)));
     } else if was != now && now == RunState::Interrupted {
-        state.say(Notice::error(format!("the worker of {title} is gone; `r` goes on from its checkpoint")));
+        let text = format!("the worker of {title} is gone; `r` goes on from its checkpoint");
+        state.say(Notice::error(text).with_more(log_of(id)));
     } else if was != now && now == RunState::Finished && !is_reader {
         let result = result.map_or_else(String::new, |accuracy| format!(": {:.1} % right", accuracy * 100.0));
         state.say(Notice::info(format!("{title} is finished{result}")));
@@ -269,6 +272,11 @@ pub fn moved(state: &mut State, id: &str, entries: Vec<Entry>, now: RunState) ->
         effects.extend(board::ask(state));
     }
     effects
+}
+
+/// What the worker of a run wrote, within the project.
+fn log_of(id: &str) -> PathBuf {
+    ["runs", id, "worker.log"].iter().collect()
 }
 
 /// Asks for the predictions of the selected run on the split that is shown.

@@ -25,6 +25,9 @@ fn take(state: &mut State, session: Session) -> Vec<Effect> {
     let mut effects = Vec::new();
     (state.zoomed, state.split, state.before_board) = (session.zoomed, session.split, session.before_board);
     focus(state, session.focus);
+    state.hints = session.hints.clone();
+    // Another start: what is shown now counts once more.
+    state.hints.now.clear();
     // What was named on the command line has the last word.
     if state.theme_name == AUTO && session.theme != AUTO {
         state.theme_name.clone_from(&session.theme);

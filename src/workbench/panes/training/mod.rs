@@ -120,7 +120,7 @@ fn speed(tokens: f64) -> String {
 }
 
 /// How long a run took, as far as its journal tells.
-fn took(run: &Run) -> Option<String> {
+pub(super) fn took(run: &Run) -> Option<String> {
     if !run.history.resumes.is_empty() {
         // It lay still for an unknown time.
         return None;
