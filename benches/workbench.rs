@@ -155,8 +155,7 @@ impl Bench {
             is_light: None,
             is_fresh: true,
         };
-        let mut bench =
-            Self { state: header.state(), services: Services::new(project), watch: Watch::new(project) };
+        let mut bench = Self { state: header.state(), services: Services::new(project), watch: Watch::new(project) };
         let effects = update::start(&mut bench.state);
         bench.settle(effects);
         bench.look();

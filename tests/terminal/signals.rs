@@ -41,7 +41,11 @@ fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_back() {
     let mut terminal = shell(dir.path());
     for round in 0..3 {
         // By the key, and by the signal that `kill` sends.
-        if round < 2 { terminal.press("\x1a") } else { signal(&terminal, "-TSTP") }
+        if round < 2 {
+            terminal.press("\x1a")
+        } else {
+            signal(&terminal, "-TSTP")
+        }
         terminal.wait("the shell", |terminal| !is_on_its_screen(terminal) && terminal.contents().contains("Stopped"));
         assert!(!terminal.screen.lock().unwrap().screen().hide_cursor(), "the cursor is hidden");
         // The shell's line is a line again: what is typed is shown.

@@ -61,15 +61,18 @@ fn at_rest(terminal: &Terminal) -> String {
     }
 }
 
+/// The screen without its first line, in which the traffic stands.
+fn panes_of(screen: &str) -> String {
+    screen.lines().skip(1).map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
 /// What is shown is what a screen that is drawn anew shows.
 #[track_caller]
 pub fn shows_the_truth(terminal: &mut Terminal) {
     let before = at_rest(terminal);
     terminal.press("\x0c");
-    // The traffic is another after so much was sent.
-    let plain = |screen: &str| screen.lines().skip(1).collect::<Vec<_>>().join("\n");
     let after = at_rest(terminal);
-    assert_eq!(plain(&before), plain(&after));
+    assert_eq!(panes_of(&before), panes_of(&after));
 }
 
 #[track_caller]
@@ -106,7 +109,8 @@ fn the_smallest_and_the_largest_terminals() {
     for (columns, rows) in [(1, 1), (2, 2), (7, 1), (1, 50), (500, 200)] {
         let mut terminal = Terminal::start(dir.path(), columns, rows, &[]);
         if columns < 60 {
-            terminal.wait("a screen of its own", |terminal| terminal.screen.lock().unwrap().screen().alternate_screen());
+            terminal
+                .wait("a screen of its own", |terminal| terminal.screen.lock().unwrap().screen().alternate_screen());
             // Keys have their meaning even where nothing can be seen.
             terminal.press("j2t13zz4");
         } else {
@@ -256,7 +260,6 @@ fn late_answers_of_the_terminal_are_no_keys() {
     let mut terminal = Terminal::start(dir.path(), 120, 34, &[]);
     terminal.wait_for("student sees");
     let before = at_rest(&terminal);
-    let plain = |screen: &str| screen.lines().skip(1).collect::<Vec<_>>().join("\n");
     let sent = terminal.sent();
     // In pieces, as a slow line brings it, and long after it was asked for.
     for piece in ["\x1b]11;rgb:ff", "ff/ffff/f", "fff\x1b\\"] {
@@ -265,7 +268,7 @@ fn late_answers_of_the_terminal_are_no_keys() {
     }
     terminal.wait("the colours of a light theme", |terminal| terminal.sent() > sent + 500);
     terminal.press("\x1b]11;rgb:0000/0000/0000\x07\x1b]11;rgb:0000/0000/0000\x1b\\");
-    assert_eq!(plain(&at_rest(&terminal)), plain(&before));
+    assert_eq!(panes_of(&at_rest(&terminal)), panes_of(&before));
     leave(terminal);
 }
 

@@ -43,8 +43,10 @@ fn number(place: usize) -> f32 {
 fn settle(bench: &mut Bench) {
     let view = &mut bench.state.attribution;
     for of in [view.result.as_mut(), view.beside.result.as_mut()].into_iter().flatten() {
-        for (place, token) in of.found.tokens.iter_mut().enumerate() {
-            token.score = token.score.map(|_| number(place) / 4.0);
+        for units in [&mut of.found.tokens, &mut of.found.words, &mut of.found.sentences] {
+            for (place, unit) in units.iter_mut().enumerate() {
+                unit.score = unit.score.map(|_| number(place) / 4.0);
+            }
         }
         of.found.convergence_delta = of.found.convergence_delta.map(|_| 1.25e-4);
         (of.found.converged, of.found.log_p) = (of.found.converged.map(|_| true), -0.25);
@@ -52,6 +54,12 @@ fn settle(bench: &mut Bench) {
         of.found.steps = of.found.steps.map(|_| 32);
         for (place, choice) in of.choices.iter_mut().enumerate() {
             choice.2 = [0.12, 0.61, 0.07, 0.15, 0.05][place % 5];
+        }
+    }
+    if let Some(result) = &mut view.changes.result {
+        for (place, choice) in result.choices.iter_mut().enumerate() {
+            (choice.before, choice.after) =
+                ([0.12, 0.61, 0.07, 0.15, 0.05][place % 5], [0.2, 0.4, 0.25, 0.1, 0.05][place % 5]);
         }
     }
     if let Some(result) = &mut bench.state.loupe.loss.result {
@@ -133,15 +141,15 @@ fn styled(bench: &Bench) -> String {
 const DATA: &[(&str, &str)] = &[
     ("questions", "1"),
     ("filtered", "/kind:sea<enter>"),
-    ("histogram", "<esc>H"),
-    ("choosing columns", "HC"),
+    ("histogram", "<esc>H<enter>"),
+    ("choosing columns", "C"),
     ("sorting", "<esc>S"),
 ];
 const RATIONALE: &[(&str, &str)] =
-    &[("plain", "2"), ("shuffled", "a<enter>"), ("tokens", "t"), ("adding", "ta"), ("hidden", "<esc>pp")];
+    &[("plain", "2"), ("shuffled", "a<enter>"), ("tokens", "t"), ("adding", "ta"), ("no rationale", "<esc>pp")];
 const TRAINING: &[(&str, &str)] = &[
-    ("losses", "3"),
-    ("one curve, log", "k<esc>cLo"),
+    ("losses", "3j"),
+    ("one curve, log", "cLo"),
     ("a part of it", "++["),
     ("a step", "0hhhhhhhh"),
     ("another metric", "<esc>ccLv"),
@@ -177,7 +185,9 @@ fn faces(bench: &mut Bench, faces: &[(&str, &str)]) -> String {
         settle(bench);
         out.push_str(&format!("— {name} —\n{}\n", styled(bench)));
     }
-    out
+    // A run's id begins with the time at which it was made.
+    let time = regex::Regex::new(r"20\d{6}-\d{6}").unwrap();
+    time.replace_all(&out, "20261121-120000").into_owned()
 }
 
 fn compare(project: &Path, name: &str, of: &[(&str, &str)]) {

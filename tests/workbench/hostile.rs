@@ -50,7 +50,10 @@ fn project() -> tempfile::TempDir {
     fs::create_dir_all(&data).unwrap();
     // What YAML can say at all.
     let about: String = hostile("about").chars().filter(|c| (*c as u32) < 0xfffe).collect();
-    let about = serde_json::json!({"description": about}).to_string();
+    let splits = serde_json::json!({"train": "train.jsonl", "validation": "validation.jsonl", "test": "test.jsonl"});
+    let about =
+        serde_json::json!({"name": about, "description": about, "licence": about, "source": about, "splits": splits})
+            .to_string();
     fs::write(data.join("dataset.yaml"), text::escape_json(&about).as_bytes()).unwrap();
     for split in ["train", "validation", "test"] {
         let mut rows: Vec<u8> = (0..24).flat_map(|id| row(id, &hostile("why")).into_bytes()).collect();
