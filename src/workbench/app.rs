@@ -180,6 +180,7 @@ impl App {
         let mut input = Some(EventStream::new());
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut suspended = signal(SignalKind::from_raw(libc::SIGTSTP))?;
         let mut resumed = signal(SignalKind::from_raw(libc::SIGCONT))?;
         if let Some(script) = self.demo.take() {
             self.take(Message::DemoBegins(Box::new(script)), &mut input)?;
@@ -221,8 +222,9 @@ impl App {
                 written = self.screen.writer.written.recv() => self.wrote(written),
                 _ = terminate.recv() => self.leaving = true,
                 _ = hangup.recv() => self.leaving = true,
+                _ = suspended.recv() => self.suspend(&mut input)?,
                 _ = resumed.recv() => {
-                    self.screen.forget()?;
+                    self.screen.retake()?;
                     self.ask_background();
                     (dirty, urgent) = (true, true);
                 }
@@ -375,16 +377,20 @@ impl App {
                     let more = self.update(answer);
                     more.into_iter().try_for_each(|effect| self.perform(effect))?;
                 }
-                Effect::Suspend => {
-                    *input = None;
-                    self.screen.lend(|| {
-                        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
-                    })?;
-                    *input = Some(EventStream::new());
-                }
+                Effect::Suspend => self.suspend(input)?,
                 effect => self.perform(effect)?,
             }
         }
+        Ok(())
+    }
+
+    /// Gives the terminal back and stops, until the shell lets it go on.
+    fn suspend(&mut self, input: &mut Option<EventStream>) -> anyhow::Result<()> {
+        *input = None;
+        self.screen.lend(|| {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        })?;
+        *input = Some(EventStream::new());
         Ok(())
     }
 

@@ -3,10 +3,15 @@
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+mod multiplexer;
+mod signals;
+mod storms;
 
 fn size_of(n: u16) -> NonZero<u16> {
     NonZero::new(n).unwrap()
@@ -20,6 +25,8 @@ struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     /// Everything that was sent.
     bytes: Arc<Mutex<Vec<u8>>>,
+    /// Nobody reads what is sent, as on a line that is stopped.
+    is_stalled: Arc<AtomicBool>,
 }
 
 impl Terminal {
@@ -42,16 +49,25 @@ impl Terminal {
         let screen = Arc::new(Mutex::new(vt100::Parser::new(size_of(rows), size_of(columns), 0)));
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let mut reader = pair.master.try_clone_reader().unwrap();
-        let (to_screen, to_bytes) = (screen.clone(), bytes.clone());
+        let is_stalled = Arc::new(AtomicBool::new(false));
+        let (to_screen, to_bytes, stalled) = (screen.clone(), bytes.clone(), is_stalled.clone());
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = reader.read(&mut buffer) {
+                while stalled.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 to_screen.lock().unwrap().process(&buffer[..read]);
                 to_bytes.lock().unwrap().extend_from_slice(&buffer[..read]);
             }
         });
         let input = pair.master.take_writer().unwrap();
-        Self { master: pair.master, child, input, screen, bytes }
+        Self { master: pair.master, child, input, screen, bytes, is_stalled }
+    }
+
+    fn resize(&self, columns: u16, rows: u16) {
+        self.screen.lock().unwrap().screen_mut().set_size(size_of(rows), size_of(columns));
+        self.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
     }
 
     fn press(&mut self, keys: &str) {
@@ -213,16 +229,12 @@ fn a_resized_terminal_is_drawn_anew() {
     let dir = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(dir.path(), 80, 24, &[]);
     terminal.wait_for("[1 Data]");
-    let resize = |columns: u16, rows: u16| {
-        terminal.screen.lock().unwrap().screen_mut().set_size(size_of(rows), size_of(columns));
-        terminal.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
-    };
-    resize(120, 34);
+    terminal.resize(120, 34);
     terminal.wait_for("4 Attribution");
     terminal.wait_for("student sees");
-    resize(40, 10);
+    terminal.resize(40, 10);
     terminal.wait_for("afterthought needs 60 x 16");
-    resize(80, 24);
+    terminal.resize(80, 24);
     terminal.wait_for("[1 Data]");
     terminal.press("q\r");
     assert_eq!(terminal.end(), 0);

@@ -106,7 +106,7 @@ fn begin(project: &Path, cell: &Cell) -> (RunDirectory, Writer, File) {
 }
 
 /// A study of which `none` is finished, `post` has one run under way, and `post, shuffled` has one run to come.
-fn half_run() -> (tempfile::TempDir, (RunDirectory, Writer, File)) {
+pub fn half_run() -> (tempfile::TempDir, (RunDirectory, Writer, File)) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("studies")).unwrap();
     std::fs::write(dir.path().join("studies/mine.yaml"), STUDY).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::bench::Bench;
 
 /// A project with the recorded run, so that there are curves that never change.
-fn project() -> tempfile::TempDir {
+pub fn project() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs/recorded-post");
     let to = dir.path().join("runs/recorded-post");

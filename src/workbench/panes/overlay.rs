@@ -109,6 +109,7 @@ fn draw_help(frame: &mut Frame, area: Rect, state: &State, scroll: usize) {
     let inside =
         popup(frame, area, state, &title, "j/k scroll  any other key closes", 78, area.height.saturating_sub(2));
     let theme = &state.theme;
+    let does = usize::from(inside.width).saturating_sub(32);
     let mut own: Vec<Line> = Vec::new();
     let mut everywhere: Vec<Line> = Vec::new();
     for about in ALL {
@@ -119,7 +120,7 @@ fn draw_help(frame: &mut Frame, area: Rect, state: &State, scroll: usize) {
         let line = Line::from(vec![
             Span::styled(fit(&keys.join(" "), 14), theme.accent.style()),
             Span::styled(fit(about.name, 18), theme.text.style()),
-            Span::styled(state.keymap.does(state.focus, about.command), theme.chrome.style()),
+            Span::styled(cut(state.keymap.does(state.focus, about.command), does), theme.chrome.style()),
         ]);
         match state.keymap.any_key(about.command) {
             Some((Place::Everywhere, _)) => everywhere.push(line),

@@ -12,6 +12,7 @@ use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
 use unicode_width::UnicodeWidthStr;
 
+use crate::text;
 use crate::workbench::display::Glyphs;
 
 /// Collects a frame, so that it leaves in one write.
@@ -43,7 +44,11 @@ impl Backend for Quiet {
 
     fn draw<'a, I: Iterator<Item = (u16, u16, &'a Cell)>>(&mut self, content: I) -> io::Result<()> {
         let is_ascii = self.glyphs == Glyphs::Ascii;
-        let safe = |cell| if is_ascii { in_ascii(cell) } else { plain(cell) };
+        let safe = |cell| match plain(cell) {
+            Cow::Borrowed(cell) if is_ascii => in_ascii(cell),
+            Cow::Owned(cell) if is_ascii => Cow::Owned(in_ascii(&cell).into_owned()),
+            plain => plain,
+        };
         let content: Vec<(u16, u16, Cow<Cell>)> = content.map(|(x, y, cell)| (x, y, safe(cell))).collect();
         self.inner.draw(content.iter().map(|(x, y, cell)| (*x, *y, &**cell)))
     }
@@ -153,18 +158,37 @@ fn is_empty_frame(bytes: &[u8]) -> bool {
         .is_empty()
 }
 
+/// More characters than this in one cell are a heap of marks; no living script needs more.
+const MOST_IN_CELL: usize = 7;
+
 /// A cell that takes as many columns on every terminal as ratatui believes. Terminals disagree about emoji that are
 /// joined, coloured or made of two letters; one that moves the cursor otherwise than we think leaves ghosts behind, so
 /// that such a cell shows its first character, or its letters, and is filled up with blanks.
+///
+/// It is also the last gate before the terminal: panes show texts with symbols in the place of what is unsafe, but an
+/// editor has to hold a text as it is, and a character that does something is not sent from there either.
 fn plain(cell: &Cell) -> Cow<'_, Cell> {
     let symbol = cell.symbol();
-    if symbol.is_ascii() || !symbol.chars().any(is_disputed) {
+    if symbol.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return Cow::Borrowed(cell);
+    }
+    let is_unsafe = text::first_unsafe(symbol, false).is_some();
+    let is_long = symbol.len() > MOST_IN_CELL && symbol.chars().nth(MOST_IN_CELL).is_some();
+    if !is_unsafe && !is_long && !symbol.chars().any(is_disputed) {
         return Cow::Borrowed(cell);
     }
     let width = symbol.width();
     let letter = |c: char| char::from_u32(u32::from(c) - 0x1f1e6 + u32::from('A'));
     let flag: String = symbol.chars().filter(|c| is_flag_letter(*c)).filter_map(letter).collect();
-    let mut text = if flag.is_empty() { symbol.chars().take(1).collect() } else { flag };
+    let mut text = if !flag.is_empty() {
+        flag
+    } else if is_unsafe {
+        let seen = symbol.chars().find(|c| text::first_unsafe(c.encode_utf8(&mut [0; 4]), false).is_none());
+        seen.filter(|_| symbol.chars().any(char::is_alphanumeric)).unwrap_or('\u{fffd}').to_string()
+    } else {
+        let kept = if symbol.chars().any(is_disputed) { 1 } else { MOST_IN_CELL };
+        symbol.chars().take(kept).collect()
+    };
     let missing = width.saturating_sub(text.width());
     text.push_str(&" ".repeat(missing));
     let mut cell = cell.clone();
@@ -228,6 +252,24 @@ mod tests {
             let plain = plain(&cell);
             assert_eq!(plain.symbol(), shown, "{cluster}");
             assert_eq!(plain.symbol().width(), cluster.width());
+        }
+    }
+
+    #[test]
+    fn a_cell_that_would_do_something_does_nothing() {
+        let heap = format!("z{}", "\u{301}".repeat(60));
+        for (cluster, shown) in [
+            ("\u{1b}", "\u{fffd}"),
+            ("\u{9b}", "\u{fffd}"),
+            ("\u{e000}", "\u{fffd}"),
+            ("l\u{202e}", "l"),
+            ("\u{202e}l", "l"),
+            ("\u{7f}", "\u{fffd}"),
+            (&heap, &heap[..1 + 2 * 6]),
+        ] {
+            let mut cell = Cell::default();
+            cell.set_symbol(cluster);
+            assert_eq!(plain(&cell).symbol(), shown, "{cluster:?}");
         }
     }
 

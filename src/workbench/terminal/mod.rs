@@ -72,6 +72,14 @@ impl Screen {
         self.painter.forget()
     }
 
+    /// Takes the terminal anew after a stop that nobody announced: whoever had it meanwhile has set it up for lines.
+    pub fn retake(&mut self) -> io::Result<()> {
+        // What is raw already, as far as crossterm knows, would not be set again.
+        let _ = disable_raw_mode();
+        take(self.mouse)?;
+        self.forget()
+    }
+
     /// Takes over how the screen is to be shown.
     pub fn suit(&mut self, display: &Display) -> io::Result<()> {
         (self.line.place, self.line.frame_rate) = (display.place(), display.forced.frame_rate);

@@ -98,24 +98,33 @@ pub fn close_menu(state: &State, menu: &Menu) -> Vec<Effect> {
     if of_themes { vec![super::load_theme(state, &state.theme_name)] } else { vec![] }
 }
 
+/// No line that is typed needs more characters than this; a paste may have a million.
+const MOST_PASTED: usize = 4096;
+
+/// The first line of a pasted text, for what takes one line. Terminals send the end of a line as a carriage return.
+pub fn first_line(text: &str) -> &str {
+    let line = text.split(['\r', '\n']).next().unwrap_or_default();
+    line.char_indices().nth(MOST_PASTED).map_or(line, |(end, _)| &line[..end])
+}
+
 /// Pasted text goes where typed text would go.
 pub fn paste(state: &mut State, text: &str) -> Vec<Effect> {
     match &mut state.overlay {
         Some(Overlay::Editor(editor)) => {
-            editor.area.insert_str(text);
+            editor.area.insert_str(text.replace("\r\n", "\n").replace('\r', "\n"));
             vec![]
         }
         Some(Overlay::Input { text: input, .. } | Overlay::Palette { input, .. }) => {
-            input.push_str(text.lines().next().unwrap_or_default());
+            input.push_str(first_line(text));
             vec![]
         }
         Some(Overlay::Retype) => what_if::retype_paste(state, text),
         Some(Overlay::Filter) => {
-            let filter = format!("{}{}", state.data.filter, text.lines().next().unwrap_or_default());
+            let filter = format!("{}{}", state.data.filter, first_line(text));
             data::set_filter(state, filter)
         }
         Some(Overlay::RowFilter) => {
-            let filter = format!("{}{}", state.board.filter, text.lines().next().unwrap_or_default());
+            let filter = format!("{}{}", state.board.filter, first_line(text));
             board::set_filter(state, filter);
             vec![]
         }

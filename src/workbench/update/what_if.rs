@@ -202,7 +202,7 @@ pub fn retype_key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
 /// What was pasted goes where typed text goes.
 pub fn retype_paste(state: &mut State, pasted: &str) -> Vec<Effect> {
     let Some((places, mut text)) = state.attribution.changes.typing.take() else { return vec![] };
-    text.push_str(pasted.lines().next().unwrap_or_default());
+    text.push_str(overlay::first_line(pasted));
     typed(state, places, text)
 }
 
