@@ -5,6 +5,7 @@ mod browsing;
 mod charts;
 mod comparing;
 mod demo;
+mod editing;
 mod finding;
 mod lens;
 mod loupe;

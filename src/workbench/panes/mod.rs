@@ -5,11 +5,14 @@ mod batch;
 mod below;
 mod board;
 mod caption;
+mod changes;
 mod data;
+mod editor;
 mod lens;
 mod loss;
 mod overlay;
 mod rationale;
+mod replace;
 mod training;
 
 use ratatui::Frame;

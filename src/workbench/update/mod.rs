@@ -11,6 +11,7 @@ mod demo;
 mod display;
 mod dump;
 mod duplicates;
+mod editor;
 mod keys;
 mod lens;
 mod loupe;
@@ -18,6 +19,7 @@ mod marks;
 mod mouse;
 mod overlay;
 mod recipe;
+mod replace;
 mod runs;
 mod session;
 mod what_if;
@@ -57,6 +59,7 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Resize(columns, rows) => {
             (state.columns, state.rows) = (columns, rows);
             data::keep_cursor_visible(state);
+            editor::resized(state);
             let mut effects = data::ask_rows(state);
             effects.extend(attribution::ask(state));
             effects
@@ -144,6 +147,10 @@ pub fn update(state: &mut State, message: Message) -> Vec<Effect> {
         }
         Message::Studies(names) => {
             board::choose(state, names);
+            vec![]
+        }
+        Message::Spelled { generation, result } => {
+            editor::spelled(state, generation, result);
             vec![]
         }
         Message::Edited { target, result } => recipe::edited(state, &target, result),
@@ -251,6 +258,7 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::FollowEnd
         | Command::Histogram
         | Command::Duplicates
+        | Command::Replace
         | Command::CompareData => return browse::perform(state, command),
         Command::NewRun
         | Command::PauseRun
