@@ -14,6 +14,7 @@ use afterthought::runs::{RunDirectory, RunSpec};
 use afterthought::workbench::display::Glyphs;
 use afterthought::workbench::effects::Services;
 use afterthought::workbench::effects::watch::Watch;
+use afterthought::workbench::effects::work::Work;
 use afterthought::workbench::message::{Effect, Message};
 use afterthought::workbench::recording::Header;
 use afterthought::workbench::state::State;
@@ -154,6 +155,7 @@ impl Bench {
             display: Default::default(),
             is_light: None,
             is_fresh: true,
+            shows_hints: false,
         };
         let mut bench = Self { state: header.state(), services: Services::new(project), watch: Watch::new(project) };
         let effects = update::start(&mut bench.state);
@@ -169,8 +171,7 @@ impl Bench {
                 if matches!(effect, Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Suit | Effect::Copy(_)) {
                     continue;
                 }
-                self.services.supersede(&effect);
-                self.services.perform(effect, &mut |message| messages.push(message));
+                self.services.perform(effect, &Work::default(), &mut |message| messages.push(message));
             }
             effects = messages.into_iter().flat_map(|message| update::update(&mut self.state, message)).collect();
         }

@@ -313,6 +313,15 @@ impl Split {
         Ok(page)
     }
 
+    /// A row as it stands in the files, with the rationale of `source` and without the edits.
+    pub fn original(&self, row: usize, source: &str) -> Result<Option<Example>, CorpusError> {
+        let source = Source::of(&self.dataset, source)?;
+        let Some(row) = self.rows.page(row, 1)?.into_iter().next() else { return Ok(None) };
+        let mut example = row.example?;
+        source.apply(&Edits::default(), &self.name, &mut example);
+        Ok(Some(example))
+    }
+
     /// Every row from `start` on, edits applied, with the rationale of `source`, until `each` breaks off.
     pub fn visit(
         &self,

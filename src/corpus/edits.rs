@@ -2,9 +2,10 @@
 //!
 //! The published files are never rewritten. A change is a patch; undoing it is one more line that names the patch, and
 //! redoing is a line that undoes the undoing, so nothing that was ever typed is lost and yesterday's edit is undone as
-//! easily as the last one.
+//! easily as the last one. Patches that were made together form a group: they count all or none, and one undo takes all
+//! of them back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -55,8 +56,26 @@ enum Action {
 struct Record {
     seq: u64,
     time: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<Group>,
     #[serde(flatten)]
     action: Action,
+}
+
+/// Patches that were made together.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Group {
+    /// The `seq` of the first of them; an undo of the group names it.
+    first: u64,
+    /// How many they are. A group whose end was never written counts for nothing.
+    of: usize,
+}
+
+impl Record {
+    /// What an undo of this record names.
+    fn name(&self) -> u64 {
+        self.group.map_or(self.seq, |group| group.first)
+    }
 }
 
 /// The edits of one data set.
@@ -101,10 +120,24 @@ impl Edits {
         self.append(Action::Patch { target, patch })
     }
 
+    /// Sets fields together: after a crash in between none of them counts, and one undo takes all of them back.
+    pub fn set_all(&mut self, patches: Vec<(Target, Patch)>) -> Result<(), FileError> {
+        let first = self.next();
+        let group = (patches.len() > 1).then_some(Group { first, of: patches.len() });
+        let time = now();
+        let record = |(place, (target, patch)): (usize, (Target, Patch))| Record {
+            seq: first + place as u64,
+            time: time.clone(),
+            group,
+            action: Action::Patch { target, patch },
+        };
+        self.append_all(patches.into_iter().enumerate().map(record).collect())
+    }
+
     /// Takes back the latest edit of a target that still counts. False when there is none.
     pub fn undo(&mut self, target: &Target) -> Result<bool, FileError> {
         let Some(&latest) = self.active.get(target).and_then(|patches| patches.last()) else { return Ok(false) };
-        let undo = self.records[latest].seq;
+        let undo = self.records[latest].name();
         self.append(Action::Undo { undo })?;
         Ok(true)
     }
@@ -117,9 +150,26 @@ impl Edits {
         Ok(true)
     }
 
-    /// How many edits of a target count now.
+    /// How many edits of a target count now, those that were made together as one.
     pub fn depth(&self, target: &Target) -> usize {
-        self.active.get(target).map_or(0, Vec::len)
+        let own = self.active.get(target).into_iter().flatten();
+        own.map(|place| self.records[*place].name()).collect::<BTreeSet<_>>().len()
+    }
+
+    /// How many targets the last line of the log changed, or undid the change of.
+    pub fn touched(&self) -> usize {
+        let Some(last) = self.records.last() else { return 0 };
+        let mut name = last.name();
+        // An undo of an undo is about what that one was about.
+        while let Some(Record { action: Action::Undo { undo }, .. }) = self.records.iter().find(|it| it.seq == name) {
+            name = *undo;
+        }
+        let own = self.records.iter().filter(|record| record.name() == name);
+        let targets = own.filter_map(|record| match &record.action {
+            Action::Patch { target, .. } => Some(target),
+            Action::Undo { .. } => None,
+        });
+        targets.collect::<BTreeSet<_>>().len()
     }
 
     /// Every target with an edit that counts.
@@ -147,12 +197,18 @@ impl Edits {
         }
     }
 
+    fn next(&self) -> u64 {
+        self.records.last().map_or(1, |record| record.seq + 1)
+    }
+
     fn append(&mut self, action: Action) -> Result<(), FileError> {
-        let seq = self.records.last().map_or(1, |record| record.seq + 1);
-        let record = Record { seq, time: now(), action };
-        let line = serde_json::to_string(&record).expect("an edit has only text and numbers") + "\n";
-        files::append_lines(&self.path, &line)?;
-        self.records.push(record);
+        self.append_all(vec![Record { seq: self.next(), time: now(), group: None, action }])
+    }
+
+    fn append_all(&mut self, records: Vec<Record>) -> Result<(), FileError> {
+        let line = |record| serde_json::to_string(record).expect("an edit has only text and numbers") + "\n";
+        files::append_lines(&self.path, &records.iter().map(line).collect::<String>())?;
+        self.records.extend(records);
         self.index();
         Ok(())
     }
@@ -167,10 +223,16 @@ impl Edits {
                 undone.insert(undo);
             }
         }
+        let mut written: HashMap<u64, usize> = HashMap::new();
+        for group in self.records.iter().filter_map(|record| record.group) {
+            *written.entry(group.first).or_default() += 1;
+        }
+        let is_whole = |group: Group| written.get(&group.first).is_some_and(|count| *count >= group.of);
         self.active.clear();
         for (place, record) in self.records.iter().enumerate() {
             if let Action::Patch { target, .. } = &record.action
-                && !undone.contains(&record.seq)
+                && !undone.contains(&record.name())
+                && record.group.is_none_or(is_whole)
             {
                 self.active.entry(target.clone()).or_default().push(place);
             }
@@ -182,11 +244,12 @@ impl Edits {
         let mut undone = HashSet::new();
         for record in self.records.iter().rev() {
             match &record.action {
-                Action::Patch { target, .. } if target == wanted && !undone.contains(&record.seq) => return None,
+                Action::Patch { target, .. } if target == wanted && !undone.contains(&record.name()) => return None,
                 Action::Undo { undo } if !undone.contains(&record.seq) => {
                     undone.insert(*undo);
-                    let of = self.records.iter().find(|other| other.seq == *undo)?;
-                    if matches!(&of.action, Action::Patch { target, .. } if target == wanted) {
+                    let is_own = |target: &Target| target == wanted;
+                    let mut of = self.records.iter().filter(|other| other.name() == *undo);
+                    if of.any(|of| matches!(&of.action, Action::Patch { target, .. } if is_own(target))) {
                         return Some(record.seq);
                     }
                 }
@@ -263,6 +326,46 @@ mod tests {
         assert_eq!(shown(&edits).as_deref(), Some("one"));
         edits.set(target(), rationale("two")).unwrap();
         assert_eq!(shown(&Edits::load(&path).unwrap()).as_deref(), Some("two"));
+    }
+
+    #[test]
+    fn what_was_made_together_is_undone_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edits.jsonl");
+        let other = Target { id: "q2".into(), ..target() };
+        let mut edits = Edits::load(&path).unwrap();
+        edits.set(target(), rationale("one")).unwrap();
+        let patches =
+            [(target(), rationale("two")), (target(), Patch::Highlights(vec![0..3])), (other.clone(), rationale("b"))];
+        edits.set_all(patches.to_vec()).unwrap();
+        let mut edits = Edits::load(&path).unwrap();
+        assert_eq!((edits.depth(&target()), edits.depth(&other), edits.touched()), (2, 1, 2));
+        assert_eq!(shown(&edits).as_deref(), Some("two"));
+
+        // From either of the two.
+        assert!(edits.undo(&other).unwrap());
+        assert_eq!((edits.depth(&target()), edits.depth(&other), edits.touched()), (1, 0, 2));
+        assert_eq!(shown(&edits).as_deref(), Some("one"));
+        assert!(edits.redo(&target()).unwrap());
+        assert_eq!((edits.depth(&target()), edits.depth(&other), edits.touched()), (2, 1, 2));
+        edits.set(target(), rationale("three")).unwrap();
+        assert!(edits.undo(&other).unwrap());
+        assert_eq!(shown(&edits).as_deref(), Some("three"));
+    }
+
+    #[test]
+    fn a_group_whose_end_was_not_written_counts_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("edits.jsonl");
+        let mut edits = Edits::load(&path).unwrap();
+        edits.set_all(vec![(target(), rationale("two")), (target(), Patch::Highlights(vec![0..3]))]).unwrap();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let torn: String = whole.lines().take(1).map(|line| format!("{line}\n")).collect();
+        std::fs::write(&path, torn + &whole.lines().nth(1).unwrap()[..20]).unwrap();
+        let mut edits = Edits::load(&path).unwrap();
+        assert_eq!(shown(&edits).as_deref(), Some("original"));
+        edits.set(target(), rationale("three")).unwrap();
+        assert_eq!(shown(&Edits::load(&path).unwrap()).as_deref(), Some("three"));
     }
 
     #[test]

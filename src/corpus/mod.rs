@@ -17,6 +17,7 @@ pub mod formats;
 pub mod histogram;
 pub mod import;
 pub mod order;
+pub mod replace;
 pub mod rows;
 pub mod spool;
 pub mod staging;

@@ -9,6 +9,7 @@ pub mod method;
 pub mod recipe;
 pub mod render;
 pub mod similarity;
+pub mod spelling;
 pub mod tokens;
 pub mod word_vectors;
 

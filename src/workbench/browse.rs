@@ -8,12 +8,14 @@ use unicode_width::UnicodeWidthStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::replace::Terms;
 use crate::corpus::Example;
 use crate::corpus::counterpart::Counterpart;
 use crate::corpus::duplicates::Report;
 use crate::corpus::filter::{Field, Filter, Known};
 use crate::corpus::histogram::Histogram;
 use crate::corpus::order::Sort;
+use crate::corpus::replace::{Done, Hit};
 use crate::corpus::rows::{Change, Count};
 
 /// The columns of the table.
@@ -189,6 +191,23 @@ pub enum Ask {
         other: String,
         example: Box<Example>,
     },
+    /// A row as its files have it.
+    Original(usize),
+    /// What a replacement would change.
+    Find {
+        terms: Terms,
+        filter: Box<Filter>,
+    },
+    /// Nobody waits for that any more.
+    StopFinding,
+    Replace {
+        terms: Terms,
+        filter: Box<Filter>,
+        /// Ids that stay as they are.
+        left_out: Arc<BTreeSet<String>>,
+    },
+    /// The replacement is not wanted any more.
+    StopReplacing,
 }
 
 /// Questions of one kind replace each other.
@@ -201,6 +220,9 @@ pub enum Kind {
     Histogram,
     Duplicates,
     Counterpart,
+    Original,
+    Find,
+    Replace,
 }
 
 impl Request {
@@ -213,6 +235,9 @@ impl Request {
             Ask::Histogram { .. } => Kind::Histogram,
             Ask::Duplicates => Kind::Duplicates,
             Ask::Counterpart { .. } => Kind::Counterpart,
+            Ask::Original(_) => Kind::Original,
+            Ask::Find { .. } | Ask::StopFinding => Kind::Find,
+            Ask::Replace { .. } | Ask::StopReplacing => Kind::Replace,
         }
     }
 }
@@ -248,6 +273,26 @@ pub enum Reply {
     Counterpart {
         generation: u64,
         found: Option<Box<Counterpart>>,
+    },
+    Original {
+        generation: u64,
+        place: Place,
+        example: Box<Example>,
+    },
+    /// What a replacement would change, found so far.
+    Hits {
+        generation: u64,
+        hits: Vec<Hit>,
+        read: usize,
+        is_done: bool,
+    },
+    Replaced {
+        generation: u64,
+        result: Result<Done, String>,
+    },
+    /// So many questions were changed by one undo.
+    Together {
+        questions: usize,
     },
     /// How far it is.
     Progress {

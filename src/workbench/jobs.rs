@@ -82,7 +82,9 @@ impl Task {
             Effect::Browse(request) => {
                 let of = format!("{}/{}", request.place.dataset, request.place.split);
                 match &request.ask {
-                    Ask::Watch => return None,
+                    Ask::Watch | Ask::Original(_) | Ask::StopFinding | Ask::StopReplacing => return None,
+                    Ask::Find { .. } => (Self::Search, format!("looking for what to replace in {of}")),
+                    Ask::Replace { .. } => (Self::Other, format!("replacing in {of}")),
                     Ask::Jump(id) => (Self::Jump, format!("looking for {id} in {of}")),
                     Ask::Mark(_) => (Self::Mark, format!("marking what matches in {of}")),
                     Ask::SaveMarks { .. } => (Self::Other, "writing the marks".into()),

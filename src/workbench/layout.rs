@@ -206,6 +206,28 @@ pub fn menu_height(area: Rect, menu: &Menu) -> u16 {
     (menu.items.len() as u16 + 2).min(area.height.saturating_sub(4))
 }
 
+/// The editor of a rationale.
+pub struct EditorParts {
+    pub popup: Rect,
+    pub text: Rect,
+    /// What differs, below the text.
+    pub changes: Option<Rect>,
+    /// The tokens of the word at the cursor.
+    pub last: Rect,
+}
+
+/// Divides the editor's box on a screen of this size.
+pub fn editor(columns: u16, rows: u16, shows_changes: bool) -> EditorParts {
+    let height = if shows_changes { rows.saturating_sub(2) } else { (rows * 2 / 3).max(8) };
+    let popup = popup_area(Rect::new(0, 0, columns, rows), 90, height);
+    let inside = popup.inner(Margin::new(2, 1));
+    let below = if shows_changes { (inside.height.saturating_sub(1)) / 2 } else { 0 };
+    let text = Rect { height: inside.height.saturating_sub(1 + below).max(1), ..inside };
+    let changes = shows_changes.then_some(Rect { y: text.bottom(), height: below, ..inside });
+    let last = Rect { y: inside.bottom().saturating_sub(1), height: 1, ..inside };
+    EditorParts { popup, text, changes, last }
+}
+
 /// The columns of a menu's box.
 pub const MENU_WIDTH: u16 = 76;
 

@@ -25,6 +25,7 @@ use crate::corpus::filter::Filter;
 use crate::corpus::order::Sort;
 use crate::corpus::rows::Count;
 use crate::journal::{Entry, RunState};
+use crate::rationale::spelling::{Around, SpelledToken};
 use crate::runs::batch::StepBatch;
 use crate::runs::lenses::Which;
 use crate::runs::{Run, RunSpec, control};
@@ -135,6 +136,11 @@ pub enum Message {
     },
     /// The names of the studies there are.
     Studies(Vec<String>),
+    /// How the student spells a word.
+    Spelled {
+        generation: u64,
+        result: Result<Vec<SpelledToken>, String>,
+    },
     /// An edit is on the disk, or not.
     Edited {
         target: String,
@@ -265,6 +271,7 @@ pub enum Effect {
     Attribute(Box<AttributeRequest>),
     WhatIf(Box<WhatIfRequest>),
     ReadLens(Box<LensRequest>),
+    Spell(Box<SpellRequest>),
     TrainLens {
         looked: Looked,
     },
@@ -285,6 +292,11 @@ pub enum Effect {
     Edit {
         target: EditTarget,
         patch: Patch,
+    },
+    /// Patches that are one edit.
+    EditAll {
+        target: EditTarget,
+        patches: Vec<Patch>,
     },
     UndoEdit(EditTarget),
     RedoEdit(EditTarget),
@@ -401,6 +413,15 @@ pub struct WhatIfRequest {
     pub example: Example,
     pub source: String,
     pub changes: Changes,
+}
+
+/// The word whose tokens are wanted.
+#[derive(Debug, PartialEq)]
+pub struct SpellRequest {
+    pub generation: u64,
+    /// Names data set and student.
+    pub spec: RunSpec,
+    pub around: Around,
 }
 
 /// The question that a lens is to read.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use ratatui_textarea::TextArea;
 use serde::{Deserialize, Serialize};
 
 use super::attribution::{AttributionView, Looked};
@@ -14,6 +13,7 @@ use super::charts::origin;
 use super::demo::Demo;
 use super::display::{Display, Forced};
 use super::dump::Format;
+pub use super::editor::Editor;
 use super::hints::Hints;
 use super::jobs::JobsView;
 use super::keymap::Keymap;
@@ -24,15 +24,18 @@ use super::message::ForkPoint;
 use super::messages::{Log, MessagesView};
 use super::pane::Pane;
 use super::recording::whole;
+use super::replace::Replace;
 use super::session::Session;
 use super::theme::Theme;
 use super::typing::Typing;
 use super::update::Kept;
 use crate::attribution::Asked;
 use crate::corpus::Example;
+use crate::corpus::difference::Part;
 use crate::corpus::filter::{Filter, Mistake};
 use crate::corpus::rows::Count;
 use crate::rationale::Rendered;
+use crate::rationale::spelling::SpelledToken;
 use crate::runs::{Run, RunSpec};
 
 /// The whole workbench.
@@ -278,6 +281,15 @@ pub struct RecipeView {
     /// Tokens in a table instead of a text.
     pub as_table: bool,
     pub scroll: usize,
+    /// How the student spells that word, and the newest question for it.
+    pub spelled: Option<Result<Vec<SpelledToken>, String>>,
+    pub spelling: u64,
+    /// What was changed is shown instead of the text.
+    pub shows_changes: bool,
+    /// A question as its files have it.
+    pub original: Option<(EditTarget, Box<Example>)>,
+    /// What was changed of it: its rationale, its question.
+    pub changes: Option<(Vec<Part>, Vec<Part>)>,
 }
 
 /// The runs and their curves.
@@ -402,6 +414,7 @@ pub enum Overlay {
         then: InputFor,
     },
     Editor(Box<Editor>),
+    Replace(Box<Replace>),
 }
 
 /// A list to choose from.
@@ -478,20 +491,6 @@ pub enum InputFor {
     /// An id or a row to go to.
     Jump,
     MarksFile,
-}
-
-/// The rationale being edited.
-pub struct Editor {
-    pub target: EditTarget,
-    pub original: String,
-    pub area: TextArea<'static>,
-}
-
-impl Editor {
-    /// The text as it stands.
-    pub fn text(&self) -> String {
-        self.area.lines().join("\n")
-    }
 }
 
 impl State {

@@ -1,5 +1,6 @@
 //! What a person does with data sets on the command line, with the program itself.
 
+mod editing;
 mod project;
 mod published;
 

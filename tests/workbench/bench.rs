@@ -250,6 +250,7 @@ fn named(name: &str) -> KeyEvent {
         "home" => KeyCode::Home,
         "end" => KeyCode::End,
         "del" => KeyCode::Delete,
+        "f1" => KeyCode::F(1),
         "lt" => KeyCode::Char('<'),
         one if one.chars().count() == 1 => KeyCode::Char(one.chars().next().unwrap()),
         other => panic!("no key <{other}>"),

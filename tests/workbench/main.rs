@@ -5,6 +5,7 @@ mod browsing;
 mod charts;
 mod comparing;
 mod demo;
+mod editing;
 mod every_pane;
 mod finding;
 mod hostile;

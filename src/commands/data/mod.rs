@@ -1,11 +1,13 @@
 //! `afterthought data …`: the corpus from the command line.
 
+mod diff;
 mod duplicates;
 mod edit;
 mod export;
 mod generate;
 mod import;
 mod list;
+mod replace;
 mod show;
 mod stats;
 mod validate;
@@ -46,6 +48,10 @@ pub enum DataCommand {
     Generate(generate::GenerateCommand),
     /// Change the rationale of one example; nothing published is overwritten
     Edit(edit::Arguments),
+    /// What was changed, word by word
+    Diff(diff::Arguments),
+    /// Search and replace over a split; nothing published is overwritten
+    Replace(replace::Arguments),
 }
 
 pub fn run(command: DataCommand, context: &Context) -> anyhow::Result<()> {
@@ -59,6 +65,8 @@ pub fn run(command: DataCommand, context: &Context) -> anyhow::Result<()> {
         DataCommand::Export(arguments) => export::run(arguments, context),
         DataCommand::Generate(command) => generate::run(command, context),
         DataCommand::Edit(arguments) => edit::run(arguments, context),
+        DataCommand::Diff(arguments) => diff::run(arguments, context),
+        DataCommand::Replace(arguments) => replace::run(arguments, context),
     }
 }
 

@@ -146,6 +146,14 @@ impl Services {
                 Ok(())
             }
             Ask::Mark(filter) => self.ids_of(place, *filter, work, send),
+            Ask::Original(row) => self.original(generation, place, row, send),
+            Ask::Find { terms, filter } => self.find_replaced(generation, &place, &terms, *filter, work, send),
+            Ask::Replace { terms, filter, left_out } => {
+                self.replace(generation, &place, &terms, *filter, &left_out, work, send);
+                Ok(())
+            }
+            // Whoever was at it has seen that somebody asked anew.
+            Ask::StopFinding | Ask::StopReplacing => Ok(()),
             Ask::SaveMarks { path, ids } => {
                 let path = self.project.join(path);
                 if path.exists() {
@@ -317,7 +325,14 @@ impl Services {
     }
 
     /// Says how far something is, now and then.
-    fn tell(&self, said: &mut Instant, kind: Kind, generation: u64, send: Send, text: impl FnOnce() -> String) {
+    pub(super) fn tell(
+        &self,
+        said: &mut Instant,
+        kind: Kind,
+        generation: u64,
+        send: Send,
+        text: impl FnOnce() -> String,
+    ) {
         if said.elapsed() > REPORT_EVERY * 3 {
             *said = Instant::now();
             send(Message::Browsed(Reply::Progress { kind, generation, text: text() }));

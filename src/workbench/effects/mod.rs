@@ -6,6 +6,7 @@ mod board;
 pub mod caught;
 mod data;
 mod dump;
+mod editing;
 mod fork;
 pub mod lanes;
 mod lens;
@@ -21,6 +22,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::browse::Reply;
 use super::message::{Effect, Message};
 use super::state::Notice;
 use super::state::{EditTarget, Opened, Shown};
@@ -129,6 +131,10 @@ impl Services {
                     send(Message::LensRead { generation: request.generation, result: Box::new(result) });
                 }
             }
+            Effect::Spell(request) => {
+                let result = self.spell(&request).map_err(|error| error.to_string());
+                send(Message::Spelled { generation: request.generation, result });
+            }
             Effect::TrainLens { looked } => {
                 let result = self.train_lens(&looked, work).map_err(|error| error.to_string());
                 if !work.is_cancelled() {
@@ -156,6 +162,9 @@ impl Services {
             Effect::Edit { target, patch } => {
                 self.edit(target, send, |edits, key| edits.set(key, patch).map(|()| true))
             }
+            Effect::EditAll { target, patches } => self.edit(target, send, |edits, key| {
+                edits.set_all(patches.into_iter().map(|patch| (key.clone(), patch)).collect()).map(|()| true)
+            }),
             Effect::UndoEdit(target) => self.edit(target, send, |edits, key| edits.undo(&key)),
             Effect::RedoEdit(target) => self.edit(target, send, |edits, key| edits.redo(&key)),
             Effect::SaveRunFile { path, spec } => send(self.save_run_file(&path, &spec)),
@@ -299,11 +308,17 @@ impl Services {
         let key = EditKey { split: target.split, id: target.id.clone(), source: target.source };
         let result = self.dataset(&target.dataset).and_then(|dataset| {
             let changed = dataset.change(|edits| change(edits, key.clone()))?;
-            Ok((changed, dataset.edits().depth(&key)))
+            let edits = dataset.edits();
+            Ok((changed, edits.depth(&key), edits.touched()))
         });
         match result {
-            Ok((true, edits)) => send(Message::Edited { target: target.id, result: Ok(edits) }),
-            Ok((false, _)) => send(Message::Say(Notice::info("there is nothing to undo or redo here"))),
+            Ok((true, edits, questions)) => {
+                send(Message::Edited { target: target.id, result: Ok(edits) });
+                if questions > 1 {
+                    send(Message::Browsed(Reply::Together { questions }));
+                }
+            }
+            Ok((false, ..)) => send(Message::Say(Notice::info("there is nothing to undo or redo here"))),
             Err(error) => send(Message::Edited { target: target.id, result: Err(error.to_string()) }),
         }
     }

@@ -5,13 +5,16 @@ mod batch;
 mod below;
 mod board;
 mod caption;
+mod changes;
 mod data;
+mod editor;
 mod jobs;
 mod lens;
 mod loss;
 mod messages;
 mod overlay;
 mod rationale;
+mod replace;
 mod training;
 
 use ratatui::Frame;

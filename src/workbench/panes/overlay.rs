@@ -6,12 +6,12 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Borders, Clear};
 use unicode_width::UnicodeWidthStr;
 
-use super::{batch, draw_lines, jobs, messages};
+use super::{batch, draw_lines, editor, jobs, messages, replace};
 use crate::workbench::command::ALL;
 use crate::workbench::keymap::Place;
 use crate::workbench::layout;
 use crate::workbench::palette;
-use crate::workbench::state::{Editor, Menu, Overlay, State};
+use crate::workbench::state::{Menu, Overlay, State};
 use crate::workbench::widgets::flow::{cut, fit, wrap_text};
 
 pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
@@ -46,7 +46,8 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
             let line = Line::from(vec![Span::raw(shown), Span::styled("▏", state.theme.accent.style())]);
             frame.render_widget(line, inside);
         }
-        Some(Overlay::Editor(editor)) => draw_editor(frame, area, state, editor),
+        Some(Overlay::Editor(own)) => editor::draw(frame, area, state, own),
+        Some(Overlay::Replace(form)) => replace::draw(frame, area, state, form),
     }
 }
 
@@ -185,11 +186,4 @@ fn draw_menu(frame: &mut Frame, area: Rect, state: &State, menu: &Menu) {
         ]);
         frame.render_widget(line, Rect { y: inside.y + row as u16, height: 1, ..inside });
     }
-}
-
-fn draw_editor(frame: &mut Frame, area: Rect, state: &State, editor: &Editor) {
-    let title = format!("rationale of {} ({})", editor.target.id, editor.target.source);
-    let keys = "Ctrl-S keep  Esc cancel  Ctrl-U undo  Ctrl-R redo";
-    let inside = popup(frame, area, state, &title, keys, 90, (area.height * 2 / 3).max(8));
-    frame.render_widget(&editor.area, inside);
 }

@@ -2,10 +2,10 @@
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::{draw_empty, draw_lines, frame_of};
+use super::{changes, draw_empty, draw_lines, editor, frame_of};
 use crate::rationale::recipe::Placement;
 use crate::rationale::tokens::words;
 use crate::rationale::{Rendered, RenderedToken, Role};
@@ -26,10 +26,19 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
         draw_table(frame, inside, state);
         return;
     }
+    if state.recipe.shows_changes {
+        draw_lines(frame, inside, change_lines(state, inside.width), state.recipe.scroll);
+        return;
+    }
     let theme = &state.theme;
     let mut lines = vec![teacher_heading(state)];
     match selected.example.rationale.as_deref().filter(|text| !text.trim().is_empty()) {
-        Some(text) => lines.extend(teacher_text(state, text, &selected.example.highlights, inside.width)),
+        Some(text) => {
+            lines.extend(teacher_text(state, text, &selected.example.highlights, inside.width));
+            if state.focus == Pane::Rationale {
+                lines.push(spelling_line(state, inside.width));
+            }
+        }
         None => {
             let sources = state.data.opened.as_ref().map_or(String::new(), |opened| opened.sources.join(", "));
             let others = if sources.is_empty() { sources } else { format!(" · s takes them from {sources}") };
@@ -45,6 +54,39 @@ pub fn draw(frame: &mut Frame, area: Rect, state: &State) {
     lines.push(Line::default());
     lines.extend(student_lines(state, inside.width));
     draw_lines(frame, inside, lines, state.recipe.scroll);
+}
+
+/// How the student spells the word under the cursor.
+fn spelling_line(state: &State, width: u16) -> Line<'static> {
+    let theme = &state.theme;
+    match &state.recipe.spelled {
+        Some(Ok(tokens)) => editor::spelling(state, tokens, width),
+        Some(Err(problem)) => Line::styled(cut(problem, usize::from(width)), theme.bad.style()),
+        None => Line::default(),
+    }
+}
+
+/// What was changed of the selected question.
+fn change_lines(state: &State, width: u16) -> Vec<Line<'static>> {
+    let theme = &state.theme;
+    let mut lines = vec![teacher_heading(state)];
+    let Some((rationale, question)) = &state.recipe.changes else {
+        lines.push(Line::styled("…", theme.chrome.style()));
+        return lines;
+    };
+    lines.extend(changes::lines(state, rationale, width));
+    if !question.iter().all(changes::is_kept) {
+        lines.extend([Line::default(), Line::styled("question", theme.heading.style())]);
+        lines.extend(changes::lines(state, question, width));
+    }
+    let legend = Line::from(vec![
+        Span::styled("−removed", theme.bad.style().add_modifier(Modifier::CROSSED_OUT)),
+        Span::styled("  ", theme.chrome.style()),
+        Span::styled("+added", theme.good.style().add_modifier(Modifier::UNDERLINED)),
+        Span::styled("  d shows the text again", theme.chrome.style()),
+    ]);
+    lines.extend([Line::default(), legend]);
+    lines
 }
 
 fn teacher_heading(state: &State) -> Line<'static> {

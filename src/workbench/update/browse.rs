@@ -1,6 +1,6 @@
 //! Browsing in the data pane: searching, sorting, columns, going to a row, and files that grow.
 
-use super::{below, data, duplicates, marks};
+use super::{below, data, duplicates, marks, recipe, replace};
 use crate::corpus::filter::{Field, Filter, Known};
 use crate::corpus::order::Sort;
 use crate::corpus::rows::{Change, Count};
@@ -23,6 +23,7 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         Command::Histogram => below::offer_histogram(state),
         Command::CompareData => below::offer_beside(state),
         Command::Duplicates => return duplicates::open(state),
+        Command::Replace => return replace::open(state),
         _ => {}
     }
     vec![]
@@ -306,6 +307,18 @@ pub fn browsed(state: &mut State, reply: Reply) -> Vec<Effect> {
             }
             vec![]
         }
+        Reply::Original { generation, place, example } => {
+            if is_newest(state, Kind::Original, generation) {
+                recipe::original_read(state, place, example);
+            }
+            vec![]
+        }
+        Reply::Hits { generation, hits, read, is_done } => {
+            replace::found(state, generation, hits, read, is_done);
+            vec![]
+        }
+        Reply::Replaced { generation, result } => replace::replaced(state, generation, result),
+        Reply::Together { questions } => replace::together(state, questions),
         Reply::Progress { kind, generation, text } => {
             if is_newest(state, kind, generation) {
                 state.notice = Some(Notice::info(text));
@@ -325,6 +338,7 @@ fn file_changed(state: &mut State, changed: &Place, change: Change, count: Count
     if change == Change::Replaced {
         state.say(Notice::info(format!("the file of {} was replaced or shortened: it was read anew", changed.split)));
         state.data.loaded.clear();
+        state.recipe.original = None;
         let mut effects = search(state);
         data::keep_cursor_visible(state);
         effects.extend(stay_at_end(state));

@@ -11,6 +11,7 @@ mod demo;
 mod display;
 mod dump;
 mod duplicates;
+mod editor;
 mod jobs;
 mod keys;
 mod lens;
@@ -20,6 +21,7 @@ mod messages;
 mod mouse;
 mod overlay;
 mod recipe;
+mod replace;
 mod runs;
 mod session;
 mod what_if;
@@ -67,6 +69,7 @@ fn take(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Resize(columns, rows) => {
             (state.columns, state.rows) = (columns, rows);
             data::keep_cursor_visible(state);
+            editor::resized(state);
             let mut effects = data::ask_rows(state);
             effects.extend(attribution::ask(state));
             effects
@@ -150,6 +153,10 @@ fn take(state: &mut State, message: Message) -> Vec<Effect> {
         }
         Message::Studies(names) => {
             board::choose(state, names);
+            vec![]
+        }
+        Message::Spelled { generation, result } => {
+            editor::spelled(state, generation, result);
             vec![]
         }
         Message::Edited { target, result } => recipe::edited(state, &target, result),
@@ -278,6 +285,7 @@ fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         | Command::FollowEnd
         | Command::Histogram
         | Command::Duplicates
+        | Command::Replace
         | Command::CompareData => return browse::perform(state, command),
         Command::NewRun
         | Command::PauseRun

@@ -3,13 +3,14 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
-    attribution, board, browse, charts, data, dump, jobs, keys, loupe, marks, messages, recipe, runs, what_if,
+    attribution, board, browse, charts, data, dump, editor, jobs, keys, loupe, marks, messages, recipe, replace, runs,
+    what_if,
 };
 use crate::workbench::command::{ALL, About, Command};
 use crate::workbench::message::Effect;
 use crate::workbench::palette;
 use crate::workbench::pane::Pane;
-use crate::workbench::state::{Chosen, Confirmed, Editor, InputFor, Menu, Notice, Overlay, State};
+use crate::workbench::state::{Chosen, Confirmed, InputFor, Menu, Notice, Overlay, State};
 
 /// A key for the overlay, which is there.
 pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
@@ -88,7 +89,8 @@ pub fn key(state: &mut State, key: KeyEvent) -> Vec<Effect> {
             state.overlay = Some(Overlay::Input { title, text, then });
             vec![]
         }
-        Overlay::Editor(editor) => editor_key(state, key, editor),
+        Overlay::Editor(editor) => editor::key(state, key, editor),
+        Overlay::Replace(form) => replace::key(state, key, form),
     }
 }
 
@@ -110,10 +112,8 @@ pub fn first_line(text: &str) -> &str {
 /// Pasted text goes where typed text would go.
 pub fn paste(state: &mut State, text: &str) -> Vec<Effect> {
     match &mut state.overlay {
-        Some(Overlay::Editor(editor)) => {
-            editor.area.insert_str(text.replace("\r\n", "\n").replace('\r', "\n"));
-            vec![]
-        }
+        Some(Overlay::Editor(_)) => editor::paste(state, text),
+        Some(Overlay::Replace(_)) => replace::paste(state, text),
         Some(Overlay::Input { text: input, .. } | Overlay::Palette { input, .. }) => {
             input.push_str(first_line(text));
             vec![]
@@ -287,30 +287,4 @@ fn entered(state: &mut State, text: &str, then: InputFor) -> Vec<Effect> {
         InputFor::MarksFile => marks::save(state, text),
         InputFor::RunFile => vec![Effect::SaveRunFile { path: text.into(), spec: Box::new(state.draft.clone()) }],
     }
-}
-
-fn editor_key(state: &mut State, key: KeyEvent, mut editor: Box<Editor>) -> Vec<Effect> {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
-        KeyCode::Char('s') if control => {
-            let text = editor.text();
-            return recipe::set_rationale(state, editor.target, text);
-        }
-        KeyCode::Esc if editor.text() == editor.original => {
-            state.say(Notice::info("nothing was changed"));
-            return vec![];
-        }
-        KeyCode::Esc => {
-            // What was typed is kept until the answer is yes.
-            let question = "throw the edit away? (no goes back to it, and Ctrl-S there keeps it)".to_owned();
-            state.kept_editor = Some(editor);
-            state.overlay = Some(Overlay::Confirm { question, then: Confirmed::DiscardEdit });
-            return vec![];
-        }
-        _ => {
-            editor.area.input(key);
-        }
-    }
-    state.overlay = Some(Overlay::Editor(editor));
-    vec![]
 }

@@ -1,8 +1,8 @@
 //! The rationale pane: the recipe, its live preview, and the edits of the rationale itself.
 
-use ratatui_textarea::{CursorMove, TextArea, WrapMode};
-
-use super::{attribution, data};
+use super::{attribution, browse, data, editor};
+use crate::corpus::Example;
+use crate::corpus::difference::{carried, changes};
 use crate::corpus::edits::{DEFAULT_SOURCE, Patch};
 use crate::evaluation::Given;
 use crate::rationale::Recipe;
@@ -10,13 +10,16 @@ use crate::rationale::recipe::{
     Ablation, Anew, CutFrom, Fill, Hide, Keep, KeepBy, Mask, MaskHow, PAUSE, Placement, Remove, Shuffle, Swap,
     SwapWith, Truncate, Unit,
 };
+use crate::rationale::spelling::Around;
 use crate::rationale::tokens::words;
 use crate::runs::RunSpec;
-use crate::text;
+use crate::workbench::browse::{Ask, Place};
 use crate::workbench::command::Command;
+use crate::workbench::layout;
 use crate::workbench::message::{Effect, External};
+use crate::workbench::pane::Pane;
 use crate::workbench::state::EditTarget;
-use crate::workbench::state::{Chosen, Editor, InputFor, Menu, MenuItem, NOW, Notice, Overlay, State};
+use crate::workbench::state::{Chosen, InputFor, Menu, MenuItem, NOW, Notice, Overlay, State};
 
 pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
     let last = state.draft.rationale.ablations.len().saturating_sub(1);
@@ -89,15 +92,15 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
         }
         Command::WordLeft => {
             state.recipe.word = state.recipe.word.saturating_sub(1);
-            vec![]
+            spell(state)
         }
         Command::WordRight => {
             let last = rationale(state).map_or(0, |text| words(text).len().saturating_sub(1));
             state.recipe.word = (state.recipe.word + 1).min(last);
-            vec![]
+            spell(state)
         }
         Command::Highlight => highlight(state),
-        Command::Edit => edit(state),
+        Command::Edit => editor::open(state),
         Command::EditExternally => match (state.edit_target(), rationale(state)) {
             (Some(target), text) => {
                 let text = text.unwrap_or_default().to_owned();
@@ -112,6 +115,7 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             state.recipe.scroll = 0;
             vec![]
         }
+        Command::ShowChanges => show_changes(state),
         Command::SaveRunFile => {
             let title = "write these settings to (a file in the project)".into();
             state.overlay = Some(Overlay::Input { title, text: "my-run.yaml".into(), then: InputFor::RunFile });
@@ -126,7 +130,7 @@ fn rationale(state: &State) -> Option<&str> {
     state.data.selected.as_ref()?.example.rationale.as_deref()
 }
 
-fn nothing_selected(state: &mut State) -> Vec<Effect> {
+pub fn nothing_selected(state: &mut State) -> Vec<Effect> {
     state.say(Notice::info("no question is selected; 1 goes to the data pane"));
     vec![]
 }
@@ -144,13 +148,85 @@ pub fn ask_preview(state: &mut State) -> Vec<Effect> {
     let Some(selected) = state.data.selected.clone() else { return vec![] };
     let generation = state.next_generation();
     state.recipe.generation = generation;
-    vec![Effect::Preview {
+    let mut effects = vec![Effect::Preview {
         generation,
         spec: Box::new(state.draft.clone()),
         split: state.data.split.clone(),
         place: selected.row,
         example: Box::new(selected.example),
-    }]
+    }];
+    effects.extend(spell(state));
+    effects.extend(ask_original(state));
+    effects
+}
+
+/// Asks how the student spells the word under the cursor.
+fn spell(state: &mut State) -> Vec<Effect> {
+    let text = rationale(state).unwrap_or_default().trim();
+    let Some(word) = words(text).get(state.recipe.word).cloned() else {
+        (state.recipe.spelled, state.recipe.spelling) = (None, 0);
+        return vec![];
+    };
+    let byte = |place: usize| text.char_indices().nth(place).map_or(text.len(), |(at, _)| at);
+    let around = Around::of(text, byte(word.start)..byte(word.end));
+    let effect = editor::ask(state, around);
+    state.recipe.spelling = state.generation;
+    vec![effect]
+}
+
+/// Shows what was changed of the selected question, or its text again.
+fn show_changes(state: &mut State) -> Vec<Effect> {
+    if state.edit_target().is_none() {
+        return nothing_selected(state);
+    }
+    state.recipe.shows_changes = !state.recipe.shows_changes;
+    state.recipe.as_table = false;
+    state.recipe.scroll = 0;
+    if state.recipe.shows_changes && !layout::is_visible(state, Pane::Rationale) {
+        super::focus(state, Pane::Rationale);
+    }
+    ask_original(state)
+}
+
+/// Asks for the selected question as its files have it, where it is compared with them.
+fn ask_original(state: &mut State) -> Vec<Effect> {
+    let Some(row) = state.data.selected.as_ref().map(|selected| selected.row) else { return vec![] };
+    let is_known = state.recipe.original.as_ref().map(|(target, _)| target) == state.edit_target().as_ref();
+    if is_known {
+        compare(state);
+    }
+    if !state.recipe.shows_changes || is_known {
+        return vec![];
+    }
+    state.recipe.changes = None;
+    browse::ask(state, Ask::Original(row))
+}
+
+/// A question as its files have it.
+pub fn original_read(state: &mut State, place: Place, example: Box<Example>) {
+    let Place { dataset, split, source } = place;
+    let target = EditTarget { dataset, split, id: example.id.clone(), source };
+    state.recipe.original = Some((target, example));
+    compare(state);
+}
+
+/// Works out what was changed of the selected question, where it is known how it was.
+fn compare(state: &mut State) {
+    state.recipe.changes = None;
+    let target = state.edit_target();
+    let (Some(selected), Some((of, original))) = (&state.data.selected, &state.recipe.original) else { return };
+    if target.as_ref() == Some(of) && state.recipe.shows_changes {
+        let text = |example: &Example| example.rationale.as_deref().unwrap_or_default().trim().to_owned();
+        let rationale = changes(&text(original), &text(&selected.example));
+        state.recipe.changes = Some((rationale, changes(&original.question, &selected.example.question)));
+    }
+}
+
+/// The preview again, after questions were changed.
+pub fn refresh_preview(state: &mut State) -> Vec<Effect> {
+    let mut effects = ask_preview(state);
+    effects.extend(attribution::ask(state));
+    effects
 }
 
 /// Takes over another recipe.
@@ -396,24 +472,6 @@ fn highlight(state: &mut State) -> Vec<Effect> {
     vec![Effect::Edit { target, patch: Patch::Highlights(ranges) }]
 }
 
-/// Opens the editor on the rationale.
-fn edit(state: &mut State) -> Vec<Effect> {
-    let Some(target) = state.edit_target() else { return nothing_selected(state) };
-    let stored = rationale(state).unwrap_or_default();
-    // The text area would swallow a control character; as a symbol it can be seen, and taken out.
-    let original = text::visible(&stored.replace("\r\n", "\n")).trim_end_matches('\n').to_owned();
-    if text::first_unsafe(&stored.replace("\r\n", "\n"), true).is_some() {
-        state.say(Notice::info("control characters are shown as symbols, and become them if you keep an edit"));
-    }
-    let mut area = TextArea::new(original.lines().map(str::to_owned).collect());
-    area.set_wrap_mode(WrapMode::WordOrGlyph);
-    area.set_cursor_line_style(Default::default());
-    area.move_cursor(CursorMove::Bottom);
-    area.move_cursor(CursorMove::End);
-    state.overlay = Some(Overlay::Editor(Box::new(Editor { target, original, area })));
-    vec![]
-}
-
 /// Stores an edited rationale; an empty one is none.
 pub fn set_rationale(state: &mut State, target: EditTarget, text: String) -> Vec<Effect> {
     let text = text.trim().to_owned();
@@ -421,8 +479,16 @@ pub fn set_rationale(state: &mut State, target: EditTarget, text: String) -> Vec
         state.say(Notice::info("nothing was changed"));
         return vec![];
     }
-    let patch = Patch::Rationale((!text.is_empty()).then_some(text));
-    vec![Effect::Edit { target, patch }]
+    // Key words that are still there stay key words.
+    let own = state.data.selected.as_ref().filter(|_| state.edit_target().as_ref() == Some(&target));
+    let marks = own.map_or_else(Vec::new, |own| {
+        carried(own.example.rationale.as_deref().unwrap_or_default().trim(), &text, &own.example.highlights)
+    });
+    let mut patches = vec![Patch::Rationale((!text.is_empty()).then_some(text))];
+    if !marks.is_empty() {
+        patches.push(Patch::Highlights(marks));
+    }
+    vec![Effect::EditAll { target, patches }]
 }
 
 /// An edit is on the disk: the row is read again.
