@@ -9,10 +9,11 @@ use super::attribution::{Looked, Scale};
 use super::board::{Shown, Sort};
 use super::charts::{Metric, Smoothing};
 use super::display::Forced;
+use super::editor::Unsaved;
 use super::hints::Hints;
 use super::layout::Split;
 use super::pane::Pane;
-use super::state::{Curve, DataView, State};
+use super::state::{Curve, DataView, Overlay, State};
 use crate::attribution::Asked;
 use crate::attribution::what_if::Changes;
 use crate::corpus::filter::Field;
@@ -44,6 +45,9 @@ pub struct Session {
     pub charts: ChartsPart,
     pub attribution: AttributionPart,
     pub board: BoardPart,
+    /// A text that was being edited and is not kept yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub editor: Option<Unsaved>,
     #[serde(default)]
     pub hints: Hints,
 }
@@ -221,6 +225,10 @@ impl Session {
                 changes: pending.map_or(&view.changes.now, |pending| &pending.attribution.changes).clone(),
                 lens: state.lens.shown,
                 shows_loss: state.loupe.shows_loss,
+            },
+            editor: match (&state.overlay, &state.kept_editor) {
+                (Some(Overlay::Editor(editor)), _) | (_, Some(editor)) => Some(editor.unsaved()),
+                _ => None,
             },
             board: BoardPart {
                 shown: state.board.shown.clone(),

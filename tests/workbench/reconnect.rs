@@ -88,3 +88,17 @@ fn the_selected_run_its_curve_and_the_step_under_the_cursor_come_back() {
     keep(dir.path(), &bench);
     assert_eq!(Bench::open(dir.path(), 120, 34).screen(), before);
 }
+
+#[test]
+fn a_text_that_was_being_edited_is_there_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path(), 120, 34);
+    bench.press("jj2e words that nobody kept");
+    bench.says("words that nobody kept");
+    keep(dir.path(), &bench);
+    let mut again = Bench::open(dir.path(), 120, 34);
+    again.says("words that nobody kept");
+    again.press("<ctrl-s>");
+    again.says("1 edit");
+    assert!(again.state.data.selected.as_ref().unwrap().example.rationale.as_ref().unwrap().contains("nobody kept"));
+}

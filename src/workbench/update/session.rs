@@ -6,7 +6,7 @@ use crate::attribution::what_if::Changes;
 use crate::workbench::attribution::Beside;
 use crate::workbench::message::Effect;
 use crate::workbench::session::{DataPart, Session};
-use crate::workbench::state::{State, Wanted};
+use crate::workbench::state::{Editor, Overlay, State, Wanted};
 use crate::workbench::theme::AUTO;
 
 /// Takes over what was kept, if there was something, and asks for everything that the panes show.
@@ -49,6 +49,9 @@ fn take(state: &mut State, session: Session) -> Vec<Effect> {
     view.asked = kept.asked.clone();
     (view.unit, view.scale, view.top, view.reads_own) = (kept.unit, kept.scale, kept.top.max(1), kept.reads_own);
     (state.lens.shown, state.loupe.shows_loss) = (kept.lens, kept.shows_loss);
+    if let Some(unsaved) = &session.editor {
+        state.overlay = Some(Overlay::Editor(Box::new(Editor::restore(unsaved.clone()))));
+    }
     let kept = &session.board;
     let board = &mut state.board;
     (board.shown, board.sort, board.cursor) = (kept.shown.clone(), kept.sort, kept.cursor);
