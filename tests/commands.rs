@@ -520,6 +520,46 @@ fn students_and_machine_are_described() {
 }
 
 #[test]
+fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let project = Project::new();
+    let checks = |found: &Value| -> Vec<(String, String, String, bool)> {
+        let word = |check: &Value, name: &str| check[name].as_str().unwrap_or_default().to_owned();
+        let all = found["checks"].as_array().unwrap().iter();
+        all.map(|check| (word(check, "name"), word(check, "state"), word(check, "found"), check["fix"].is_string()))
+            .collect()
+    };
+    let found = checks(&project.json(&["doctor"]));
+    assert!(found.iter().all(|(_, state, _, has_fix)| state != "broken" && (state == "good") != *has_fix), "{found:?}");
+    for name in ["terminal", "clipboard", "locale", "keymap", "runs", "edits", "disk", "memory", "devices", "log"] {
+        assert!(found.iter().any(|(own, ..)| own == name), "{name}");
+    }
+    let text = project.says(&["doctor"]);
+    assert!(text.contains("✓ runs") && text.contains("0 can be read"), "{text}");
+
+    std::fs::write(project.path().join("keymap.yaml"), "data: [{on: j, run: fly}]\n").unwrap();
+    let folder = project.path().join("datasets/mine");
+    std::fs::create_dir_all(&folder).unwrap();
+    let row = json!({"id": "q1", "question": "why?", "choices": [{"label": "A", "text": "x"}, {"label": "B", "text": "y"}], "answer": "A"});
+    std::fs::write(folder.join("train.jsonl"), format!("{row}\n")).unwrap();
+    std::fs::write(folder.join("edits.jsonl"), "\n{\"half\": \n").unwrap();
+    std::fs::create_dir_all(project.run_folder("bad\u{1b}[31m")).unwrap();
+    std::fs::write(project.run_folder("bad\u{1b}[31m").join("run.yaml"), "dataset: [\n").unwrap();
+    let output = project.run(&["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found = checks(&serde_json::from_slice(&output.stdout).unwrap());
+    let state = |name: &str| found.iter().find(|(own, ..)| own == name).unwrap().clone();
+    assert_eq!(state("keymap").1, "warning");
+    assert!(state("keymap").2.contains("fly"), "{:?}", state("keymap"));
+    assert_eq!((state("edits").1.as_str(), state("runs").1.as_str()), ("broken", "broken"));
+    assert!(state("edits").2.contains("edits.jsonl:2"), "{:?}", state("edits"));
+    let output = project.run(&["doctor"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("✗ edits") && text.contains("→ mend or delete") && !text.contains('\u{1b}'), "{text}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("broken: runs, edits"), "{error}");
+}
+
+#[test]
 fn a_student_that_can_not_be_is_refused_with_the_file_and_the_key() {
     let project = Project::new();
     let folder = project.path().join("student");

@@ -34,6 +34,8 @@ pub enum Task {
     Batch,
     Board,
     Disagreements,
+    /// What the student will see of a question.
+    Render,
     /// Everything else.
     Other,
 }
@@ -44,6 +46,7 @@ impl Task {
         match self {
             Self::Attribution | Self::WhatIf | Self::Lens | Self::LensTraining | Self::Loss => Pane::Attribution,
             Self::Batch => Pane::Training,
+            Self::Render => Pane::Rationale,
             Self::Board | Self::Disagreements => Pane::Board,
             _ => Pane::Data,
         }
@@ -109,7 +112,7 @@ impl Task {
             Effect::Disagree(_) => (Self::Disagreements, "looking for disagreements".into()),
             Effect::OpenDataset(name) => (Self::Other, format!("opening {name}")),
             Effect::LoadRows { dataset, split, .. } => (Self::Other, format!("reading rows of {dataset}/{split}")),
-            Effect::Preview { example, .. } => (Self::Other, format!("rendering {}", example.id)),
+            Effect::Preview { example, .. } => (Self::Render, format!("rendering {}", example.id)),
             Effect::StartRun(_) | Effect::StartTour | Effect::ForkRun { .. } | Effect::ResumeRun(_) => {
                 (Self::Other, "starting runs".into())
             }
@@ -177,9 +180,10 @@ impl JobsView {
         Some(self.jobs.remove(place))
     }
 
-    /// The job of a pane that has lasted long enough for a bar.
+    /// The job of a pane that has lasted long enough for a bar: of several the newest that can say how far it is.
     pub fn shown_in(&self, pane: Pane) -> Option<&Job> {
-        self.jobs.iter().find(|job| job.task.pane() == pane && job.elapsed >= SHOWN_AFTER)
+        let own = || self.jobs.iter().rev().filter(|job| job.task.pane() == pane && job.elapsed >= SHOWN_AFTER);
+        own().find(|job| job.share().is_some()).or_else(|| own().next())
     }
 }
 

@@ -44,7 +44,7 @@ fn what_lasts_has_a_bar_in_its_pane_a_sign_and_a_line_in_the_list() {
     bench.says("& 1 job");
     bench.says_not("00:08 left");
     bench.send(Message::Job(Box::new(job(1, Task::Sort, "sorting toyworld/train by id"))));
-    bench.says("25 % 00:08 left · sorting toyworld/train by id");
+    bench.says(" 25 % 00:08 left · sorting toyworld");
     let lens = Job { note: "KL 0.301".into(), ..job(2, Task::LensTraining, "training the lens of a") };
     bench.send(Message::Job(Box::new(lens)));
     bench.says("& 2 jobs");

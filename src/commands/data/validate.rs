@@ -1,11 +1,14 @@
 //! `afterthought data validate`.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use clap::Args;
 
 use super::super::Context;
 use super::super::output::{Interrupted, print};
+use super::super::study::listen;
 use super::grouped;
 use crate::corpus::validate::{Kind, Problem, Report, validate};
 use crate::text;
@@ -36,11 +39,13 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     let dataset = context.catalog().open(&arguments.name)?;
     let known: usize = dataset.split_names().filter_map(|split| Some(dataset.split(split).ok()?.count().rows)).sum();
+    let stop = Arc::new(AtomicBool::new(false));
+    listen(stop.clone(), Arc::new(AtomicI32::new(0)))?;
     let bar = context.progress("checking", known as u64);
     let report = validate(&dataset, &mut |read| {
         bar.set_length(bar.length().unwrap_or(0).max(read));
         bar.set_position(read);
-        ControlFlow::Continue(())
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish_and_clear();
     let Some(report) = report else { return Err(Interrupted.into()) };

@@ -216,6 +216,15 @@ mod tests {
         message.expect("no message came").unwrap()
     }
 
+    /// The next thing that is said, whatever is told of jobs meanwhile.
+    fn said(messages: &mut UnboundedReceiver<Message>) -> Notice {
+        loop {
+            if let Message::Say(notice) = next(messages) {
+                return notice;
+            }
+        }
+    }
+
     fn check(name: &str) -> Effect {
         Effect::CheckData(name.into())
     }
@@ -231,10 +240,9 @@ mod tests {
         let mut lanes = Lanes::doing(perform, send);
         lanes.put(Effect::OpenDataset("bad".into()));
         lanes.put(Effect::OpenDataset("good".into()));
-        let Message::Say(notice) = next(&mut messages) else { panic!("no notice") };
+        let notice = said(&mut messages);
         assert!(notice.is_error && notice.text.starts_with("opening bad broke down: no such row"), "{notice:?}");
-        let Message::Say(notice) = next(&mut messages) else { panic!("no notice") };
-        assert_eq!(notice, Notice::info("good"));
+        assert_eq!(said(&mut messages), Notice::info("good"));
     }
 
     #[test]
@@ -280,8 +288,7 @@ mod tests {
         }
         lanes.put(check("new"));
         for expected in ["old true", "new false"] {
-            let Message::Say(notice) = next(&mut messages) else { panic!("no notice") };
-            assert_eq!(notice.text, expected);
+            assert_eq!(said(&mut messages).text, expected);
         }
     }
 }

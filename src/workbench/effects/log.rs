@@ -46,12 +46,11 @@ fn append(path: &Path, said: &[Said]) -> Result<(), FileError> {
         }
     }
     if std::fs::metadata(path).is_ok_and(|file| file.len() + lines.len() as u64 > MOST) {
-        let old = String::from_utf8_lossy(&std::fs::read(path).map_err(FileError::on("read", path))?).into_owned();
-        let half = old.len() - old.ceil_char_boundary(old.len() / 2);
-        let kept = &old[old.len() - half..];
+        let old = std::fs::read(path).map_err(FileError::on("read", path))?;
+        let half = &old[old.len() / 2..];
         // From the beginning of a line on.
-        let kept = kept.split_once('\n').map_or("", |(_, kept)| kept);
-        files::replace(path, |out| out.write_all(kept.as_bytes()))?;
+        let kept = half.iter().position(|byte| *byte == b'\n').map_or(&half[..0], |at| &half[at + 1..]);
+        files::replace(path, |out| out.write_all(kept))?;
     }
     files::append_lines(path, &lines)
 }

@@ -53,7 +53,7 @@ pub fn perform(state: &mut State, command: Command) -> Vec<Effect> {
             vec![]
         }
         Command::CheckData => {
-            state.say(Notice::info(format!("checking {} …", state.draft.dataset)));
+            state.say(Notice::info(format!("checking {}", state.draft.dataset)));
             vec![Effect::CheckData(state.draft.dataset.clone())]
         }
         _ => vec![],
