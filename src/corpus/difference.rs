@@ -200,7 +200,7 @@ mod tests {
     fn a_change_is_told_word_by_word_and_both_texts_are_whole_in_it() {
         assert_eq!(told("it has gills and fins", "it has big fins"), "it has [-gills and ][+big ]fins");
         assert_eq!(told("a  b", "a b"), "a b");
-        assert_eq!(told("a b", "a\nb"), "a [+\n]b");
+        assert_eq!(told("a b", "a\nb"), "a[+\n]b");
         assert_eq!(told("", "new text"), "[+new text]");
         assert_eq!(told(" a b", "a c"), "[- ]a [-b][+c]");
         let (before, after) = ("one two  three\nfour five", "zero one three\n\nfour 日本 five");

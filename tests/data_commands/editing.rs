@@ -2,13 +2,9 @@
 
 use super::project::Project;
 
-fn toyworld() -> Project {
-    Project::new()
-}
-
 #[test]
 fn a_replacement_is_tried_made_looked_at_and_taken_back() {
-    let project = toyworld();
+    let project = Project::new();
     let before = project.json("show toyworld --split train --id tr-0001")["rationale"].as_str().unwrap().to_owned();
     let word = before.split(' ').find(|word| word.len() > 3).unwrap().to_owned();
     let line = format!("replace toyworld --find {word} --replace REPLACED");
@@ -39,7 +35,7 @@ fn a_replacement_is_tried_made_looked_at_and_taken_back() {
 
 #[test]
 fn only_what_matches_is_replaced_and_mistakes_are_usage() {
-    let project = toyworld();
+    let project = Project::new();
     let made = project.json("replace toyworld --find /\\b(\\w+)~\\.$/ --replace <$1>~. --filter id:tr-0002");
     assert_eq!(made["questions"], 1);
     assert_eq!(made["changes"][0]["id"], "tr-0002");
@@ -53,4 +49,18 @@ fn only_what_matches_is_replaced_and_mistakes_are_usage() {
     assert_eq!(unknown.code, 1);
     let question = project.json("replace toyworld --in question --find ? --replace ! --filter id:tr-0003");
     assert_eq!((&question["in"], &question["questions"]), (&"question".into(), &1.into()));
+}
+
+#[test]
+fn key_words_that_are_still_there_stay_key_words() {
+    let project = Project::new();
+    let edit = |rest: &str| project.data(&format!("edit toyworld --split train --id tr-0007 {rest}")).out;
+    edit("--rationale it~has~gills~and~fins");
+    edit("--highlight 7..12 --highlight 17..21");
+    assert_eq!(edit("--rationale surely~it~has~gills"), "surely it has gills\nkey 14..19\n");
+    assert_eq!(edit("--undo"), "it has gills and fins\nkey 7..12, 17..21\n");
+    let made = project.json("replace toyworld --find gills --replace big~gills --filter id:tr-0007");
+    assert_eq!(made["places"], 1);
+    let highlights = project.json("show toyworld --id tr-0007")["highlights"].clone();
+    assert_eq!(highlights, serde_json::json!([{"start": 11, "end": 16}, {"start": 21, "end": 25}]));
 }

@@ -495,7 +495,19 @@ fn an_example_is_edited_and_the_edit_taken_back() {
 #[test]
 fn every_command_shows_an_example_of_itself() {
     let project = Project::new();
-    for command in ["list", "show", "validate", "stats", "import", "export", "generate", "generate~toyworld", "edit"] {
+    for command in [
+        "list",
+        "show",
+        "validate",
+        "stats",
+        "import",
+        "export",
+        "generate",
+        "generate~toyworld",
+        "edit",
+        "diff",
+        "replace",
+    ] {
         let help = project.data(&format!("{} --help", command.replace('~', " ")));
         assert_eq!(help.code, 0);
         let example = format!("afterthought data {}", command.replace('~', " "));

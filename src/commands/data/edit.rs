@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args};
 
 use super::super::Context;
 use super::super::output::{Usage, print};
+use crate::corpus::difference::carried;
 use crate::corpus::edits::{DEFAULT_SOURCE, Patch, Target};
 use crate::text;
 
@@ -85,7 +86,13 @@ pub fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
         }
     } else {
         let patch = patch(&arguments, before.rationale.as_deref())?;
-        dataset.change(|edits| edits.set(target, patch))?;
+        let mut patches = vec![(target.clone(), patch)];
+        // Key words that are still there stay key words.
+        if let (Patch::Rationale(Some(new)), Some(old)) = (&patches[0].1, &before.rationale) {
+            let marks = carried(old.trim(), new.trim(), &before.highlights);
+            patches.extend((!marks.is_empty()).then_some((target, Patch::Highlights(marks))));
+        }
+        dataset.change(|edits| edits.set_all(patches))?;
     }
     let (_, after) = split.find(&arguments.id, &arguments.source)?;
     if context.json {

@@ -75,6 +75,7 @@ impl Editor {
     /// Opens a text with its marks, which are ranges of characters.
     pub fn new(target: EditTarget, original: String, marked: Vec<Range<usize>>) -> Self {
         let buffer = Buffer::new(original.clone(), to_bytes(&original, &marked));
+        let marked = to_characters(&original, buffer.marks());
         Self {
             target,
             original,
@@ -308,14 +309,24 @@ impl Editor {
     }
 }
 
-/// Ranges of bytes for ranges of characters, in one walk. What lies beyond the text is left out.
+/// Ranges of bytes for ranges of characters, in order and apart. What lies beyond the text is left out.
 fn to_bytes(text: &str, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     let wanted = ranges.iter().map(|range| range.end).max().unwrap_or(0);
-    let places: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).take(wanted + 1).collect();
+    let places: Vec<usize> =
+        text.char_indices().map(|(at, _)| at).chain([text.len()]).take(wanted.saturating_add(1)).collect();
     let byte = |place: usize| places.get(place).copied().unwrap_or(text.len());
     let mut found: Vec<Range<usize>> = ranges.iter().map(|range| byte(range.start)..byte(range.end)).collect();
+    // A file may hold them in any order, and one over the other.
     found.retain(|range| !range.is_empty());
-    found
+    found.sort_by_key(|range| range.start);
+    let mut apart: Vec<Range<usize>> = Vec::new();
+    for range in found {
+        match apart.last_mut().filter(|last| range.start < last.end) {
+            Some(last) => last.end = last.end.max(range.end),
+            None => apart.push(range),
+        }
+    }
+    apart
 }
 
 /// Ranges of characters for ranges of bytes, which are in order.
@@ -327,4 +338,17 @@ fn to_characters(text: &str, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
         count
     };
     ranges.iter().map(|range| place(range.start)..place(range.end)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_of_any_file_are_put_in_order() {
+        let text = "日本 has gills";
+        assert_eq!(to_bytes(text, &[7..12, 0..2, 1..4, 9..30]), [0..8, 11..16]);
+        assert_eq!(to_characters(text, &to_bytes(text, &[3..6, 0..2])), [0..2, 3..6]);
+        assert!(to_bytes(text, &[40..usize::MAX, std::ops::Range { start: 5, end: 2 }]).is_empty());
+    }
 }

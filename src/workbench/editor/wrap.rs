@@ -140,8 +140,8 @@ impl Rows {
 
     /// Takes in that `removed` bytes at `at` became `inserted` others.
     pub fn edited(&mut self, text: &str, at: usize, removed: usize, inserted: usize) {
-        // The first word of a row decides where the row before it ends.
-        let row = self.starts.partition_point(|start| *start <= at).saturating_sub(2);
+        // Where a row ends is decided by the first word of the next one, of which a wide sign may stand on the row after.
+        let row = self.starts.partition_point(|start| *start <= at).saturating_sub(3);
         let below = self.starts.partition_point(|start| *start <= at + removed);
         let moved: Vec<usize> = self.starts[below..].iter().map(|start| start - removed + inserted).collect();
         let was_whole = self.is_whole;

@@ -61,7 +61,9 @@ fn hints(width: u16) -> String {
         let Some(hint) = key.hint else { continue };
         let first = key.keys.split(' ').next().unwrap_or_default();
         let mut name: String = label(first);
-        if let Some(rest) = name.strip_prefix("ctrl-") {
+        if first == "f1" {
+            name = "F1".into();
+        } else if let Some(rest) = name.strip_prefix("ctrl-") {
             name = format!("Ctrl-{}", rest.to_uppercase());
         }
         let own = format!("{}{name} {hint}", if out.is_empty() { "" } else { "  " });

@@ -27,29 +27,31 @@ pub fn open(state: &mut State) -> Vec<Effect> {
 
 /// Shows an editor, such as one that was left over by a crash.
 pub fn show(state: &mut State, mut editor: Box<Editor>) -> Vec<Effect> {
-    let text = layout::editor(state.columns, state.rows, editor.changes().is_some()).text;
-    // The cursor stands behind the last character of a full row.
-    editor.fit(usize::from(text.width).saturating_sub(1), usize::from(text.height));
+    fit(state, &mut editor);
     let effects = spell(state, &mut editor);
     state.overlay = Some(Overlay::Editor(editor));
     effects
 }
 
 /// The screen has another size.
-pub fn resized(state: &mut State) {
-    for editor in [state.kept_editor.take().map(Err), state.overlay.take().map(Ok)].into_iter().flatten() {
-        match editor {
-            Ok(Overlay::Editor(editor)) => {
-                show(state, editor);
-            }
-            Ok(other) => state.overlay = Some(other),
-            Err(mut kept) => {
-                let text = layout::editor(state.columns, state.rows, kept.changes().is_some()).text;
-                kept.fit(usize::from(text.width).saturating_sub(1), usize::from(text.height));
-                state.kept_editor = Some(kept);
-            }
+pub fn resized(state: &mut State) -> Vec<Effect> {
+    if let Some(mut kept) = state.kept_editor.take() {
+        fit(state, &mut kept);
+        state.kept_editor = Some(kept);
+    }
+    match state.overlay.take() {
+        Some(Overlay::Editor(editor)) => show(state, editor),
+        other => {
+            state.overlay = other;
+            vec![]
         }
     }
+}
+
+fn fit(state: &State, editor: &mut Editor) {
+    let text = layout::editor(state.columns, state.rows, editor.changes().is_some()).text;
+    // The cursor stands behind the last character of a full row.
+    editor.fit(usize::from(text.width).saturating_sub(1), usize::from(text.height));
 }
 
 pub fn key(state: &mut State, key: KeyEvent, mut editor: Box<Editor>) -> Vec<Effect> {

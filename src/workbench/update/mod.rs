@@ -69,8 +69,8 @@ fn take(state: &mut State, message: Message) -> Vec<Effect> {
         Message::Resize(columns, rows) => {
             (state.columns, state.rows) = (columns, rows);
             data::keep_cursor_visible(state);
-            editor::resized(state);
-            let mut effects = data::ask_rows(state);
+            let mut effects = editor::resized(state);
+            effects.extend(data::ask_rows(state));
             effects.extend(attribution::ask(state));
             effects
         }

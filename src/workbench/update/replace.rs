@@ -30,7 +30,7 @@ pub fn key(state: &mut State, key: KeyEvent, mut form: Box<Replace>) -> Vec<Effe
     if form.applying.is_some() {
         if key.code == KeyCode::Esc {
             let effects = ask(state, Ask::StopReplacing);
-            state.say(Notice::info("stopped: nothing was replaced"));
+            state.say(Notice::info("stopped; unless it was done by then, nothing was replaced"));
             return effects;
         }
         state.overlay = Some(Overlay::Replace(form));
