@@ -78,13 +78,17 @@ class Terminal:
 
     def end(self):
         os.kill(self.process, signal.SIGTERM)
-        while True:
-            try:
-                if not self.read(5):
-                    break
-            except OSError:
+        end = time.perf_counter() + 5
+        while os.waitpid(self.process, os.WNOHANG)[0] == 0:
+            if time.perf_counter() > end:
+                os.kill(self.process, signal.SIGKILL)
+                os.waitpid(self.process, 0)
                 break
-        os.waitpid(self.process, 0)
+            try:
+                # What it says last must be taken, or it waits.
+                self.read(0.05)
+            except OSError:
+                time.sleep(0.05)
         os.close(self.master)
 
 

@@ -205,6 +205,10 @@ pub enum MouseDoes {
 impl Mouse {
     /// `None` for what means nothing.
     pub fn of(event: MouseEvent) -> Option<Self> {
+        // What crossterm makes of a place of 0, which is nowhere.
+        if event.column == u16::MAX || event.row == u16::MAX {
+            return None;
+        }
         let what = match event.kind {
             MouseEventKind::Down(MouseButton::Left) => MouseDoes::Press,
             MouseEventKind::Drag(MouseButton::Left) => MouseDoes::Drag,

@@ -50,17 +50,18 @@ fn project() -> tempfile::TempDir {
     fs::create_dir_all(&data).unwrap();
     // What YAML can say at all.
     let about: String = hostile("about").chars().filter(|c| (*c as u32) < 0xfffe).collect();
-    let splits = serde_json::json!({"train": "train.jsonl", "validation": "validation.jsonl", "test": "test.jsonl"});
+    let splits = serde_json::json!({"train": "train.jsonl", "validation": "validation.jsonl", "test": "test.jsonl", "broken": "broken.jsonl"});
     let about =
         serde_json::json!({"name": about, "description": about, "licence": about, "source": about, "splits": splits})
             .to_string();
     fs::write(data.join("dataset.yaml"), text::escape_json(&about).as_bytes()).unwrap();
     for split in ["train", "validation", "test"] {
-        let mut rows: Vec<u8> = (0..24).flat_map(|id| row(id, &hostile("why")).into_bytes()).collect();
-        rows.extend_from_slice(b"{\"id\": \"\xff\xfe\x9b2J\x1b[31m\", \"question\": \"\xc3\x28\"}\n");
-        rows.extend_from_slice(b"no JSON at all \x1b[2J \xf0\x28\n");
+        let rows: String = (0..24).map(|id| row(id, &hostile("why"))).collect();
         fs::write(data.join(format!("{split}.jsonl")), rows).unwrap();
     }
+    // No training takes these.
+    let broken = b"{\"id\": \"\xff\xfe\x9b2J\x1b[31m\", \"question\": \"\xc3\x28\"}\nno JSON at all \x1b[2J \xf0\x28\n{\x1b";
+    fs::write(data.join("broken.jsonl"), broken).unwrap();
     fs::create_dir(dir.path().join("themes")).unwrap();
     fs::write(dir.path().join("themes").join(format!("{NAME}.yaml")), "no theme\u{7}: [").unwrap();
     let said = text::escape_json(&serde_json::to_string(NAME).unwrap()).into_owned();
@@ -212,7 +213,7 @@ fn walk(bench: &mut Bench, steps: &str) {
 
 /// Every pane with all of its faces, and what lies over them.
 const DATA: &str = "1 j j J J K S j <enter> S <esc> C j j <space> <esc> H <esc> D <esc> c <esc> v j <esc> m M <esc> i evil <esc> \
-                    / e v i l kind:x <enter> <esc> / kind:~~( <esc> X ? j j <esc> : e v <esc> ! j <esc> G gg f f s s s e x <ctrl-s> e <esc>";
+                    / e v i l kind:x <enter> <esc> / kind:~~( <esc> X ? j j <esc> : e v <esc> ! j <esc> G gg f f s s s j v j <esc> s e x <ctrl-s> e <esc>";
 const RATIONALE: &str = "2 a <esc> a <enter> <enter> <esc> t j t j l l h <space> <space> R p p p s j <enter> s <esc> w <esc> e o <esc> y u U";
 const TRAINING: &str =
     "3 j k o c c c c L L v v x x x u u B B + + [ ] 0 h h h b <esc> <lt> > b j <esc> <enter> s <esc> f <esc> n <esc>";
