@@ -72,7 +72,7 @@ fn a_sort_that_is_cancelled_leaves_the_rows_as_in_the_file() {
     bench.send(Message::Job(Box::new(job(7, Task::Sort, "sorting toyworld/train by id"))));
     bench.press("&x");
     assert_eq!(bench.outside.last(), Some(&Effect::CancelJob(7)));
-    bench.says("is being cancelled");
+    bench.says("cancelling");
     bench.press("<esc>");
     bench.send(Message::JobEnded { id: 7, is_cancelled: true });
     bench.says("cancelled: sorting toyworld/train by id · the rows are in the order of the file");

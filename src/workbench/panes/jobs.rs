@@ -64,7 +64,7 @@ pub fn draw_bar(frame: &mut Frame, area: Rect, state: &State, pane: Pane) {
         spans.push(Span::styled(format!(" {:>3.0} % ", share * 100.0), theme.text.style()));
     }
     let time = match (job.is_cancelled, job.left) {
-        (true, _) => "is being cancelled".to_owned(),
+        (true, _) => "cancelling".to_owned(),
         (false, Some(left)) => format!("{} left", seconds(left)),
         (false, None) => format!("for {}", seconds(job.elapsed)),
     };
@@ -99,7 +99,7 @@ struct Row {
 
 fn row_of_job(state: &State, job: &Job) -> Row {
     let standing = match (job.is_cancelled, job.task.can_stop()) {
-        (true, _) => "is being cancelled",
+        (true, _) => "cancelling",
         (false, true) => "under way",
         (false, false) => "ends by itself",
     };
@@ -147,8 +147,8 @@ pub fn draw_list(frame: &mut Frame, area: Rect, state: &State) {
     let width = usize::from(inside.width);
     // Name, bar, how far, time, time left, standing; a narrow screen goes without the bar.
     let bar_width = if width >= 90 { BAR } else { 0 };
-    let rest = width.saturating_sub(2 + bar_width + 1 + 9 + 9 + 19);
-    let far = (rest * 2 / 5).min(30);
+    let rest = width.saturating_sub(2 + bar_width + 1 + 9 + 9 + 15);
+    let far = (rest * 11 / 20).min(30);
     let name = rest.saturating_sub(far + 1);
     let head = format!(
         "  {} {}{}{:>9}{:>9} ",
@@ -175,7 +175,7 @@ pub fn draw_list(frame: &mut Frame, area: Rect, state: &State) {
             Span::styled(format!("{} ", fit(&drawn, bar_width)), base.patch(theme.accent.style())),
             Span::styled(fit(&row.far, far), base),
             Span::styled(format!("{:>9}{:>9} ", row.elapsed, row.left), base),
-            Span::styled(cut(&row.standing, 18), base.patch(theme.chrome.style())),
+            Span::styled(cut(&row.standing, 14), base.patch(theme.chrome.style())),
         ]);
         debug_assert!(row.sign.width() == 1);
         frame.render_widget(line, Rect { y: rows.y + (place - offset) as u16, height: 1, ..rows });
