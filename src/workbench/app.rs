@@ -4,8 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crossterm::event::{Event, EventStream, KeyEventKind};
-use futures_util::{FutureExt, StreamExt};
+use crossterm::event::{Event, KeyEventKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -18,6 +17,7 @@ use super::message::{Effect, External, Message, Mouse};
 use super::recording::{Header, Recorder};
 use super::session::Session;
 use super::state::{Notice, State};
+use super::terminal::input::Input;
 use super::terminal::replies::{self, Replies};
 use super::terminal::writer::Written;
 use super::terminal::{Screen, install_panic_hook};
@@ -177,9 +177,10 @@ impl App {
             self.perform(effect)?;
         }
         watch(&self.project, self._send.clone());
-        let mut input = Some(EventStream::new());
+        let mut input = Some(Input::open()?);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut resized = signal(SignalKind::window_change())?;
         let mut suspended = signal(SignalKind::from_raw(libc::SIGTSTP))?;
         let mut resumed = signal(SignalKind::from_raw(libc::SIGCONT))?;
         if let Some(script) = self.demo.take() {
@@ -222,6 +223,11 @@ impl App {
                 written = self.screen.writer.written.recv() => self.wrote(written),
                 _ = terminate.recv() => self.leaving = true,
                 _ = hangup.recv() => self.leaving = true,
+                _ = resized.recv() => {
+                    let (columns, rows) = crossterm::terminal::size()?;
+                    (dirty, urgent) = (true, true);
+                    self.take(Message::Resize(columns, rows), &mut input)?;
+                }
                 _ = suspended.recv() => self.suspend(&mut input)?,
                 _ = resumed.recv() => {
                     self.screen.retake()?;
@@ -239,9 +245,7 @@ impl App {
                 }
             }
             for _ in 0..MOST_EVENTS {
-                let Some(Some(Some(Ok(event)))) = input.as_mut().map(|input| input.next().now_or_never()) else {
-                    break;
-                };
+                let Some(event) = input.as_mut().and_then(Input::ready) else { break };
                 let changed = self.take_event(event, &mut input)?;
                 (dirty, urgent) = (dirty | changed, urgent | changed);
             }
@@ -301,7 +305,7 @@ impl App {
     }
 
     /// Whether the traffic is another than the one that is shown.
-    fn look_at_traffic(&mut self, input: &mut Option<EventStream>) -> anyhow::Result<bool> {
+    fn look_at_traffic(&mut self, input: &mut Option<Input>) -> anyhow::Result<bool> {
         // To a tenth of a kB: what is shown must not change with every byte that showing it costs.
         let now = (self.screen.line.traffic(Instant::now()) / 100.0).round() as u64 * 100;
         if now == self.state.traffic {
@@ -320,7 +324,7 @@ impl App {
     }
 
     /// Whether an event changed anything.
-    fn take_event(&mut self, event: Event, input: &mut Option<EventStream>) -> anyhow::Result<bool> {
+    fn take_event(&mut self, event: Event, input: &mut Option<Input>) -> anyhow::Result<bool> {
         let passed = self.replies.pass(event);
         let mut changed = false;
         if let Some(is_light) = passed.is_light
@@ -333,7 +337,6 @@ impl App {
             let message = match event {
                 Event::Key(key) if key.kind != KeyEventKind::Release => Message::Key(key),
                 Event::Paste(text) => Message::Paste(text),
-                Event::Resize(columns, rows) => Message::Resize(columns, rows),
                 Event::Mouse(mouse) if self.state.display.mouse() => match Mouse::of(mouse) {
                     Some(mouse) => Message::Mouse(mouse),
                     None => continue,
@@ -366,14 +369,14 @@ impl App {
         effects
     }
 
-    fn take(&mut self, message: Message, input: &mut Option<EventStream>) -> anyhow::Result<()> {
+    fn take(&mut self, message: Message, input: &mut Option<Input>) -> anyhow::Result<()> {
         for effect in self.update(message) {
             match effect {
                 Effect::OpenEditor { what, text } => {
                     // The editor reads the keyboard now.
-                    *input = None;
+                    close(input);
                     let answer = self.edit_externally(what, &text)?;
-                    *input = Some(EventStream::new());
+                    *input = Some(Input::open()?);
                     let more = self.update(answer);
                     more.into_iter().try_for_each(|effect| self.perform(effect))?;
                 }
@@ -385,12 +388,12 @@ impl App {
     }
 
     /// Gives the terminal back and stops, until the shell lets it go on.
-    fn suspend(&mut self, input: &mut Option<EventStream>) -> anyhow::Result<()> {
-        *input = None;
+    fn suspend(&mut self, input: &mut Option<Input>) -> anyhow::Result<()> {
+        close(input);
         self.screen.lend(|| {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
         })?;
-        *input = Some(EventStream::new());
+        *input = Some(Input::open()?);
         Ok(())
     }
 
@@ -440,8 +443,15 @@ fn notification(how: Notify, text: &str) -> Vec<u8> {
     }
 }
 
+/// Stops reading the keyboard: somebody else does.
+fn close(input: &mut Option<Input>) {
+    if let Some(input) = input.take() {
+        input.close();
+    }
+}
+
 /// The next event, or never while somebody else reads the keyboard.
-async fn next(input: &mut Option<EventStream>) -> Option<std::io::Result<Event>> {
+async fn next(input: &mut Option<Input>) -> Option<std::io::Result<Event>> {
     match input {
         Some(stream) => stream.next().await,
         None => std::future::pending().await,

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use futures_util::StreamExt;
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -13,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::display::{Display, Forced};
 use super::replay::Replay;
+use super::terminal::input::Input;
 use super::terminal::{Screen, install_panic_hook};
 use super::widgets::flow::cut;
 
@@ -177,9 +177,10 @@ pub fn play(player: Player) -> anyhow::Result<()> {
 
 async fn go(mut player: Player) -> anyhow::Result<()> {
     let mut screen = Screen::enter(&Display::of_environment(Forced::default()))?;
-    let mut input = EventStream::new();
+    let mut input = Input::open()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut resized = signal(SignalKind::window_change())?;
     let mut resumed = signal(SignalKind::from_raw(libc::SIGCONT))?;
     let mut last = Instant::now();
     screen.draw(|frame| player.draw(frame))?;
@@ -194,12 +195,13 @@ async fn go(mut player: Player) -> anyhow::Result<()> {
                     }
                     dirty = true;
                 }
-                Some(Ok(event)) => dirty = matches!(event, Event::Resize(..)),
+                Some(Ok(_)) => {}
                 // Standard input is gone: so is the user.
                 Some(Err(_)) | None => return Ok(()),
             },
             _ = terminate.recv() => return Ok(()),
             _ = hangup.recv() => return Ok(()),
+            _ = resized.recv() => dirty = true,
             _ = resumed.recv() => {
                 screen.forget()?;
                 dirty = true;

@@ -1,6 +1,7 @@
 //! The terminal: taken over and given back, whatever happens in between, and written to once a frame.
 
 pub mod backend;
+pub mod input;
 pub mod line;
 pub mod replies;
 pub mod writer;
