@@ -2,10 +2,11 @@
 //! drawn once, if anything changed.
 
 use std::path::PathBuf;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{Event, EventStream, KeyEventKind};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -233,9 +234,7 @@ impl App {
                 }
             }
             for _ in 0..MOST_EVENTS {
-                let Some(Some(Some(Ok(event)))) = input.as_mut().map(|input| input.next().now_or_never()) else {
-                    break;
-                };
+                let Some(Ok(event)) = ready(&mut input).await else { break };
                 let changed = self.take_event(event, &mut input)?;
                 (dirty, urgent) = (dirty | changed, urgent | changed);
             }
@@ -437,6 +436,17 @@ async fn next(input: &mut Option<EventStream>) -> Option<std::io::Result<Event>>
         Some(stream) => stream.next().await,
         None => std::future::pending().await,
     }
+}
+
+/// An event that is there already. It is asked for in the name of this task: the stream wakes whoever asked it first, and
+/// a question that nobody waits for would let the next key lie until something else happens.
+async fn ready(input: &mut Option<EventStream>) -> Option<std::io::Result<Event>> {
+    let stream = input.as_mut()?;
+    std::future::poll_fn(|context| match stream.poll_next_unpin(context) {
+        Poll::Ready(event) => Poll::Ready(event),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Runs `$VISUAL` or `$EDITOR` on a text and gives what it became.

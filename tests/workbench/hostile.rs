@@ -60,7 +60,8 @@ fn project() -> tempfile::TempDir {
         fs::write(data.join(format!("{split}.jsonl")), rows).unwrap();
     }
     // No training takes these.
-    let broken = b"{\"id\": \"\xff\xfe\x9b2J\x1b[31m\", \"question\": \"\xc3\x28\"}\nno JSON at all \x1b[2J \xf0\x28\n{\x1b";
+    let broken =
+        b"{\"id\": \"\xff\xfe\x9b2J\x1b[31m\", \"question\": \"\xc3\x28\"}\nno JSON at all \x1b[2J \xf0\x28\n{\x1b";
     fs::write(data.join("broken.jsonl"), broken).unwrap();
     fs::create_dir(dir.path().join("themes")).unwrap();
     fs::write(dir.path().join("themes").join(format!("{NAME}.yaml")), "no theme\u{7}: [").unwrap();
