@@ -166,6 +166,8 @@ fn mark_common(a: &[&str], b: &[&str], own_a: &mut [bool], own_b: &mut [bool]) {
 }
 
 #[cfg(test)]
+// Lists of ranges are meant, and not what lies in them.
+#[allow(clippy::single_range_in_vec_init)]
 mod tests {
     use super::*;
 

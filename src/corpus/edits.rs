@@ -261,6 +261,8 @@ impl Edits {
 }
 
 #[cfg(test)]
+// Lists of ranges are meant, and not what lies in them.
+#[allow(clippy::single_range_in_vec_init)]
 mod tests {
     use super::*;
 

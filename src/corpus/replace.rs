@@ -236,6 +236,8 @@ pub fn replace(
 }
 
 #[cfg(test)]
+// Lists of ranges are meant, and not what lies in them.
+#[allow(clippy::single_range_in_vec_init)]
 mod tests {
     use super::*;
 

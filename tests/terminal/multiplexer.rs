@@ -115,6 +115,33 @@ fn detached_attached_elsewhere_and_resized() {
 }
 
 #[test]
+fn a_workbench_whose_terminal_is_gone_ends_and_the_next_one_is_where_it_was() {
+    if !has("tmux") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("runs")).unwrap();
+    for number in 1..=3 {
+        let tmux = Tmux::start(dir.path(), 120, 35);
+        tmux.wait_for(&format!("▸ tr-000{number}"));
+        tmux.press(&["j"]);
+        tmux.wait_for(&format!("▸ tr-000{}", number + 1));
+        let pid = tmux.says(&["display-message", "-p", "-t", "test", "#{pane_pid}"]);
+        // The server ends, and with it the terminal: no key says goodbye.
+        drop(tmux);
+        let begun = Instant::now();
+        let alive = || Command::new("kill").args(["-0", pid.trim()]).output().unwrap().status.success();
+        while alive() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the workbench goes on without a terminal");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    // Each of them went one row down from where the last one was.
+    let again = Tmux::start(dir.path(), 120, 35);
+    again.wait_for("▸ tr-0004");
+}
+
+#[test]
 fn keys_are_answered_over_a_line_of_25_kib_a_second_while_it_trains() {
     if !has("pv") || !has("script") {
         return;

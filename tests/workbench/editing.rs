@@ -1,5 +1,6 @@
 //! Editing rationales: the editor, what was changed, search and replace.
 
+use std::ops::Range;
 use std::path::Path;
 
 use afterthought::corpus::{Catalog, Dataset};
@@ -187,7 +188,12 @@ fn an_unsaved_text_goes_on_where_it_was() {
     assert!(editor.is_changed());
     assert_eq!(editor.unsaved(), unsaved);
     // Places that a text does not have are no reason to fail.
-    let wrong = Unsaved { cursor: 1 << 40, marks: vec![3..1 << 40, 9..4], text: "日本".into(), ..unsaved };
+    let wrong = Unsaved {
+        cursor: 1 << 40,
+        marks: vec![3..1 << 40, Range { start: 9, end: 4 }],
+        text: "日本".into(),
+        ..unsaved
+    };
     assert_eq!(Editor::restore(wrong).cursor(), 6);
 }
 

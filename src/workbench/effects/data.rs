@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::editing::Wanted;
 use super::work::Work;
 use super::{Send, Services, failed};
 use crate::corpus::Example;
@@ -149,7 +150,7 @@ impl Services {
             Ask::Original(row) => self.original(generation, place, row, send),
             Ask::Find { terms, filter } => self.find_replaced(generation, &place, &terms, *filter, work, send),
             Ask::Replace { terms, filter, left_out } => {
-                self.replace(generation, &place, &terms, *filter, &left_out, work, send);
+                self.replace(generation, Wanted { place, terms, filter: *filter, left_out }, work, send);
                 Ok(())
             }
             // Whoever was at it has seen that somebody asked anew.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::work::Work;
@@ -17,6 +18,14 @@ use crate::workbench::replace::Terms;
 const LOOK_EVERY: usize = 256;
 /// Between two reports of a search.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// What is to be replaced, where, and which questions are left out.
+pub(super) struct Wanted {
+    pub place: Place,
+    pub terms: Terms,
+    pub filter: Filter,
+    pub left_out: Arc<BTreeSet<String>>,
+}
 
 impl Services {
     /// How the student of the next run spells a word.
@@ -74,18 +83,8 @@ impl Services {
     }
 
     /// Replaces. What is stopped changes nothing, and nobody waits for an answer then.
-    pub(super) fn replace(
-        &self,
-        generation: u64,
-        place: &Place,
-        terms: &Terms,
-        filter: Filter,
-        left_out: &BTreeSet<String>,
-        work: &Work,
-        send: Send,
-    ) {
-        let result = self.replaced(place, terms, filter, left_out, work);
-        let result = match result {
+    pub(super) fn replace(&self, generation: u64, wanted: Wanted, work: &Work, send: Send) {
+        let result = match self.replaced(wanted, work) {
             Ok(None) => return,
             Ok(Some(done)) => Ok(done),
             Err(error) => Err(error.to_string()),
@@ -93,20 +92,14 @@ impl Services {
         send(Message::Browsed(Reply::Replaced { generation, result }));
     }
 
-    fn replaced(
-        &self,
-        place: &Place,
-        terms: &Terms,
-        filter: Filter,
-        left_out: &BTreeSet<String>,
-        work: &Work,
-    ) -> anyhow::Result<Option<Done>> {
-        let replacement = replacement(terms)?;
+    fn replaced(&self, wanted: Wanted, work: &Work) -> anyhow::Result<Option<Done>> {
+        let Wanted { place, terms, filter, left_out } = wanted;
+        let replacement = replacement(&terms)?;
         let split = self.dataset(&place.dataset)?.split(&place.split)?;
         let filter = filter.with_edits(split.edits(&place.source));
         let rows = split.count();
         let rows = rows.complete.then_some(rows.rows);
-        Ok(replace::replace(&split, &place.source, &filter, &replacement, left_out, &mut |read| {
+        Ok(replace::replace(&split, &place.source, &filter, &replacement, &left_out, &mut |read| {
             if read % LOOK_EVERY != 0 {
                 return ControlFlow::Continue(());
             }

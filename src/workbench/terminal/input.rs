@@ -66,7 +66,8 @@ fn read(closed: &io::PipeReader, send: &UnboundedSender<io::Result<Event>>) -> i
         if watched[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal is gone"));
         }
-        while event::poll(Duration::ZERO)? {
+        // With no time at all crossterm does not even look.
+        while event::poll(Duration::from_millis(1))? {
             if send.send(Ok(event::read()?)).is_err() {
                 return Ok(());
             }

@@ -172,6 +172,12 @@ pub fn counted(state: &mut State, dataset: &str, split: &str, count: Count) -> V
     state.data.count = Some(count);
     let mut effects = browse::stay_at_end(state);
     effects.extend(arrive(state));
+    let is_searching = state.data.matches.is_some() || state.data.ordered.reading.is_some();
+    let is_here = |wanted: &mut Wanted| wanted.dataset == dataset && wanted.split == split;
+    if count.complete && !is_searching && state.data.wanted.take_if(is_here).is_some() {
+        // There is no such row any more.
+        effects.extend(look(state));
+    }
     effects.extend(ask_rows(state));
     effects
 }
@@ -263,6 +269,10 @@ pub fn ask_rows(state: &mut State) -> Vec<Effect> {
 /// Makes the question under the cursor the one that all panes are about.
 pub fn look(state: &mut State) -> Vec<Effect> {
     let mut effects = ask_rows(state);
+    if state.restoring.is_some() && state.data.wanted.is_some() {
+        // The question of the last workbench comes in a moment; no other is looked at before.
+        return effects;
+    }
     let Some(row) = state.data.row_at(state.data.cursor) else { return effects };
     let Some(Ok(example)) = state.data.loaded.get(&row) else { return effects };
     let same = state.data.selected.as_ref().is_some_and(|selected| selected.row == row && selected.example == *example);
