@@ -1,12 +1,12 @@
 //! A workbench goes on where the last one was: what can be set is set at once, and what waits for rows and runs is set when
 //! they are there.
 
-use super::{board, data, focus, load_theme};
+use super::{board, data, editor, focus, load_theme};
 use crate::attribution::what_if::Changes;
 use crate::workbench::attribution::Beside;
 use crate::workbench::message::Effect;
 use crate::workbench::session::{DataPart, Session};
-use crate::workbench::state::{Editor, Overlay, State, Wanted};
+use crate::workbench::state::{Editor, State, Wanted};
 use crate::workbench::theme::AUTO;
 
 /// Takes over what was kept, if there was something, and asks for everything that the panes show.
@@ -50,7 +50,7 @@ fn take(state: &mut State, session: Session) -> Vec<Effect> {
     (view.unit, view.scale, view.top, view.reads_own) = (kept.unit, kept.scale, kept.top.max(1), kept.reads_own);
     (state.lens.shown, state.loupe.shows_loss) = (kept.lens, kept.shows_loss);
     if let Some(unsaved) = &session.editor {
-        state.overlay = Some(Overlay::Editor(Box::new(Editor::restore(unsaved.clone()))));
+        effects.extend(editor::show(state, Box::new(Editor::restore(unsaved.clone()))));
     }
     let kept = &session.board;
     let board = &mut state.board;
