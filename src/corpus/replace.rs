@@ -3,16 +3,13 @@
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::difference::carried;
 use super::edits::{Patch, Target};
-use super::filter::Filter;
+use super::filter::{Filter, regex_problem, typed_regex};
 use super::{CorpusError, Example, Split};
-
-/// Bytes that a compiled regex may take: it is compiled while it is typed.
-const REGEX_SIZE: usize = 1 << 20;
 
 /// Bytes that a text may become: a replacement of nothing by much would fill the memory.
 const LONGEST: usize = 8 << 20;
@@ -93,20 +90,9 @@ impl Replacement {
         let pattern = find.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
         let pattern = pattern.filter(|(pattern, flags)| !pattern.is_empty() && ["", "i"].contains(flags));
         let regex = match pattern {
-            Some((pattern, flags)) => {
-                RegexBuilder::new(pattern).case_insensitive(flags == "i").size_limit(REGEX_SIZE).build()
-            }
-            None => Regex::new(&regex::escape(find)),
+            Some((pattern, flags)) => typed_regex(pattern, flags == "i")?,
+            None => Regex::new(&regex::escape(find)).map_err(regex_problem)?,
         };
-        let regex = regex.map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "this regex is too large".to_owned(),
-            // The message has a picture of the pattern first and what is wrong in its last line.
-            error => {
-                let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default();
-                last.strip_prefix("error: ").unwrap_or(last).to_owned()
-            }
-        })?;
         Ok(Self { regex, with: with.to_owned(), expands: pattern.is_some(), place })
     }
 

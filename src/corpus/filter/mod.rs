@@ -106,17 +106,25 @@ impl PartialEq for Pattern {
 
 impl Pattern {
     fn new(source: &str) -> Result<Self, String> {
-        let built = RegexBuilder::new(source).case_insensitive(true).size_limit(REGEX_SIZE).build();
-        let regex = built.map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "this regex is too large".to_owned(),
-            // The message has a picture of the pattern first and what is wrong in its last line.
-            error => {
-                let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default();
-                last.strip_prefix("error: ").unwrap_or(last).to_owned()
-            }
-        })?;
-        Ok(Self { source: source.into(), regex })
+        Ok(Self { source: source.into(), regex: typed_regex(source, true)? })
+    }
+}
+
+/// The regex that a person typed, or what is wrong with it in a few words.
+pub(super) fn typed_regex(source: &str, is_any_case: bool) -> Result<Regex, String> {
+    RegexBuilder::new(source).case_insensitive(is_any_case).size_limit(REGEX_SIZE).build().map_err(regex_problem)
+}
+
+/// What is wrong with a regex.
+pub(super) fn regex_problem(error: regex::Error) -> String {
+    match error {
+        regex::Error::CompiledTooBig(_) => "this regex is too large".to_owned(),
+        // The message has a picture of the pattern first and what is wrong in its last line.
+        error => {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            last.strip_prefix("error: ").unwrap_or(last).to_owned()
+        }
     }
 }
 

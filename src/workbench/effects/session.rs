@@ -20,14 +20,8 @@ pub fn save(project: &Path, session: &Session) -> Result<(), FileError> {
 impl Services {
     /// The keymaps there are, the user's before the project's.
     pub(super) fn keymaps(&self, send: Send) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        for path in file::paths(&self.project) {
-            match std::fs::read_to_string(&path) {
-                Ok(text) => found.push((path.display().to_string(), text)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => send(fail(format!("{}: {error}", path.display()))),
-            }
-        }
+        let (found, problems) = file::read(&self.project);
+        problems.into_iter().for_each(|problem| send(fail(problem)));
         found
     }
 

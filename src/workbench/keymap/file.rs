@@ -66,17 +66,26 @@ pub fn paths(project: &Path) -> Vec<PathBuf> {
     configuration.map(|folder| folder.join("afterthought").join(NAME)).into_iter().chain([project.join(NAME)]).collect()
 }
 
+/// The keymaps there are, by name and text, and those that can't be read.
+pub fn read(project: &Path) -> (Vec<(String, String)>, Vec<String>) {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for path in paths(project) {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => found.push((path.display().to_string(), text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => problems.push(format!("{}: {error}", path.display())),
+        }
+    }
+    (found, problems)
+}
+
 impl Keymap {
     /// The default keys, changed by the user's files. Says what is wrong in them: the file, the line, the reason.
     pub fn load(project: &Path) -> (Self, Vec<String>) {
         let mut keymap = Self::default();
-        let mut problems = Vec::new();
-        for path in paths(project) {
-            match std::fs::read_to_string(&path) {
-                Ok(text) => problems.extend(keymap.change(&text, &path.display().to_string())),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => problems.push(format!("{}: {error}", path.display())),
-            }
+        let (files, mut problems) = read(project);
+        for (name, text) in files {
+            problems.extend(keymap.change(&text, &name));
         }
         (keymap, problems)
     }
